@@ -1,0 +1,1 @@
+"""The bundled agents: ordinary users of prune_env's public interface."""

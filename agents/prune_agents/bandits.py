@@ -1,0 +1,100 @@
+"""The paper's bandits: epsilon-greedy and UCB over running losses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prune_agents.base import LossAgent, SampleTableView
+from prune_env.arguments import check_at_least, check_choice, check_fraction
+
+UCB_RULES = {
+    "variance": "m + c v, the paper's",
+    "ucb1": "m + c sqrt(ln t / n), the textbook's",
+}
+
+
+class EpsilonGreedy(LossAgent):
+    """The highest running losses, and a share epsilon at random from the rest.
+
+    Source: Raju et al. 2021, arXiv 2111.12621
+
+    The paper selects every 10 of 200 epochs; the default here is every epoch, for runs of a few
+    epochs (ours).
+
+    Args:
+        keep_fraction: kept / N in (0, 1].
+        epsilon: share of the selection drawn at random, in [0, 1].
+        period: epochs between selections T_p.
+        decay: weight of a fresh loss in the running mean, in (0, 1].
+        refresh: `train` (free) or `forward` (a charged forward pass every `period` epochs).
+    """
+
+    def __init__(
+        self,
+        *,
+        keep_fraction: float = 0.25,
+        epsilon: float = 0.1,
+        period: int = 1,
+        decay: float = 0.8,
+        refresh: str = "train",
+    ):
+        check_fraction("epsilon", epsilon, zero=True)
+        super().__init__(keep_fraction=keep_fraction, period=period, decay=decay, refresh=refresh)
+        self.epsilon = epsilon
+
+    def known_scores(self, samples: SampleTableView) -> np.ndarray:
+        """Running mean losses m."""
+        return samples["loss_mean"]
+
+    def select(self, samples: SampleTableView, count: int) -> np.ndarray:
+        """Greedy (1 - epsilon) share first, then a uniform draw from what is left."""
+        explored = round(self.epsilon * count)
+        greedy = super().select(samples, count - explored)
+        left = np.ones(len(samples), dtype=bool)
+        left[greedy] = False
+        rest = self._rng.choice(np.flatnonzero(left), size=explored, replace=False, shuffle=False)
+        return np.concatenate([greedy, rest])
+
+
+class UCB(LossAgent):
+    """The highest running mean plus `c` times the running variance of the loss.
+
+    Source: Raju et al. 2021, arXiv 2111.12621
+
+    No square root, no visit count, no ln t: the count-based UCB1 (Auer et al. 2002) is
+    `rule="ucb1"`, a departure. Period: see EpsilonGreedy.
+
+    Args:
+        keep_fraction: kept / N in (0, 1].
+        c: weight of the uncertainty, at least 0.
+        rule: `variance` or `ucb1`; in the latter n is how often the sample's loss was recorded
+            and t the sum of n over all samples.
+        period: epochs between selections T_p.
+        decay: weight of a fresh loss in the running mean and variance, in (0, 1].
+        refresh: `train` (free) or `forward` (a charged forward pass every `period` epochs).
+    """
+
+    def __init__(
+        self,
+        *,
+        keep_fraction: float = 0.25,
+        c: float = 1.0,
+        rule: str = "variance",
+        period: int = 1,
+        decay: float = 0.8,
+        refresh: str = "train",
+    ):
+        check_at_least("c", c, 0)
+        check_choice("rule", rule, UCB_RULES)
+        super().__init__(keep_fraction=keep_fraction, period=period, decay=decay, refresh=refresh)
+        self.c = c
+        self.rule = rule
+
+    def known_scores(self, samples: SampleTableView) -> np.ndarray:
+        """M + c times the uncertainty."""
+        if self.rule == "variance":
+            uncertainty = samples["loss_variance"]
+        else:
+            counts = np.maximum(samples["times_seen"], 1)
+            uncertainty = np.sqrt(np.log(max(counts.sum(), 1)) / counts)
+        return samples["loss_mean"] + self.c * uncertainty

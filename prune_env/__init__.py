@@ -1,0 +1,44 @@
+"""Dynamic data pruning as a Gymnasium environment: a step is a real training epoch.
+
+Importing registers the ids `prune_env/DataPruning-v0`, `prune_env/DataPruningSummary-v0` and
+`prune_env/DataPruningWallClock-v0`; it reads no file and prints nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import gymnasium
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "DataPruningEnv": "prune_env.env",
+    "Dataset": "prune_env.data",
+    "Task": "prune_env.tasks",
+    "Recipe": "prune_env.recipes",
+    "Outcome": "prune_env.reward",
+    "register_task": "prune_env.tasks",
+    "task_names": "prune_env.tasks",
+}
+__all__ = ["__version__", *_EXPORTS]
+
+_IDS: dict[str, dict[str, Any]] = {
+    "prune_env/DataPruning-v0": {"kwargs": {"observation": "samples", "action": "scores"}},
+    "prune_env/DataPruningSummary-v0": {"kwargs": {"observation": "summary", "action": "mixture"}},
+    "prune_env/DataPruningWallClock-v0": {
+        "kwargs": {"observation": "summary", "action": "mixture", "clock": "wall"},
+        "nondeterministic": True,
+    },
+}
+for _id, _settings in _IDS.items():
+    if _id not in gymnasium.registry:
+        gymnasium.register(id=_id, entry_point="prune_env.env:DataPruningEnv", **_settings)
+
+
+def __getattr__(name: str) -> Any:
+    # The command line answers --help before torch is imported, hence the late imports.
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'prune_env' has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)

@@ -1,0 +1,80 @@
+"""Checks of user arguments: each raises an error that names argument, rule, value and way out."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raise ValueError unless `value` is one of `choices`."""
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_fraction(name: str, value: Any, *, zero: bool = False) -> None:
+    """Raise unless `value` is a number in (0, 1], or in [0, 1] with `zero`."""
+    _check_real(name, value)
+    if not (0 < value <= 1 or (zero and value == 0)):
+        hint = "; did you pass a percentage?" if 1 < value <= 100 else ""
+        raise ValueError(f"`{name}` must be in {'[' if zero else '('}0, 1], got {value}{hint}")
+
+
+def check_at_least(name: str, value: Any, least: float) -> None:
+    """Raise unless `value` is a finite number of at least `least`."""
+    _check_real(name, value)
+    if not least <= value < math.inf:
+        raise ValueError(f"`{name}` must be finite and at least {least:g}, got {value}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise unless `value` is a finite number above 0."""
+    _check_real(name, value)
+    if not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be finite and above 0, got {value}")
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise unless `value` is a whole number of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {value}")
+
+
+def _check_real(name: str, value: Any) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a number, got {value!r}")
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device of that name; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ValueError: if the name is none or the device is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"`device` must be a device that is there, got {device!r} ({reason}); 'auto' takes "
+            "CUDA if it can and the CPU otherwise"
+        ) from error
+    return torch.device("cuda:0") if device == "cuda" else resolved
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, as records give it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()} {device.type}"

@@ -1,0 +1,164 @@
+"""The command line: prune-env list, run, compare."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+import prune_env
+
+# torch and the environment are imported where they are needed: --help answers at once.
+
+Several = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """Show what there is to choose from."""
+
+    what: tyro.conf.Positional[
+        Literal["all", "tasks", "scenarios", "models", "encodings", "rewards", "agents"]
+    ] = "all"
+    """which of it"""
+
+    def __call__(self) -> None:
+        """Print names with a line on each."""
+        from prune_env import catalogue
+
+        print(catalogue.text(self.what))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    keep_fraction: float = 0.25
+    """kept / N in (0, 1]"""
+    epochs: float = 16.0
+    """length of the reference run in full epochs; the other agents' budget is keep fraction
+    times that"""
+    model: str | None = None
+    """mlp, mlp:WIDTH, cnn, resnet18 or resnet50, in place of the task's own"""
+    num_samples: int | None = None
+    """cut the training set to this many samples"""
+    clock: str = "work"
+    """work (counted, deterministic) or wall (measured)"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    threads: int | None = None
+    """CPU threads of torch; by default 1 for an mlp and all cores for other networks"""
+    out: Path | None = None
+    """folder for the results; goes on where an earlier run of the same settings stopped"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(_Common):
+    """Run one episode of one agent."""
+
+    agent: str = "random"
+    """name, or name:key=value,key=value"""
+    task: str = "digits"
+    """name, or folder:PATH"""
+    scenario: str = "clean"
+    """clean, noise:F, imbalance:R, duplicates:F, joined by +"""
+    seed: int = 0
+    """of data split, weights, order and agent"""
+
+    def __call__(self) -> None:
+        """Run it and print the table."""
+        _compare(self, (self.task,), (self.scenario,), (self.agent,), (self.seed,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(_Common):
+    """Compare agents at equal budget, over scenarios and seeds."""
+
+    task: Several = ("digits",)
+    """names, or folder:PATH"""
+    scenarios: Several = ("clean",)
+    """clean, noise:F, imbalance:R, duplicates:F, joined by +"""
+    agents: Several = ("full", "short", "static-random", "random", "epsilon-greedy", "ucb")
+    """names, or name:key=value,key=value; full is the reference, with the whole of --epochs"""
+    seeds: int = 5
+    """how many; seeds 0, 1, ... are run"""
+
+    def __call__(self) -> None:
+        """Run all episodes and print the table."""
+        if self.seeds < 1:
+            raise _UserError(f"`seeds` must be at least 1, got {self.seeds}")
+        seeds = tuple(range(self.seeds))
+        _compare(self, self.task, self.scenarios, self.agents, seeds)
+
+
+class _UserError(Exception):
+    """What the user asked for cannot be done; the message says why."""
+
+
+def _compare(
+    common: _Common,
+    tasks: tuple[str, ...],
+    scenarios: tuple[str, ...],
+    agents: tuple[str, ...],
+    seeds: tuple[int, ...],
+) -> None:
+    import torch
+
+    from prune_env import report
+    from prune_env.evaluation import Comparison
+    from prune_env.results import Results
+
+    try:
+        comparison = Comparison(
+            tasks=tasks,
+            scenarios=scenarios,
+            agents=agents,
+            seeds=seeds,
+            epochs=common.epochs,
+            keep_fraction=common.keep_fraction,
+            model=common.model,
+            num_samples=common.num_samples,
+            clock=common.clock,
+            device=common.device,
+        )
+        torch.set_num_threads(_threads(common.threads, comparison.models))
+        print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
+        results = Results(comparison.settings, common.out)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _UserError(str(error)) from error
+    comparison.run(results)
+    results.write_summary()
+    print(report.table(results.summary()))
+    if common.out is not None:
+        files = [str(file) for file in report.pictures(results.records, common.out)]
+        print(f"\nwritten to {common.out}: episodes.jsonl, summary.json, {', '.join(files)}")
+
+
+def _threads(threads: int | None, models: set[str]) -> int:
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"`threads` must be at least 1, got {threads}")
+        return threads
+    # Tiny batches gain nothing from a second thread, and lose a hundredfold on a busy machine.
+    return 1 if all(model.startswith("mlp") for model in models) else os.cpu_count() or 1
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of `prune-env` and of `python -m prune_env`."""
+    if (args if args is not None else sys.argv[1:]) == ["--version"]:
+        print(prune_env.__version__)
+        return
+    command = tyro.extras.subcommand_cli_from_dict(
+        {"list": List, "run": Run, "compare": Compare},
+        prog="prune-env",
+        description="Dynamic data pruning as a decision problem: real training under agents.",
+        args=args,
+    )
+    try:
+        command()
+    except _UserError as error:
+        sys.exit(f"prune-env: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("prune-env: stopped; the same command goes on from here if it had --out")

@@ -1,0 +1,144 @@
+"""Budgets: work counted in samples, or seconds measured and put on the same scale."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+# A training step is one forward and two forwards' worth of backward: a forward pass costs a third.
+FORWARD_COST = 1 / 3
+
+
+@dataclass(kw_only=True)
+class WorkClock:
+    """Counts work: one unit is a forward and backward pass over all N training samples.
+
+    Deterministic. Counted in whole thirds of a sample, so that nothing is lost to rounding.
+
+    Attributes:
+        budget: full epochs an episode may spend.
+        num_samples: N.
+    """
+
+    budget: float
+    num_samples: int
+    _thirds: int = field(default=0, init=False)
+
+    @property
+    def _limit(self) -> int:
+        return round(3 * self.budget * self.num_samples)
+
+    @property
+    def spent(self) -> float:
+        """Full epochs spent."""
+        return self._thirds / (3 * self.num_samples)
+
+    @property
+    def samples_left(self) -> int:
+        """How many samples can still be trained on; 0 ends the episode."""
+        return max(0, self._limit - self._thirds) // 3
+
+    def progress(self, num_trained: int = 0) -> float:
+        """Share of the budget spent, in [0, 1], once `num_trained` more samples are."""
+        return min(1.0, (self._thirds + 3 * num_trained) / self._limit)
+
+    def affords_scoring(self, num_trained: int, num_scored: int) -> bool:
+        """Whether, after this step's training, a forward pass leaves a sample to train on."""
+        return self._limit - self._thirds - 3 * num_trained - num_scored >= 3
+
+    def end(self, *, num_trained: int, num_scored: int) -> float:
+        """Charge a step's training and scoring; returns its time in full epochs."""
+        step = 3 * num_trained + num_scored
+        self._thirds += step
+        return step / (3 * self.num_samples)
+
+    def wait_for_agent(self) -> None:
+        """The environment has answered: what follows is the agent's time."""
+
+
+@dataclass(kw_only=True)
+class WallClock:
+    """Measures time: one unit is the measured time of a full epoch on this machine.
+
+    What counts is everything from one answer of the environment to the end of the next training
+    and scoring, the agent's own computation included; evaluation and observation do not.
+
+    Attributes:
+        budget: full epochs' time an episode may spend.
+        num_samples: N.
+        seconds_per_epoch: measured seconds of a full epoch.
+        device: synchronised before the time is read.
+        batch_size: an episode ends when less than one mini-batch's time is left.
+    """
+
+    budget: float
+    num_samples: int
+    seconds_per_epoch: float
+    device: torch.device
+    batch_size: int
+    spent: float = 0.0
+    _since: float = field(default_factory=time.perf_counter)
+
+    @property
+    def samples_left(self) -> int:
+        """How many samples can still be trained on by the measured speed; 0 ends the episode."""
+        samples = int((self.budget - self.spent) * self.num_samples)
+        return samples if samples >= min(self.batch_size, self.num_samples) else 0
+
+    def progress(self, num_trained: int = 0) -> float:
+        """Share of the budget spent, in [0, 1], expected once `num_trained` more samples are."""
+        return min(1.0, (self.spent + num_trained / self.num_samples) / self.budget)
+
+    def affords_scoring(self, num_trained: int, num_scored: int) -> bool:
+        """Whether, after this step's training, a forward pass leaves a mini-batch to train on."""
+        cost = num_trained + FORWARD_COST * num_scored
+        return self.samples_left - cost >= min(self.batch_size, self.num_samples)
+
+    def end(self, *, num_trained: int, num_scored: int) -> float:
+        """Charge the seconds of the step; returns its time in full epochs."""
+        del num_trained, num_scored
+        synchronise(self.device)
+        step = (time.perf_counter() - self._since) / self.seconds_per_epoch
+        self.spent += step
+        return step
+
+    def wait_for_agent(self) -> None:
+        """The environment has answered: what follows is the agent's time."""
+        self._since = time.perf_counter()
+
+
+Clock = WorkClock | WallClock
+CLOCKS = {
+    "work": "counted samples; deterministic",
+    "wall": "measured seconds over the measured seconds of a full epoch",
+}
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all it was asked to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@dataclass(kw_only=True)
+class Stopwatch:
+    """Seconds spent on each part of an episode, measured on either clock, for reports only."""
+
+    device: torch.device
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the time of the block to `part`, one of `PARTS`."""
+        synchronise(self.device)
+        start = time.perf_counter()
+        yield
+        synchronise(self.device)
+        self.seconds[part] += time.perf_counter() - start
+
+
+PARTS = ("train", "scoring", "selection", "evaluation")

@@ -1,0 +1,251 @@
+"""Datasets as resident tensors, and their split into train, validation and test samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Labelled samples as rows of a shared pool, so that subsets and copies cost no pictures.
+
+    Attributes:
+        pool: (M, *input_shape) uint8 or float32, never written to.
+        rows: (N,) int64, the pool row of each sample.
+        labels: (N,) int64 in [0, num_classes).
+    """
+
+    pool: Tensor
+    rows: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that rows and labels belong together and to the pool."""
+        if self.pool.dtype not in (torch.uint8, torch.float32):
+            raise TypeError(
+                f"`pool` must be uint8 or float32, got {self.pool.dtype}; convert it beforehand"
+            )
+        if self.rows.shape != self.labels.shape or self.rows.ndim != 1:
+            raise ValueError(
+                "`rows` and `labels` must be vectors of one length, got shapes "
+                f"{tuple(self.rows.shape)} and {tuple(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def inputs(self, indices: Tensor) -> Tensor:
+        """The inputs of the samples at `indices` (B,): a new (B, *input_shape) tensor."""
+        return self.pool[self.rows[indices]]
+
+    def subset(self, indices: np.ndarray) -> Samples:
+        """The samples at `indices` (K,), in that order; the pool is shared."""
+        chosen = torch.from_numpy(np.ascontiguousarray(indices)).to(self.rows.device)
+        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
+
+    def with_labels(self, labels: np.ndarray) -> Samples:
+        """The same inputs under other `labels` (N,)."""
+        return replace(self, labels=torch.from_numpy(labels).to(self.labels))
+
+    def to(self, device: torch.device) -> Samples:
+        """The same samples on `device`."""
+        return replace(
+            self,
+            pool=self.pool.to(device),
+            rows=self.rows.to(device),
+            labels=self.labels.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """What a source delivers before it is split.
+
+    Attributes:
+        train: samples to fit on and to carve validation samples from.
+        test: samples for the evaluator alone.
+        num_classes: number of classes, at least 2.
+        validation: samples to validate on; None carves them from `train`.
+    """
+
+    train: Samples
+    test: Samples
+    num_classes: int
+    validation: Samples | None = None
+
+    def __post_init__(self) -> None:
+        """Check shapes and labels, so that nothing fails in the middle of a training run."""
+        if self.num_classes < 2:
+            raise ValueError(f"`num_classes` must be at least 2, got {self.num_classes}")
+        parts = {"train": self.train, "test": self.test, "validation": self.validation}
+        for name, samples in parts.items():
+            if samples is None:
+                continue
+            if len(samples) == 0:
+                raise ValueError(f"`{name}` must hold samples, got none")
+            if samples.pool.shape[1:] != self.input_shape:
+                raise ValueError(
+                    f"`{name}` inputs must have the shape of the training inputs "
+                    f"{self.input_shape}, got {tuple(samples.pool.shape[1:])}"
+                )
+            low, high = int(samples.labels.min()), int(samples.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise ValueError(
+                    f"`{name}` labels must be in [0, {self.num_classes}), got {low} to {high}"
+                )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the sample axis."""
+        return tuple(self.train.pool.shape[1:])
+
+    @staticmethod
+    def from_arrays(
+        train_inputs: np.ndarray | Tensor,
+        train_labels: np.ndarray | Tensor,
+        test_inputs: np.ndarray | Tensor,
+        test_labels: np.ndarray | Tensor,
+        *,
+        num_classes: int | None = None,
+    ) -> Dataset:
+        """Make a dataset of arrays or tensors.
+
+        Args:
+            train_inputs: (N, *input_shape); pictures are (N, channels, height, width). uint8 or
+                float32 stay as they are, anything else becomes float32.
+            train_labels: (N,) integers in [0, num_classes).
+            test_inputs: (T, *input_shape).
+            test_labels: (T,) integers in [0, num_classes).
+            num_classes: number of classes; the largest label + 1 by default.
+
+        Returns:
+            The dataset, with validation samples still to be carved from train.
+
+        Raises:
+            ValueError: if shapes or labels do not fit together.
+        """
+        train = _all_rows(train_inputs, train_labels)
+        test = _all_rows(test_inputs, test_labels)
+        if num_classes is None:
+            num_classes = int(max(train.labels.max(), test.labels.max())) + 1
+        return Dataset(train=train, test=test, num_classes=num_classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One seed's division of a dataset: fitted, validated on, and tested on by the evaluator.
+
+    Attributes:
+        train: N samples; index i means the same sample for a whole episode.
+        validation: samples the observation and the reward may see.
+        test: samples nobody but the evaluator may see.
+        num_classes: number of classes C.
+        mean: per-channel mean of the training inputs, shaped to broadcast over a batch.
+        deviation: per-channel standard deviation, likewise.
+    """
+
+    train: Samples
+    validation: Samples
+    test: Samples
+    num_classes: int
+    mean: Tensor
+    deviation: Tensor
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the sample axis."""
+        return tuple(self.train.pool.shape[1:])
+
+
+class SplitMaker:
+    """Makes each seed's `Split` of one dataset on one device.
+
+    The pools go to the device once and the normalisation is measured once; a split is then only
+    a choice of rows.
+
+    Args:
+        dataset: what to split.
+        validation_fraction: share of `dataset.train` to validate on, in (0, 1), taken class by
+            class; not used where the dataset brings validation samples of its own.
+        device: where the tensors live.
+    """
+
+    def __init__(self, dataset: Dataset, *, validation_fraction: float, device: torch.device):
+        if not 0 < validation_fraction < 1:
+            raise ValueError(f"`validation_fraction` must be in (0, 1), got {validation_fraction}")
+        self._validation_fraction = validation_fraction
+        self._train = dataset.train.to(device)
+        self._test = dataset.test.to(device)
+        self._validation = None if dataset.validation is None else dataset.validation.to(device)
+        self._num_classes = dataset.num_classes
+        self._labels = dataset.train.labels.cpu().numpy()
+        self._mean, self._deviation = _normalisation(self._train)
+
+    def __call__(self, rng: np.random.Generator) -> Split:
+        """Shuffle the training samples and carve the validation samples from them.
+
+        Class folders and archives are read in class order, hence the shuffle.
+        """
+        order = rng.permutation(len(self._labels))
+        if self._validation is None:
+            held_out = stratified(self._labels[order], self._validation_fraction)
+            validation = self._train.subset(order[held_out])
+            order = order[~held_out]
+        else:
+            validation = self._validation
+        return Split(
+            train=self._train.subset(order),
+            validation=validation,
+            test=self._test,
+            num_classes=self._num_classes,
+            mean=self._mean,
+            deviation=self._deviation,
+        )
+
+
+def stratified(labels: np.ndarray, fraction: float) -> np.ndarray:
+    """Mark the first `fraction` of each class.
+
+    Args:
+        labels: (N,) class of each sample, in random order.
+        fraction: share to mark, in (0, 1); at least one sample of each class is marked and at
+            least one is not, where the class has two.
+
+    Returns:
+        (N,) bool mask.
+    """
+    mask = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = int(np.clip(round(fraction * len(members)), 1, max(1, len(members) - 1)))
+        mask[members[:count]] = True
+    return mask
+
+
+def _all_rows(inputs: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> Samples:
+    pool = torch.as_tensor(inputs)
+    if pool.dtype != torch.uint8:
+        pool = pool.float()
+    return Samples(
+        pool=pool.contiguous(),
+        rows=torch.arange(len(pool)),
+        labels=torch.as_tensor(labels).long(),
+    )
+
+
+def _normalisation(samples: Samples, limit: int = 10_000) -> tuple[Tensor, Tensor]:
+    """Per-channel mean and deviation of pictures, per-feature of vectors, over <= `limit` rows."""
+    rows = samples.rows[:: max(1, len(samples) // limit)]
+    inputs = samples.pool[rows].float()
+    axes = [0, 2, 3] if inputs.ndim == 4 else [0]
+    deviation, mean = torch.std_mean(inputs, dim=axes, keepdim=True, correction=0)
+    # A constant feature (a corner pixel of the digits) carries nothing: leave it at zero.
+    return mean[0], torch.where(deviation[0] > 0, deviation[0], torch.ones_like(deviation[0]))
+
+
+DatasetLoader = Callable[[], Dataset]

@@ -1,0 +1,346 @@
+"""The decision problem: dynamic data pruning as a Markov decision process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from prune_env.action import ENCODINGS, Amount, Encoding
+from prune_env.arguments import (
+    check_at_least,
+    check_choice,
+    check_count,
+    check_fraction,
+    check_positive,
+    device_name,
+    resolve_device,
+)
+from prune_env.clock import CLOCKS
+from prune_env.episode import Episode, EpisodeMaker, Instance
+from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
+from prune_env.rendering import RENDER_MODES, render
+from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward
+from prune_env.selection import Selection
+from prune_env.tasks import Task
+from prune_env.training import EpochResult, Evaluation
+
+DEFAULT_MIN_KEEP_FRACTION = 0.01
+Info = dict[str, Any]
+
+
+class DataPruningEnv(gym.Env[Observation, np.ndarray]):
+    """Choose, epoch by epoch, which training samples a network is trained on.
+
+    Description:
+        An episode is one training run, from fresh weights, of a real network on one *instance*
+        (a task under a scenario), until a budget of work is used up. A step is one epoch over
+        the samples that the action keeps. The unit of work and of time is a *full epoch*: a
+        forward and a backward pass over all N training samples. A step on k samples costs k / N,
+        a scoring pass (`refresh_period`) 1 / 3; evaluation is not charged. The last epoch is cut
+        to what is left of the budget. The learning rate follows work spent / budget, so the
+        schedule completes whatever is pruned. A last, partial mini-batch sums its losses and
+        divides by the nominal batch size.
+
+    Action:
+        | `action`   | space                    | meaning                                          |
+        |------------|--------------------------|--------------------------------------------------|
+        | `mask`     | MultiBinary(N)           | 1 = train on the sample                          |
+        | `scores`   | Box(-1, 1, (N,))         | the top `keep_fraction` is trained on            |
+        | `weights`  | Box(0, max_weight, (N,)) | 0 = pruned, else the multiplier of its loss      |
+        | `mixture`  | Box(-1, 1, (5,))         | shares softmax(4 a) of the rules random, highest,|
+        |            |                          | lowest, middle loss and stalest                  |
+        | `features` | Box(-1, 1, (7,))         | weights of the standardised features of          |
+        |            |                          | `prune_env.statistics.FEATURES`; Gumbel top-k    |
+        | `bins`     | Box(-1, 1, (16,))        | log propensity / 4 of each loss quantile bin     |
+
+        With `choose_keep_fraction` the last three have one more entry in [-1, 1], which moves
+        the keep fraction geometrically from `min_keep_fraction` to 1. A step trains on at least
+        ceil(`min_keep_fraction` N) samples: a `mask` or `weights` action that keeps fewer is
+        filled up with random samples, which `info["num_added"]` counts, so that near-empty
+        masks cannot stretch an episode or farm `step-rate`. An empty one is an error.
+
+    Observation:
+        | `observation` | space                                                                 |
+        |---------------|-----------------------------------------------------------------------|
+        | `samples`     | Dict(`samples`: Box (N, 9), `run`: Box (7,))                          |
+        | `summary`     | Box (21,): `run`, then quantiles and moments of the statistics        |
+
+        Columns and ranges: `SAMPLE_COLUMNS`, `RUN_COLUMNS` and `SUMMARY_COLUMNS` in
+        `prune_env.observation`. Only training and validation data are ever observed.
+
+    Reward:
+        | `reward`    | of a step                                                               |
+        |-------------|-------------------------------------------------------------------------|
+        | `rate`      | gain of validation accuracy / budget: the return is gain per unit time  |
+        | `step-rate` | gain / time of this step (see `prune_env.reward.step_rate`)             |
+        | `gain`      | gain of validation accuracy                                             |
+        | `loss`      | fall of the validation loss                                             |
+        | `terminal`  | final validation accuracy at the end, else 0                            |
+
+        Divergence gives -1 instead, in all of them.
+
+    Episode end:
+        `terminated` when the budget is used up, or when a loss is not finite
+        (`info["diverged"]`). Never `truncated`.
+
+    Info keys:
+        Of both `reset` and `step`: `instance` (`task`, `scenario`), `num_samples` N, `epoch`,
+        `budget`, `work` (full epochs spent so far, scoring included), `progress` (share of the
+        budget spent), `validation_accuracy`, `validation_loss`. Of `step`: `num_trained`,
+        `num_selected` (before the last epoch's cut), `num_added`, `num_scored`, `num_updates`,
+        `keep_fraction` (trained / N), `train_loss`, `train_accuracy`, `accuracy_gain`,
+        `accuracy_gain_per_time`, `step_time` (full epochs, on the clock), `reward_parts`,
+        `diverged`. On the wall clock also `seconds` since reset, by part.
+
+    Arguments:
+        task: a name (`prune_env.tasks.task_names()`, or `folder:PATH`), a `Task`, or several to
+            sample from at each reset.
+        scenario: `clean`, `noise:F`, `imbalance:R`, `duplicates:F`, joined by `+`; or several.
+        model: `mlp`, `mlp:WIDTH`, `cnn`, `resnet18`, `resnet50`; None is the task's own.
+        num_samples: cut every training set to this many; None keeps all.
+        budget: full epochs, above 0; at least 2 make a run worth the name.
+        keep_fraction: kept / N in (0, 1], where the action does not choose it.
+        choose_keep_fraction: let an N-free action choose it.
+        min_keep_fraction: smallest fraction a step trains on, in (0, 1]; None is 0.01.
+            `step-rate` with a free amount asks for an explicit one.
+        observation: `samples` or `summary`.
+        action: one of the encodings above.
+        reward: a name above, or a callable from `prune_env.reward.Outcome` to named parts.
+        clock: `work` (counted, deterministic) or `wall` (measured seconds, over those of a full
+            epoch; from one answer of the environment to the end of the next training).
+        refresh_period: after every so many epochs, score all N samples by a forward pass,
+            charged; None uses the losses met in training only, which are free and go stale.
+        loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
+        max_weight: upper bound of a `weights` action, at least 1.
+        device: `auto` (CUDA where there is one), or what `torch.device` takes.
+        render_mode: None, `ansi` (a line) or `rgb_array` (the accuracy curve).
+
+    Versions:
+        v0: first.
+    """
+
+    metadata = {"render_modes": RENDER_MODES, "render_fps": 1}  # noqa: RUF012 (Gymnasium's)
+
+    def __init__(
+        self,
+        task: str | Task | Sequence[str | Task] = "digits",
+        *,
+        scenario: str | Sequence[str] = "clean",
+        model: str | None = None,
+        num_samples: int | None = None,
+        budget: float = 4.0,
+        keep_fraction: float = 0.25,
+        choose_keep_fraction: bool = False,
+        min_keep_fraction: float | None = None,
+        observation: str = "samples",
+        action: str = "scores",
+        reward: str | Reward = "rate",
+        clock: str = "work",
+        refresh_period: int | None = None,
+        loss_decay: float = 0.8,
+        max_weight: float = 10.0,
+        device: str = "auto",
+        render_mode: str | None = None,
+    ):
+        check_choice("observation", observation, OBSERVATIONS)
+        check_choice("action", action, ENCODINGS)
+        check_choice("clock", clock, CLOCKS)
+        check_choice("render_mode", render_mode, [None, *RENDER_MODES])
+        if isinstance(reward, str):
+            check_choice("reward", reward, REWARDS)
+        check_positive("budget", budget)
+        check_at_least("max_weight", max_weight, 1)
+        check_fraction("loss_decay", loss_decay)
+        if refresh_period is not None:
+            check_count("refresh_period", refresh_period)
+        if num_samples is not None:
+            check_count("num_samples", num_samples)
+        minimum = DEFAULT_MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
+        _check_amount(keep_fraction, minimum, choose_keep_fraction, action)
+        if reward == "step-rate" and min_keep_fraction is None:
+            _check_step_rate(action, choose_keep_fraction)
+        self._device = resolve_device(device)
+        self._maker = EpisodeMaker(
+            tasks=_several(task),
+            scenarios=_several(scenario),
+            model=model,
+            num_samples=num_samples,
+            budget=budget,
+            clock=clock,
+            loss_decay=loss_decay,
+            device=self._device,
+        )
+        size = max(self._maker.sizes.values())
+        amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
+        self._encoding = Encoding(action, amount, num_samples=size, max_weight=max_weight)
+        self._observer = SampleTable(size) if observation == "samples" else Summary()
+        self._fixed_size = size if self._encoding.per_sample or self._observer.per_sample else None
+        for instance, other in self._maker.sizes.items():
+            self._check_size(instance, other)
+        self._reward = REWARDS[reward] if isinstance(reward, str) else reward
+        self._budget = budget
+        self._refresh_period = refresh_period
+        self._episode: Episode | None = None
+        self._curve: list[tuple[float, float]] = []
+        self.render_mode = render_mode
+        self.action_space: spaces.Space[Any] = self._encoding.space
+        self.observation_space: spaces.Space[Any] = self._observer.space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Info]:
+        """Start a training run from fresh weights.
+
+        Args:
+            seed: starts every random stream; None goes on with the present one.
+            options: `task` and `scenario` choose the instance instead of drawing it.
+
+        Returns:
+            The first observation and info.
+
+        Raises:
+            ValueError: if an option is unknown, or the instance does not fit the spaces.
+        """
+        super().reset(seed=seed)
+        instance = self._maker.choose(self.np_random, options or {})
+        self._check_size(instance, self._maker.size(instance))
+        entropy = self.np_random.integers(2**32, size=4).tolist()
+        self._episode = run = self._maker.start(instance, np.random.SeedSequence(entropy))
+        self._curve = [(run.work, run.validation.accuracy)]
+        run.clock.wait_for_agent()
+        return self._observation(run), run.info()
+
+    def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, Info]:
+        """Train one epoch on what `action` keeps.
+
+        Args:
+            action: of `action_space`.
+
+        Returns:
+            Observation, reward, terminated, truncated (always False) and info.
+
+        Raises:
+            ValueError: if the action is malformed; nothing is trained then.
+            gymnasium.error.ResetNeeded: if no episode is running.
+        """
+        run = self._running_episode()
+        selection = run.select(self._encoding, action)
+        result = run.train(selection)
+        num_scored = run.score_if_due(self._refresh_period)
+        time = run.charge(num_scored)
+        outcome = Outcome(
+            before=run.validation,
+            after=run.validate(),
+            time=time,
+            budget=self._budget,
+            terminated=run.over,
+        )
+        self._curve.append((run.work, run.validation.accuracy))
+        parts = {"divergence": DIVERGENCE_PENALTY} if run.diverged else self._reward(outcome)
+        info = run.info() | _step_info(run, selection, result, num_scored, outcome)
+        info["reward_parts"] = parts
+        observation = self._observation(run)
+        run.clock.wait_for_agent()
+        return observation, float(sum(parts.values())), run.over, False, info
+
+    def test(self) -> Evaluation:
+        """The present network on the test data: for an evaluator, never for an agent."""
+        return self._any_episode().test()
+
+    @property
+    def device_name(self) -> str:
+        """The device trained on, in words."""
+        return device_name(self._device)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds since reset by part: train, scoring, selection, evaluation."""
+        return dict(self._any_episode().stopwatch.seconds)
+
+    def render(self) -> Any:
+        """A line of text (`ansi`) or the curve of validation accuracy (`rgb_array`)."""
+        if self.render_mode is None:
+            return None
+        return render(self.render_mode, self._any_episode().info(), self._curve)
+
+    def _observation(self, run: Episode) -> Observation:
+        return self._observer.encode(run.statistics, run.summary(), run.split.num_classes)
+
+    def _any_episode(self) -> Episode:
+        if self._episode is None:
+            raise gym.error.ResetNeeded("no episode yet: call reset()")
+        return self._episode
+
+    def _running_episode(self) -> Episode:
+        run = self._any_episode()
+        if run.over:
+            raise gym.error.ResetNeeded("the episode is over: call reset() before step()")
+        return run
+
+    def _check_size(self, instance: Instance, size: int) -> None:
+        if self._fixed_size not in (None, size):
+            raise ValueError(
+                f"`task` and `scenario` must leave the same number of samples where observation "
+                f"or action have one entry a sample, got {self._fixed_size} and {size} for "
+                f"{instance}; set `num_samples`, or use observation 'summary' with an N-free action"
+            )
+
+
+def _step_info(
+    run: Episode,
+    selection: Selection,
+    result: EpochResult,
+    num_scored: int,
+    outcome: Outcome,
+) -> Info:
+    return {
+        "num_selected": len(selection),
+        "num_added": selection.num_added,
+        "num_trained": len(result.indices),
+        "num_scored": num_scored,
+        "num_updates": result.num_updates,
+        "keep_fraction": len(result.indices) / run.num_samples,
+        "train_loss": run.train_result.loss,
+        "train_accuracy": run.train_result.accuracy,
+        "accuracy_gain": outcome.accuracy_gain,
+        "accuracy_gain_per_time": outcome.accuracy_gain / outcome.time,
+        "step_time": outcome.time,
+        "diverged": run.diverged,
+    }
+
+
+def _several(value: Any) -> list[Any]:
+    """A list of one or more."""
+    values = [value] if isinstance(value, (str, Task)) else list(value)
+    if not values:
+        raise ValueError("`task` and `scenario` must name at least one each, got an empty list")
+    return values
+
+
+def _check_amount(
+    keep_fraction: float, minimum: float, choose_keep_fraction: bool, action: str
+) -> None:
+    check_fraction("keep_fraction", keep_fraction)
+    check_fraction("min_keep_fraction", minimum)
+    if keep_fraction < minimum:
+        raise ValueError(
+            f"`keep_fraction` must be at least `min_keep_fraction` {minimum}, got {keep_fraction}"
+        )
+    if choose_keep_fraction and ENCODINGS[action].length is None:
+        raise ValueError(
+            "`choose_keep_fraction` goes with the actions mixture, features and bins, got "
+            f"{action!r}; a mask or weights choose it already"
+        )
+
+
+def _check_step_rate(action: str, choose_keep_fraction: bool) -> None:
+    if action in ("mask", "weights") or choose_keep_fraction:
+        raise ValueError(
+            "`min_keep_fraction` must be given with reward 'step-rate' where the action chooses "
+            "how much to keep, since tiny steps would score best (see "
+            "prune_env.reward.step_rate); or use reward 'rate'"
+        )

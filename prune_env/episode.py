@@ -1,0 +1,277 @@
+"""One training run on one instance, and the maker that starts them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from prune_env import scenarios
+from prune_env.action import Encoding
+from prune_env.clock import Clock, Stopwatch, WallClock, WorkClock
+from prune_env.data import Split
+from prune_env.models import build_model
+from prune_env.observation import RunSummary
+from prune_env.selection import Selection
+from prune_env.statistics import SampleStatistics
+from prune_env.tasks import Task, get_task, split_maker
+from prune_env.training import EpochResult, Evaluation, Trainer
+
+Instance = tuple[str, str]  # names of task and scenario
+
+
+@dataclass(kw_only=True)
+class Episode:
+    """A training run: its network, what is known of its samples, and what it has spent.
+
+    Attributes:
+        instance: names of the task and the scenario.
+        split: its data.
+        trainer: the network in training.
+        statistics: what is known of each training sample.
+        clock: the budget.
+        stopwatch: seconds by part, for reports.
+        selection_rng: what selection leaves to chance.
+        validation: last validation result.
+        train_result: mean loss and accuracy over what the last epoch trained on.
+        work_thirds: work counted on either clock, in thirds of a sample, scoring included.
+        num_trained: samples the last epoch trained on.
+        diverged: whether a loss was not finite.
+    """
+
+    instance: Instance
+    split: Split
+    trainer: Trainer
+    statistics: SampleStatistics
+    clock: Clock
+    selection_rng: np.random.Generator
+    stopwatch: Stopwatch
+    validation: Evaluation = field(init=False)
+    train_result: Evaluation = field(init=False)
+    work_thirds: int = 0
+    num_trained: int = 0
+    diverged: bool = False
+
+    def __post_init__(self) -> None:
+        """Evaluate the fresh network."""
+        self.validation = self.train_result = self._evaluate()
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+        return len(self.statistics)
+
+    @property
+    def work(self) -> float:
+        """Full epochs spent, scoring included."""
+        return self.work_thirds / (3 * self.num_samples)
+
+    @property
+    def over(self) -> bool:
+        """Whether the budget is used up or the run has diverged."""
+        return self.diverged or self.clock.samples_left == 0
+
+    def select(self, encoding: Encoding, action: ArrayLike) -> Selection:
+        """Decode an action."""
+        with self.stopwatch.measure("selection"):
+            return encoding.decode(action, self.statistics, self.selection_rng)
+
+    def train(self, selection: Selection) -> EpochResult:
+        """Train an epoch, cut to what is left of the budget, and take in its losses."""
+        with self.stopwatch.measure("train"):
+            result = self.trainer.run_epoch(
+                selection, limit=self.clock.samples_left, progress=self.clock.progress
+            )
+        with self.stopwatch.measure("selection"):
+            self.statistics.begin_epoch()
+            if result.finite:
+                self.statistics.record(result.indices, result.losses, result.correct)
+                self.train_result = Evaluation(
+                    loss=float(result.losses.mean()), accuracy=float(result.correct.float().mean())
+                )
+        self.diverged = not result.finite
+        self.num_trained = len(result.indices)
+        return result
+
+    def score_if_due(self, period: int | None) -> int:
+        """Every `period` epochs, refresh all losses by a forward pass, if the budget affords it.
+
+        Returns:
+            How many samples were scored: N or 0.
+        """
+        due = period is not None and self.statistics.epoch % period == 0 and not self.diverged
+        if not due or not self.clock.affords_scoring(self.num_trained, self.num_samples):
+            return 0
+        with self.stopwatch.measure("scoring"):
+            losses, correct = self.trainer.score()
+            if not bool(torch.isfinite(losses).all()):
+                self.diverged = True
+            else:
+                every = torch.arange(self.num_samples, device=losses.device)
+                self.statistics.record(every, losses, correct)
+        return self.num_samples
+
+    def charge(self, num_scored: int) -> float:
+        """End the step's time; returns it in full epochs on the clock."""
+        self.work_thirds += 3 * self.num_trained + num_scored
+        return self.clock.end(num_trained=self.num_trained, num_scored=num_scored)
+
+    def validate(self) -> Evaluation:
+        """The validation result now; the last finite one if the run has diverged."""
+        result = self._evaluate()
+        self.diverged |= not np.isfinite(result.loss)
+        if not self.diverged:
+            self.validation = result
+        return self.validation
+
+    def test(self) -> Evaluation:
+        """The test result now, for an evaluator."""
+        return self.trainer.evaluate(self.split.test)
+
+    def summary(self) -> RunSummary:
+        """Where the run stands."""
+        progress = self.clock.progress()
+        recipe = self.trainer.recipe
+        return RunSummary(
+            progress=progress,
+            validation_accuracy=self.validation.accuracy,
+            validation_loss=self.validation.loss,
+            train_loss=self.train_result.loss,
+            train_accuracy=self.train_result.accuracy,
+            keep_fraction=self.num_trained / self.num_samples,
+            learning_rate=recipe.learning_rate_at(progress) / recipe.learning_rate,
+        )
+
+    def info(self) -> dict[str, Any]:
+        """The info keys that `reset` and `step` share."""
+        task, scenario = self.instance
+        info: dict[str, Any] = {
+            "instance": {"task": task, "scenario": scenario},
+            "num_samples": self.num_samples,
+            "epoch": self.statistics.epoch,
+            "budget": self.clock.budget,
+            "work": self.work,
+            "progress": self.clock.progress(),
+            "validation_accuracy": self.validation.accuracy,
+            "validation_loss": self.validation.loss,
+        }
+        if isinstance(self.clock, WallClock):
+            info["seconds"] = dict(self.stopwatch.seconds)
+        return info
+
+    def _evaluate(self) -> Evaluation:
+        with self.stopwatch.measure("evaluation"):
+            return self.trainer.evaluate(self.split.validation)
+
+
+class EpisodeMaker:
+    """Starts episodes on the instances of an environment.
+
+    Args:
+        tasks: names or tasks.
+        scenarios: names.
+        model: network in place of the tasks' own, or None.
+        num_samples: cut every training set to this many, or None.
+        budget: full epochs.
+        clock: `work` or `wall`.
+        loss_decay: of the statistics.
+        device: to train on.
+
+    Raises:
+        ValueError: if a name is unknown or a scenario leaves too few samples.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str | Task],
+        scenarios: Sequence[str],
+        model: str | None,
+        num_samples: int | None,
+        budget: float,
+        clock: str,
+        loss_decay: float,
+        device: torch.device,
+    ):
+        self._model = model
+        self._num_samples = num_samples
+        self._budget = budget
+        self._clock = clock
+        self._loss_decay = loss_decay
+        self._device = device
+        self._own_tasks = {task.name: task for task in tasks if isinstance(task, Task)}
+        self._epoch_seconds: dict[Instance, float] = {}
+        names = [task.name if isinstance(task, Task) else task for task in tasks]
+        self.instances: list[Instance] = list(itertools.product(names, scenarios))
+        for name in names:
+            self._task(name)
+        self.sizes = {instance: self.size(instance) for instance in self.instances}
+
+    def size(self, instance: Instance) -> int:
+        """N of an instance, the same for every seed."""
+        return len(self._split(instance, *(np.random.default_rng(0) for _ in range(2))).train)
+
+    def choose(self, rng: np.random.Generator, options: dict[str, Any]) -> Instance:
+        """Draw an instance; `options` may set its `task` and `scenario`."""
+        unknown = sorted(set(options) - {"task", "scenario"})
+        if unknown:
+            raise ValueError(f"`options` may hold task and scenario, got {unknown}")
+        task, scenario = self.instances[int(rng.integers(len(self.instances)))]
+        return options.get("task", task), options.get("scenario", scenario)
+
+    def start(self, instance: Instance, seeds: np.random.SeedSequence) -> Episode:
+        """Start a training run from fresh weights, all of its chance from `seeds`."""
+        names = ("split", "scenario", "init", "order", "augment", "selection")
+        streams = {
+            name: np.random.default_rng(child)
+            for name, child in zip(names, seeds.spawn(len(names)), strict=True)
+        }
+        split = self._split(instance, streams["split"], streams["scenario"])
+        task = self._task(instance[0])
+        generator = torch.Generator().manual_seed(int(streams["init"].integers(2**63)))
+        trainer = Trainer(
+            split,
+            build_model(task.model, split.input_shape, split.num_classes, generator),
+            task.recipe,
+            order_rng=streams["order"],
+            augment_rng=streams["augment"],
+        )
+        return Episode(
+            instance=instance,
+            split=split,
+            trainer=trainer,
+            statistics=SampleStatistics.empty(split.train.labels, decay=self._loss_decay),
+            clock=self._make_clock(instance, trainer, len(split.train)),
+            selection_rng=streams["selection"],
+            stopwatch=Stopwatch(device=self._device),
+        )
+
+    def _task(self, name: str) -> Task:
+        task = self._own_tasks[name] if name in self._own_tasks else get_task(name)
+        return task.with_model(self._model)
+
+    def _split(
+        self, instance: Instance, split_rng: np.random.Generator, rng: np.random.Generator
+    ) -> Split:
+        name, scenario = instance
+        scenarios.parse(scenario)  # before a dataset is loaded
+        make = split_maker(self._own_tasks.get(name) or get_task(name), self._device)
+        return scenarios.apply(scenario, make(split_rng), rng, num_samples=self._num_samples)
+
+    def _make_clock(self, instance: Instance, trainer: Trainer, num_samples: int) -> Clock:
+        if self._clock == "work":
+            return WorkClock(budget=self._budget, num_samples=num_samples)
+        if instance not in self._epoch_seconds:
+            self._epoch_seconds[instance] = trainer.measure_epoch_seconds()
+        return WallClock(
+            budget=self._budget,
+            num_samples=num_samples,
+            seconds_per_epoch=self._epoch_seconds[instance],
+            device=self._device,
+            batch_size=trainer.recipe.batch_size,
+        )

@@ -1,0 +1,214 @@
+"""Run agents over scenarios and seeds at equal budget; one record an episode, kept as it ends."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import prune_env
+from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
+from prune_env.clock import CLOCKS
+from prune_env.env import DataPruningEnv
+from prune_env.registry import Agent, make_agent
+from prune_env.results import Record, Results
+from prune_env.tasks import get_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Agents on equal terms: the same instances, seeds and budget for each.
+
+    Attributes:
+        tasks: names.
+        scenarios: names.
+        agents: names, or `name:key=value,...`.
+        seeds: seeds of the episodes; the same split, weights and order for every agent.
+        epochs: length of the reference run, in full epochs, above 0. Everybody else's budget is
+            `keep_fraction` times that.
+        keep_fraction: kept / N in (0, 1].
+        model: network in place of the tasks' own, or None.
+        num_samples: cut every training set to this many, or None.
+        clock: `work` or `wall`.
+        device: as for `DataPruningEnv`.
+    """
+
+    tasks: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    agents: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: float
+    keep_fraction: float
+    model: str | None = None
+    num_samples: int | None = None
+    clock: str = "work"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check all that needs no data."""
+        check_positive("epochs", self.epochs)
+        check_fraction("keep_fraction", self.keep_fraction)
+        check_choice("clock", self.clock, CLOCKS)
+        for name in ("tasks", "scenarios", "agents", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"`{name}` must be one or more, each once, got {values}")
+        if self.num_samples is not None:
+            check_count("num_samples", self.num_samples)
+        for task in self.tasks:
+            get_task(task)
+        for spec in self.agents:
+            make_agent(spec, keep_fraction=self.keep_fraction)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What all episodes of one results folder must share."""
+        return {
+            "epochs": self.epochs,
+            "keep_fraction": self.keep_fraction,
+            "model": self.model,
+            "num_samples": self.num_samples,
+            "clock": self.clock,
+            "device": self.device,
+        }
+
+    @property
+    def models(self) -> set[str]:
+        """Names of the networks trained; a task's own module counts as `custom`."""
+        models = [get_task(task).with_model(self.model).model for task in self.tasks]
+        return {model if isinstance(model, str) else "custom" for model in models}
+
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str, str], tuple[DataPruningEnv, Agent]]:
+        """Environment and agent of each task, scenario and agent's name.
+
+        Raises:
+            ValueError: if an environment cannot be made; nothing was trained or written then.
+        """
+        return {
+            (task, scenario, spec): self._pair(task, scenario, spec)
+            for task in self.tasks
+            for scenario in self.scenarios
+            for spec in self.agents
+        }
+
+    def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
+        agent = make_agent(spec, keep_fraction=self.keep_fraction)
+        arguments: dict[str, Any] = {
+            "budget": self.epochs * (1 if agent.reference else self.keep_fraction),
+            "keep_fraction": self.keep_fraction,
+            "min_keep_fraction": min(0.01, self.keep_fraction),
+            "model": self.model,
+            "num_samples": self.num_samples,
+            "clock": self.clock,
+            "device": self.device,
+        }
+        return DataPruningEnv(task, scenario=scenario, **(arguments | agent.env_arguments)), agent
+
+    def run(self, results: Results) -> None:
+        """Run every episode that `results` does not hold yet, with progress bars."""
+        missing = [
+            (*names, seed)
+            for seed in self.seeds
+            for names in self.pairs
+            if (*names, seed) not in results
+        ]
+        held = len(self.seeds) * len(self.pairs) - len(missing)
+        bar = tqdm(missing, desc=f"episodes ({held} held)" if held else "episodes", unit="episode")
+        for task, scenario, spec, seed in bar:
+            bar.set_postfix_str(f"{scenario} {spec} seed {seed}")
+            env, agent = self.pairs[task, scenario, spec]
+            with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
+                record = run_episode(env, agent, seed=seed, on_epoch=_shower(epochs))
+            names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
+            results.add(names | {"settings": self.settings} | record)
+
+
+_EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+def _shower(bar: tqdm) -> Callable[[Record], None]:
+    def show(info: Record) -> None:
+        bar.update(info["progress"] - bar.n)
+        bar.set_postfix_str(
+            f"epoch {info['epoch']} validation accuracy {info['validation_accuracy']:.3f}"
+        )
+
+    return show
+
+
+def run_episode(
+    env: DataPruningEnv,
+    agent: Agent,
+    *,
+    seed: int,
+    on_epoch: Callable[[Record], None] = lambda info: None,
+) -> Record:
+    """Run one episode and test the network it ends with.
+
+    Args:
+        env: made with the agent's `env_arguments`.
+        agent: is reset.
+        seed: of the environment and of the agent.
+        on_epoch: is shown the info of each step.
+
+    Returns:
+        A record that can be written as JSON: arguments of the agent, curve by epoch, last-epoch
+        test accuracy and loss, work, samples, seconds, device and versions.
+    """
+    agent.reset(seed)
+    observation, info = env.reset(seed=seed)
+    curve = [_point(info)]
+    state, terminated, agent_seconds = None, False, 0.0
+    while not terminated:
+        start = time.perf_counter()
+        first = np.array([info["epoch"] == 0])
+        action, state = agent.predict(observation, state, first, deterministic=True)
+        agent_seconds += time.perf_counter() - start
+        observation, _, terminated, _, info = env.step(action)
+        curve.append(_point(info))
+        on_epoch(info)
+    seconds = env.seconds
+    seconds["selection"] += agent_seconds
+    test = env.test()
+    return {
+        "agent_arguments": {k: v for k, v in vars(agent).items() if not k.startswith("_")},
+        "reference": agent.reference,
+        "num_samples": info["num_samples"],
+        "budget": info["budget"],
+        "work": info["work"],
+        "num_selected": sum(point["num_selected"] for point in curve),
+        "num_trained": sum(point["num_trained"] for point in curve),
+        "num_scored": sum(point["num_scored"] for point in curve),
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss if np.isfinite(test.loss) else None,
+        "diverged": info["diverged"],
+        "seconds": seconds,
+        "curve": curve,
+        "device": env.device_name,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "prune_env": prune_env.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "gymnasium": gymnasium.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+_CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
+_COUNTS = ("num_selected", "num_trained", "num_scored")
+
+
+def _point(info: Record) -> Record:
+    """One point of the curve; nothing was selected, trained or scored before the first epoch."""
+    return {key: info[key] for key in _CURVE} | {key: info.get(key, 0) for key in _COUNTS}

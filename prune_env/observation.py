@@ -1,0 +1,208 @@
+"""Observations: a table of per-sample statistics, or a summary whose length does not depend on N.
+
+Every column stands once, with its range and how to fill it; the spaces and the arrays are both
+built from these lists.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from prune_env.selection import quantiles
+from prune_env.statistics import LOSS_LIMIT, SampleStatistics
+
+COUNT_LIMIT = 1e6
+RELATIVE_LOSS_LIMIT = 10.0  # in units of log C, the loss of guessing
+
+Observation = dict[str, np.ndarray] | np.ndarray
+
+
+@dataclass(frozen=True)
+class SampleColumn:
+    """One column of the sample table: name, upper end of its range from 0, and how to fill it."""
+
+    name: str
+    high: float
+    fill: Callable[[SampleStatistics], Tensor]
+
+
+SAMPLE_COLUMNS = (
+    SampleColumn("loss", LOSS_LIMIT, lambda s: s.loss),
+    SampleColumn("loss_mean", LOSS_LIMIT, lambda s: s.loss_mean),
+    SampleColumn("loss_variance", LOSS_LIMIT**2, lambda s: s.loss_variance),
+    SampleColumn("correct", 1.0, lambda s: s.correct),
+    SampleColumn("correct_mean", 1.0, lambda s: s.correct_mean),
+    SampleColumn("times_forgotten", COUNT_LIMIT, lambda s: s.times_forgotten),
+    SampleColumn("times_seen", COUNT_LIMIT, lambda s: s.times_seen),
+    SampleColumn("epochs_since_seen", COUNT_LIMIT, lambda s: s.epochs_since_seen()),
+    SampleColumn("label", COUNT_LIMIT, lambda s: s.labels),
+)
+SAMPLE_COLUMN = {column.name: index for index, column in enumerate(SAMPLE_COLUMNS)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """Where an episode stands. Accuracies and shares in [0, 1], losses in nats.
+
+    Attributes:
+        progress: share of the budget spent.
+        validation_accuracy: after the last epoch.
+        validation_loss: mean cross-entropy after the last epoch.
+        train_loss: mean over what the last epoch trained on; the validation loss before it.
+        train_accuracy: likewise; the validation accuracy before it.
+        keep_fraction: share of the N samples that the last epoch trained on; 0 before it.
+        learning_rate: share of the recipe's peak.
+    """
+
+    progress: float
+    validation_accuracy: float
+    validation_loss: float
+    train_loss: float
+    train_accuracy: float
+    keep_fraction: float
+    learning_rate: float
+
+
+# Losses are shown over log C, so that a policy meets the same scale for 10 classes and for 100.
+RUN_COLUMNS = (
+    ("progress", 1.0),
+    ("validation_accuracy", 1.0),
+    ("validation_loss", RELATIVE_LOSS_LIMIT),
+    ("train_loss", RELATIVE_LOSS_LIMIT),
+    ("train_accuracy", 1.0),
+    ("keep_fraction", 1.0),
+    ("learning_rate", 1.0),
+)
+RUN_COLUMN = {name: index for index, (name, _) in enumerate(RUN_COLUMNS)}
+_RUN_HIGH = np.array([high for _, high in RUN_COLUMNS], dtype=np.float32)
+
+
+def _run_vector(run: RunSummary, num_classes: int) -> np.ndarray:
+    values = [getattr(run, name) for name, _ in RUN_COLUMNS]
+    for name in ("validation_loss", "train_loss"):
+        values[RUN_COLUMN[name]] /= math.log(num_classes)
+    return np.clip(np.array(values, dtype=np.float32), 0, _RUN_HIGH)
+
+
+class SampleTable:
+    """Dict(`samples`: (N, F) table with `SAMPLE_COLUMNS`, `run`: (G,) with `RUN_COLUMNS`).
+
+    Args:
+        num_samples: N.
+    """
+
+    per_sample = True
+
+    def __init__(self, num_samples: int):
+        highs = np.array([column.high for column in SAMPLE_COLUMNS], dtype=np.float32)
+        table = np.broadcast_to(highs, (num_samples, len(SAMPLE_COLUMNS)))
+        self.space: spaces.Space[Any] = spaces.Dict(
+            {
+                "samples": spaces.Box(np.zeros_like(table), table, dtype=np.float32),
+                "run": spaces.Box(np.zeros_like(_RUN_HIGH), _RUN_HIGH, dtype=np.float32),
+            }
+        )
+
+    def encode(
+        self, statistics: SampleStatistics, run: RunSummary, num_classes: int
+    ) -> Observation:
+        """Fresh arrays of `space`."""
+        table = torch.empty((len(statistics), len(SAMPLE_COLUMNS)), device=statistics.labels.device)
+        for index, column in enumerate(SAMPLE_COLUMNS):
+            table[:, index] = column.fill(statistics)
+            if column.high < COUNT_LIMIT:
+                table[:, index].clamp_(max=column.high)
+        return {"samples": table.cpu().numpy(), "run": _run_vector(run, num_classes)}
+
+
+_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+# Over the samples seen; losses over log C.
+STATISTIC_COLUMNS = (
+    *((f"loss_mean_q{round(100 * share)}", RELATIVE_LOSS_LIMIT) for share in _QUANTILES),
+    ("loss_mean_mean", RELATIVE_LOSS_LIMIT),
+    ("loss_mean_deviation", RELATIVE_LOSS_LIMIT),
+    ("loss_deviation_mean", RELATIVE_LOSS_LIMIT),
+    ("class_loss_deviation", RELATIVE_LOSS_LIMIT),
+    ("correct_mean", 1.0),
+    ("share_forgotten", 1.0),
+    ("share_seen", 1.0),
+    ("staleness", 1.0),
+    ("class_entropy", 1.0),
+)
+SUMMARY_COLUMNS = (*RUN_COLUMNS, *STATISTIC_COLUMNS)
+_STATISTIC_HIGH = np.array([high for _, high in STATISTIC_COLUMNS], dtype=np.float32)
+
+
+class Summary:
+    """Box (H,) with `SUMMARY_COLUMNS`: the run, and quantiles and moments of the statistics.
+
+    The same length for every N and C, so that one policy serves every dataset.
+    """
+
+    per_sample = False
+
+    def __init__(self) -> None:
+        high = np.concatenate([_RUN_HIGH, _STATISTIC_HIGH])
+        self.space: spaces.Space[Any] = spaces.Box(np.zeros_like(high), high, dtype=np.float32)
+
+    def encode(
+        self, statistics: SampleStatistics, run: RunSummary, num_classes: int
+    ) -> Observation:
+        """A fresh array of `space`."""
+        values = torch.cat([*_statistics(statistics, num_classes)]).cpu().numpy()
+        values = np.clip(values, 0, _STATISTIC_HIGH)
+        return np.concatenate([_run_vector(run, num_classes), values])
+
+
+def _statistics(statistics: SampleStatistics, num_classes: int) -> list[Tensor]:
+    """The values of `STATISTIC_COLUMNS`, in that order, in pieces."""
+    seen = statistics.times_seen > 0
+    labels = statistics.labels
+    counts = torch.bincount(labels, minlength=num_classes).float()
+    entropy = torch.special.entr(counts / len(labels)).sum() / math.log(num_classes)
+    # One epoch old in a run of two epochs is as stale as eight in sixteen.
+    staleness = statistics.epochs_since_seen().mean() / max(1, statistics.epoch)
+    share_seen = seen.float().mean()
+    if not bool(seen.any()):
+        nothing = torch.zeros(len(STATISTIC_COLUMNS) - 3, device=labels.device)
+        return [nothing, torch.stack([share_seen, staleness, entropy])]
+    known = statistics.loss_mean[seen]
+    shares = torch.tensor(_QUANTILES, device=labels.device)
+    deviation, mean = torch.std_mean(known, correction=0)
+    class_seen = torch.bincount(labels[seen], minlength=num_classes)
+    class_loss = torch.zeros(num_classes, device=labels.device)
+    class_loss.index_add_(0, labels[seen], known)
+    class_loss = (class_loss / class_seen)[class_seen > 0]
+    losses = torch.stack(
+        [
+            mean,
+            deviation,
+            statistics.loss_variance[seen].sqrt().mean(),
+            class_loss.std(correction=0),
+        ]
+    )
+    rest = [
+        statistics.correct_mean[seen].mean(),
+        (statistics.times_forgotten[seen] > 0).float().mean(),
+        share_seen,
+        staleness,
+        entropy,
+    ]
+    return [
+        torch.cat([quantiles(known, shares), losses]) / math.log(num_classes),
+        torch.stack(rest),
+    ]
+
+
+OBSERVATIONS = {
+    "samples": "Dict: a table of every sample's statistics, and where the run stands",
+    "summary": "Box: quantiles and moments of the statistics, and where the run stands",
+}

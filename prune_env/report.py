@@ -1,0 +1,136 @@
+"""What a comparison shows: a table for the terminal, and pictures of accuracy against work."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prune_env.results import Record
+
+_HEADER = (
+    "scenario",
+    "agent",
+    "test accuracy [%]",
+    "95 % interval",
+    "work",
+    "selected",
+    "trained",
+    "s train",
+    "s scoring",
+    "s selection",
+    "s evaluation",
+    "work to reference - 0.5",
+)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table of `Results.summary()`, one per task.
+
+    Work is in full epochs, samples and seconds are means over seeds.
+    """
+    tasks: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        tasks[row["task"]].append(row)
+    return "\n\n".join(
+        f"{task}, {_seeds(group)}\n\n{_markdown([_HEADER, *map(_cells, group)])}"
+        for task, group in tasks.items()
+    )
+
+
+def pictures(records: list[Record], folder: Path) -> list[Path]:
+    """Draw validation accuracy against work, a picture per task and scenario.
+
+    The line is the mean over seeds, the band the standard error.
+
+    Args:
+        records: of episodes.
+        folder: where `accuracy-<task>-<scenario>.png` is written, made anew each time.
+
+    Returns:
+        The files written.
+    """
+    from matplotlib.figure import Figure
+
+    groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        groups[record["task"], record["scenario"]][record["agent"]].append(record)
+    files = []
+    for (task, scenario), agents in groups.items():
+        figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
+        axes = figure.add_subplot()
+        for agent, episodes in agents.items():
+            work, mean, error = _mean_curve(episodes)
+            (line,) = axes.plot(work, 100 * mean, label=agent)
+            band = (100 * (mean - error), 100 * (mean + error))
+            axes.fill_between(work, *band, color=line.get_color(), alpha=0.2, linewidth=0)
+        axes.set(
+            title=f"{task}, {scenario}",
+            xlabel="work [full epochs]",
+            ylabel="validation accuracy [%]",
+        )
+        axes.grid(alpha=0.3)
+        axes.legend()
+        file = folder / f"accuracy-{_file_name(task)}-{_file_name(scenario)}.png"
+        figure.savefig(file)
+        files.append(file)
+    return files
+
+
+def _mean_curve(episodes: list[Record]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Work, mean and standard error of the accuracy, at the epochs that all episodes reached."""
+    length = min(len(episode["curve"]) for episode in episodes)
+    points = [episode["curve"][:length] for episode in episodes]
+    work = np.array([[point["work"] for point in curve] for curve in points])
+    accuracy = np.array([[point["validation_accuracy"] for point in curve] for curve in points])
+    error = accuracy.std(axis=0, ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0
+    return work.mean(axis=0), accuracy.mean(axis=0), error * np.ones(length)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    accuracy, seconds = row["test_accuracy"], row["seconds"]
+    interval = "-"
+    if accuracy["low"] is not None:
+        interval = f"{100 * accuracy['low']:.2f} to {100 * accuracy['high']:.2f}"
+    reached = "-"
+    if row["work_to_reference"] is not None:
+        count, all_seeds = row["num_reached_reference"], len(row["seeds"])
+        reached = f"{row['work_to_reference']:.2f} ({count} of {all_seeds})"
+    diverged = f" ({row['num_diverged']} diverged)" if row["num_diverged"] else ""
+    return (
+        row["scenario"],
+        row["agent"] + diverged,
+        f"{100 * accuracy['mean']:.2f}",
+        interval,
+        f"{row['work']:.2f}",
+        f"{row['num_selected']:.0f}",
+        f"{row['num_trained']:.0f}",
+        *(f"{seconds[part]:.2f}" for part in ("train", "scoring", "selection", "evaluation")),
+        reached,
+    )
+
+
+def _seeds(rows: list[dict[str, Any]]) -> str:
+    seeds = sorted({seed for row in rows for seed in row["seeds"]})
+    return f"seeds {', '.join(map(str, seeds))}"
+
+
+def _markdown(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells: tuple[str, ...]) -> str:
+        padded = [
+            cell.ljust(width) if index < 2 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = tuple("-" * width for width in widths)
+    return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "_", name).strip("_")

@@ -1,0 +1,154 @@
+"""Tasks by name: which data, which network, which recipe."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
+
+import torch
+
+from prune_env import sources
+from prune_env.data import DatasetLoader, SplitMaker
+from prune_env.models import ModelFactory, check_model
+from prune_env.recipes import MODEL_RECIPES, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A learning problem without its scenario, seed and budget.
+
+    Attributes:
+        name: as registered.
+        load: delivers the dataset; called once a process.
+        model: a name of `prune_env.models.MODELS`, or (input_shape, num_classes) -> module.
+        recipe: how `model` is trained.
+        validation_fraction: share of the training data to validate on, in (0, 1).
+        citation: where the data are from, one line.
+    """
+
+    name: str
+    load: DatasetLoader
+    model: str | ModelFactory
+    recipe: Recipe
+    validation_fraction: float = 0.1
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before the data are loaded."""
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"`validation_fraction` must be in (0, 1), got {self.validation_fraction}"
+            )
+        if isinstance(self.model, str):
+            check_model(self.model)
+
+    def with_model(self, model: str | None) -> Task:
+        """The same data under another network and that network's own recipe."""
+        if model is None:
+            return self
+        check_model(model)
+        family = model.partition(":")[0]
+        if isinstance(self.model, str) and self.model.partition(":")[0] == family:
+            return replace(self, model=model)
+        recipe = MODEL_RECIPES[family]
+        if family != "mlp":  # crops and mirrors of pictures gain an mlp nothing
+            recipe = replace(recipe, crop_padding=self.recipe.crop_padding, flip=self.recipe.flip)
+        return replace(self, model=model, recipe=recipe)
+
+
+TaskFactory = Callable[[], Task]
+
+
+def _digits() -> Task:
+    return Task(
+        name="digits",
+        load=sources.load_digits,
+        model="mlp",
+        recipe=MODEL_RECIPES["mlp"],
+        validation_fraction=0.25,
+        citation="Alpaydin & Kaynak 1998, bundled with scikit-learn",
+    )
+
+
+def _gray(name: str, citation: str) -> Task:
+    return Task(
+        name=name,
+        load=partial(sources.load_torchvision, name),
+        model="cnn",
+        recipe=MODEL_RECIPES["cnn"],
+        citation=citation,
+    )
+
+
+def _coloured(name: str, load: DatasetLoader, citation: str) -> Task:
+    recipe = replace(MODEL_RECIPES["cnn"], crop_padding=4, flip=True)
+    return Task(name=name, load=load, model="cnn", recipe=recipe, citation=citation)
+
+
+_KRIZHEVSKY = "Krizhevsky 2009, downloaded by torchvision"
+_FACTORIES: dict[str, TaskFactory] = {
+    "digits": _digits,
+    "mnist": partial(_gray, "mnist", "LeCun et al. 1998, downloaded by torchvision"),
+    "fashion_mnist": partial(_gray, "fashion_mnist", "Xiao et al. 2017, downloaded by torchvision"),
+    "cifar10": partial(
+        _coloured, "cifar10", partial(sources.load_torchvision, "cifar10"), _KRIZHEVSKY
+    ),
+    "cifar100": partial(
+        _coloured, "cifar100", partial(sources.load_torchvision, "cifar100"), _KRIZHEVSKY
+    ),
+}
+FOLDER_PREFIX = "folder:"
+
+
+def register_task(name: str, factory: TaskFactory) -> None:
+    """Make a task of one's own available by name, in `gymnasium.make` and on every agent.
+
+    A spawned worker process starts without it: register in a module that the worker imports.
+
+    Args:
+        name: new name, not containing a colon.
+        factory: called without arguments when the task is first used.
+
+    Raises:
+        ValueError: if the name is taken or has a colon.
+    """
+    if ":" in name or name in _FACTORIES:
+        raise ValueError(
+            f"`name` must be new and without a colon, got {name!r}; taken: {', '.join(_FACTORIES)}"
+        )
+    _FACTORIES[name] = factory
+
+
+def task_names() -> list[str]:
+    """Names of the tasks that can be used, class folders (`folder:PATH`) aside."""
+    return list(_FACTORIES)
+
+
+@cache
+def get_task(name: str) -> Task:
+    """The task of that name; `folder:PATH` reads class folders.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name.startswith(FOLDER_PREFIX):
+        path = name[len(FOLDER_PREFIX) :]
+        return _coloured(name, partial(sources.load_folder, path), "class folders")
+    if name not in _FACTORIES:
+        near = difflib.get_close_matches(name, _FACTORIES, n=1)
+        raise ValueError(
+            f"`task` must be one of {', '.join(_FACTORIES)} or folder:PATH, got {name!r}"
+            + (f"; did you mean {near[0]!r}?" if near else "; see register_task")
+        )
+    task = _FACTORIES[name]()
+    if not isinstance(task, Task):
+        raise TypeError(f"the factory of task {name!r} must return a Task, got {type(task)}")
+    return task
+
+
+@lru_cache(maxsize=8)
+def split_maker(task: Task, device: torch.device) -> SplitMaker:
+    """The task's data, loaded and on `device`, shared by every environment of this process."""
+    return SplitMaker(task.load(), validation_fraction=task.validation_fraction, device=device)

@@ -1,0 +1,72 @@
+"""What every test shares: one thread, and tasks small enough to train for real."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import prune_env
+from prune_env.data import Dataset
+from prune_env.recipes import Recipe
+from prune_env.tasks import Task
+
+# Batches of 32 lose a hundredfold to a second thread on a busy machine.
+torch.set_num_threads(1)
+
+
+def blobs(num_train=120, num_test=60, seed=0, num_classes=3, shape=(6,)):
+    """Gaussian blobs, a class each: learnt in a moment, not linearly trivial."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(num_classes, *shape)) * 1.5
+    labels = np.arange(num_train + num_test) % num_classes
+    inputs = (centres[labels] + rng.normal(size=(len(labels), *shape))).astype(np.float32)
+    parts = inputs[:num_train], labels[:num_train], inputs[num_train:], labels[num_train:]
+    return Dataset.from_arrays(*parts)
+
+
+def blob_task(name="blobs", model="mlp:8", recipe=None, dataset=None, **arguments):
+    dataset = dataset or blobs(**arguments)
+    recipe = recipe or Recipe(batch_size=16, learning_rate=0.1)
+    return Task(
+        name=name, load=lambda: dataset, model=model, recipe=recipe, validation_fraction=0.25
+    )
+
+
+@pytest.fixture(scope="session")
+def small_task():
+    return blob_task()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def registered_blobs():
+    prune_env.register_task("blobs", blob_task)
+
+
+def rollout(env, agent=None, seed=0, steps=100):
+    """Observations, rewards and infos of an episode under random or an agent's actions."""
+    env.action_space.seed(seed)
+    observation, info = env.reset(seed=seed)
+    trace = [(observation, 0.0, info)]
+    for _ in range(steps):
+        action = env.action_space.sample() if agent is None else agent.predict(observation)[0]
+        observation, reward, terminated, truncated, info = env.step(action)
+        assert truncated is False
+        trace.append((observation, reward, info))
+        if terminated:
+            break
+    return trace
+
+
+def same(a, b):
+    """Bitwise equality of nested observations and infos."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    return type(a) is type(b) and a == b
+
+
+def make(id_="prune_env/DataPruning-v0", **arguments):
+    return gym.make(id_, **{"task": "blobs"} | arguments)

@@ -1,0 +1,115 @@
+"""The program: what it prints, writes, refuses and resumes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from prune_env.cli import main
+
+SMALL = ["--epochs", "2", "--num-samples", "100", "--device", "cpu", "--threads", "1"]
+
+
+def test_compare_prints_a_table_and_writes_its_folder(tmp_path, capsys):
+    out = tmp_path / "demo"
+    main(
+        ["compare", "--task", "digits", "--scenarios", "clean", "noise:0.3", "--agents", "full"]
+        + ["short", "random", "--seeds", "2", "--keep-fraction", "0.5", *SMALL, "--out", str(out)]
+    )
+    shown = capsys.readouterr().out
+    assert shown.count("| clean ") == 3
+    assert shown.count("| noise:0.3 ") == 3
+    assert "digits, seeds 0, 1" in shown
+    assert {file.name for file in out.iterdir()} == {
+        "episodes.jsonl",
+        "summary.json",
+        "settings.json",
+        "accuracy-digits-clean.png",
+        "accuracy-digits-noise_0.3.png",
+    }
+    rows = json.loads((out / "summary.json").read_text())
+    assert [row["agent"] for row in rows] == ["full", "short", "random"] * 2
+
+
+def test_run_shows_one_episode_and_resumes_to_nothing(tmp_path, capsys):
+    arguments = ["run", "--agent", "ucb:c=2", "--seed", "7", *SMALL, "--out", str(tmp_path)]
+    main(arguments)
+    first = capsys.readouterr().out
+    episodes = (tmp_path / "episodes.jsonl").read_bytes()
+    assert json.loads(episodes)["seed"] == 7
+    main(arguments)
+    assert capsys.readouterr().out == first
+    assert (tmp_path / "episodes.jsonl").read_bytes() == episodes
+
+
+@pytest.mark.parametrize("what", ["all", "tasks", "scenarios", "encodings", "agents"])
+def test_list_names_what_there_is(what, capsys):
+    main(["list", what])
+    shown = capsys.readouterr().out
+    expected = {
+        "tasks": ["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder:PATH"],
+        "scenarios": ["clean", "noise:F", "imbalance:R", "duplicates:F"],
+        "encodings": ["mask", "scores", "weights", "mixture", "features", "bins"],
+        "agents": ["full", "short", "static-random", "random", "epsilon-greedy", "ucb"],
+    }
+    for section, names in expected.items():
+        if what in ("all", section):
+            assert all(f"\n  {name} " in shown for name in names)
+        else:
+            assert f"{section}:" not in shown
+
+
+BAD = [
+    (["--task", "nothing"], "`task` must be one of"),
+    (["--task", "folder:/nowhere"], "`task` folder /nowhere does not exist"),
+    (["--agents", "nobody"], "`agent` must be one of"),
+    (["--scenarios", "fog"], "`scenario` must be one of"),
+    (["--keep-fraction", "0"], "`keep_fraction` must be in"),
+    (["--keep-fraction", "1.5"], "did you pass a percentage"),
+    (["--keep-fraction", "nan"], "`keep_fraction` must be in"),
+    (["--epochs", "-1"], "`epochs` must be finite and above 0"),
+    (["--seeds", "0"], "`seeds` must be at least 1"),
+    (["--threads", "0"], "`threads` must be at least 1"),
+    (["--model", "lenet"], "`model` must be one of"),
+    (["--num-samples", "1000000"], "`num_samples` must be at most"),
+    (["--device", "cuda:99"], "`device` must be a device that is there"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_is_one_clear_line_and_nothing_is_written(arguments, message, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as error:
+        main(["compare", "--seeds", "1", "--out", str(out), *arguments])
+    assert str(error.value).startswith("prune-env: error: ")
+    assert message in str(error.value)
+    assert not out.exists()
+
+
+def test_an_out_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SystemExit, match="`out` must be a folder that can be written"):
+        main(["run", *SMALL, "--out", str(tmp_path / "file" / "out")])
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_results_of_other_settings_are_left_alone(tmp_path):
+    main(["run", *SMALL, "--out", str(tmp_path)])
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(SystemExit, match="results of other settings .*keep_fraction 0.25 there"):
+        main(["run", *SMALL, "--keep-fraction", "0.5", "--out", str(tmp_path)])
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_the_module_is_the_program_and_help_needs_no_torch():
+    code = (
+        "import sys; sys.argv = ['prune-env', '--help']\n"
+        "import runpy\n"
+        "try: runpy.run_module('prune_env', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "compare" in done.stdout
+    assert done.stdout.endswith("False\n")

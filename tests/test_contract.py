@@ -1,0 +1,187 @@
+"""Gymnasium's and Stable-Baselines3's own checkers over every id and encoding."""
+
+import json
+import pickle
+import subprocess
+import sys
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from conftest import make, rollout, same
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env as check_gymnasium
+from stable_baselines3.common.env_checker import check_env as check_sb3
+
+import prune_env
+from prune_env.action import ENCODINGS
+
+IDS = [
+    "prune_env/DataPruning-v0",
+    "prune_env/DataPruningSummary-v0",
+    "prune_env/DataPruningWallClock-v0",
+]
+# Loss multipliers are not symmetric around 0: both checkers recommend, and neither requires, that.
+WEIGHTS = ".*recommend (using|you to use) a symmetric and normalized"
+# A table of samples is a matrix, and no picture: policies for it are made for sets.
+TABLE = "Your observation samples has an unconventional shape"
+
+
+@pytest.mark.parametrize("observation", ["samples", "summary"])
+@pytest.mark.parametrize("action", ENCODINGS)
+@pytest.mark.parametrize("id_", IDS)
+def test_both_checkers_pass(id_, action, observation):
+    arguments = {"action": action, "observation": observation}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if action == "weights":
+            warnings.filterwarnings("ignore", WEIGHTS)
+        if observation == "samples":
+            warnings.filterwarnings("ignore", TABLE)
+        check_gymnasium(make(id_, render_mode="rgb_array", **arguments).unwrapped)
+        check_sb3(make(id_, **arguments).unwrapped)
+
+
+@pytest.mark.parametrize("id_", IDS)
+def test_ids_work_with_their_defaults(id_):
+    env = gym.make(id_)
+    trace = rollout(env)
+    assert trace[-1][2]["progress"] == pytest.approx(1, abs=0.05)
+    assert env.spec.nondeterministic is ("WallClock" in id_)
+
+
+@pytest.mark.parametrize("action", ENCODINGS)
+def test_two_envs_of_one_seed_and_one_env_reset_twice_agree_bitwise(action):
+    scenario = ["noise:0.3", "duplicates:0.5"]
+    first = make(action=action, scenario=scenario, refresh_period=3)
+    second = make(action=action, scenario=scenario, refresh_period=3)
+    trace = rollout(first, seed=7)
+    assert same(trace, rollout(second, seed=7))
+    assert same(trace, rollout(first, seed=7))
+    assert not same(trace, rollout(first, seed=8))
+
+
+def test_pictures_with_augmentation_agree_bitwise(digits_cnn):
+    trace = rollout(digits_cnn(), steps=2)
+    assert same(trace, rollout(digits_cnn(), steps=2))
+
+
+@pytest.fixture
+def digits_cnn():
+    from dataclasses import replace
+
+    from prune_env.env import DataPruningEnv
+    from prune_env.tasks import get_task
+
+    task = get_task("digits").with_model("cnn")
+    task = replace(
+        task, recipe=replace(task.recipe, crop_padding=1, flip=True, label_smoothing=0.1)
+    )
+    return lambda: DataPruningEnv(task, num_samples=200, budget=2)
+
+
+def test_seedless_reset_goes_on_with_the_stream_of_the_last_seed():
+    env, other = make(), make()
+    env.reset(seed=3)
+    other.reset(seed=3)
+    observation, info = env.reset()
+    assert same((observation, info), other.reset())
+    assert not same(info, env.reset()[1])
+
+
+def test_observations_and_infos_are_fresh_at_every_step():
+    env = make(budget=2)
+    trace = rollout(env)
+    copies = pickle.loads(pickle.dumps(trace))
+    rollout(env, seed=1)
+    assert same(trace, copies)
+
+
+def test_spec_survives_json():
+    env = make(scenario=["clean", "noise:0.2"], budget=2.0)
+    env.reset(seed=0)
+    text = env.spec.to_json()
+    json.loads(text)
+    again = gym.make(EnvSpec.from_json(text))
+    assert same(rollout(env), rollout(again))
+
+
+def test_registering_twice_is_harmless():
+    code = "import importlib, prune_env; importlib.reload(prune_env); print('fine')"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "fine\n"
+    assert done.stderr == ""
+
+
+def test_importing_is_light_and_silent():
+    code = (
+        "import sys, prune_env; print('torch' in sys.modules, 'stable_baselines3' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+    assert done.stderr == ""
+
+
+def test_public_names_exist():
+    for name in prune_env.__all__:
+        assert getattr(prune_env, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = prune_env.nothing
+
+
+def test_spawned_workers_make_it_by_module_and_id():
+    id_ = "prune_env:prune_env/DataPruningSummary-v0"
+    envs = gym.make_vec(
+        id_,
+        num_envs=2,
+        vectorization_mode="async",
+        vector_kwargs={"context": "spawn"},
+        num_samples=100,
+        budget=2,
+    )
+    try:
+        observations, _ = envs.reset(seed=5)
+        alone, _ = gym.make(id_, num_samples=100, budget=2).reset(seed=5)
+        np.testing.assert_array_equal(observations[0], alone)
+        envs.step(envs.action_space.sample())
+    finally:
+        envs.close()
+
+
+def test_sb3_vec_env_and_ppo_run_on_the_summary_id():
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_vec_env
+
+    envs = make_vec_env(
+        "prune_env/DataPruningSummary-v0", n_envs=2, env_kwargs={"task": "blobs", "budget": 2}
+    )
+    model = PPO("MlpPolicy", envs, n_steps=8, batch_size=8, n_epochs=1, device="cpu", seed=0)
+    model.learn(32)
+    assert model.num_timesteps == 32
+
+
+def test_a_million_samples_pass_the_checker():
+    from conftest import blob_task
+
+    from prune_env.data import Dataset
+    from prune_env.env import DataPruningEnv
+    from prune_env.recipes import Recipe
+
+    rng = np.random.default_rng(0)
+    inputs = rng.integers(256, size=(1_002_000, 4), dtype=np.uint8)
+    labels = rng.integers(2, size=len(inputs))
+    dataset = Dataset.from_arrays(inputs, labels, inputs[:100], labels[:100])
+    recipe = Recipe(batch_size=16_384)
+    task = blob_task("million", recipe=recipe, model="mlp:4", dataset=dataset)
+    from dataclasses import replace
+
+    env = DataPruningEnv(
+        replace(task, validation_fraction=0.001), num_samples=1_000_000, keep_fraction=0.05
+    )
+    assert env.observation_space["samples"].shape[0] == 1_000_000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_gymnasium(env, skip_render_check=True)

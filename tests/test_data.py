@@ -1,0 +1,233 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prune_env.data import Dataset, Samples, SplitMaker, stratified
+
+CPU = torch.device("cpu")
+
+
+def samples(num=6, num_classes=3, shape=(2,)):
+    pool = torch.arange(num * int(np.prod(shape)), dtype=torch.float32).reshape(num, *shape)
+    return Samples(pool=pool, rows=torch.arange(num), labels=torch.arange(num) % num_classes)
+
+
+def dataset(num=40, num_classes=4, **arguments):
+    return Dataset(
+        train=samples(num, num_classes),
+        test=samples(8, num_classes),
+        num_classes=num_classes,
+        **arguments,
+    )
+
+
+def make_split(data, seed=0, fraction=0.25):
+    maker = SplitMaker(data, validation_fraction=fraction, device=CPU)
+    return maker(np.random.default_rng(seed))
+
+
+def test_inputs_are_the_pool_rows_of_the_samples():
+    some = Samples(
+        pool=torch.tensor([[10.0], [20.0], [30.0]]),
+        rows=torch.tensor([2, 0, 2]),
+        labels=torch.tensor([1, 0, 1]),
+    )
+    assert len(some) == 3
+    assert some.inputs(torch.tensor([0, 1])).tolist() == [[30.0], [10.0]]
+
+
+def test_a_subset_keeps_the_order_asked_for_and_shares_the_pool():
+    some = samples()
+    chosen = some.subset(np.array([4, 1, 1]))
+    assert chosen.rows.tolist() == [4, 1, 1]
+    assert chosen.labels.tolist() == [1, 1, 1]
+    assert chosen.pool is some.pool
+
+
+def test_a_subset_takes_indices_of_any_stride():
+    assert samples().subset(np.arange(6)[::-2]).rows.tolist() == [5, 3, 1]
+
+
+def test_with_labels_changes_labels_alone():
+    some = samples()
+    other = some.with_labels(np.array([2, 2, 2, 1, 1, 1], dtype=np.int32))
+    assert other.labels.tolist() == [2, 2, 2, 1, 1, 1]
+    assert other.labels.dtype == torch.int64
+    assert other.rows is some.rows
+    assert some.labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_a_pool_of_another_type_is_refused(dtype):
+    with pytest.raises(TypeError, match=f"`pool` must be uint8 or float32, got {dtype}"):
+        Samples(
+            pool=torch.zeros(2, 1, dtype=dtype), rows=torch.arange(2), labels=torch.zeros(2).long()
+        )
+
+
+@pytest.mark.parametrize(("rows", "labels"), [((3,), (2,)), ((2, 1), (2, 1))])
+def test_rows_and_labels_that_do_not_match_are_refused(rows, labels):
+    with pytest.raises(ValueError, match=r"`rows` and `labels` must be vectors of one length"):
+        Samples(
+            pool=torch.zeros(3, 1),
+            rows=torch.zeros(rows, dtype=torch.int64),
+            labels=torch.zeros(labels, dtype=torch.int64),
+        )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"num_classes": 1}, r"`num_classes` must be at least 2, got 1"),
+        ({"train": samples(0)}, r"`train` must hold samples, got none"),
+        ({"test": samples(0)}, r"`test` must hold samples, got none"),
+        ({"validation": samples(0)}, r"`validation` must hold samples, got none"),
+        (
+            {"test": samples(3, shape=(5,))},
+            r"`test` inputs must have the shape .* \(2,\), got \(5,\)",
+        ),
+        (
+            {"validation": samples(3, shape=(2, 1))},
+            r"`validation` inputs must .* \(2,\), got \(2, 1\)",
+        ),
+        ({"num_classes": 2}, r"`train` labels must be in \[0, 2\), got 0 to 2"),
+        (
+            {"test": samples(2).with_labels(np.array([0, 3]))},
+            r"`test` labels must be in \[0, 3\), got 0 to 3",
+        ),
+        (
+            {"train": samples(2).with_labels(np.array([-1, 1]))},
+            r"`train` labels must be in \[0, 3\), got -1 to 1",
+        ),
+    ],
+)
+def test_a_dataset_that_does_not_fit_together_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        Dataset(**{"train": samples(), "test": samples(), "num_classes": 3} | changed)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored"),
+    [
+        (np.uint8, torch.uint8),
+        (np.float32, torch.float32),
+        (np.float64, torch.float32),
+        (np.int64, torch.float32),
+    ],
+)
+def test_from_arrays_keeps_bytes_and_floats_and_converts_the_rest(dtype, stored):
+    inputs = np.arange(6).reshape(3, 2).astype(dtype)
+    data = Dataset.from_arrays(inputs, np.array([0, 2, 1]), inputs[:1], np.array([1]))
+    assert data.train.pool.dtype == stored
+    assert data.train.inputs(torch.tensor([2])).tolist() == [[4, 5]]
+    assert data.train.labels.tolist() == [0, 2, 1]
+    assert (data.num_classes, data.input_shape, data.validation) == (3, (2,), None)
+
+
+def test_from_arrays_counts_classes_in_test_labels_too():
+    inputs = torch.zeros(2, 1)
+    data = Dataset.from_arrays(inputs, torch.tensor([0, 1]), inputs, torch.tensor([4, 0]))
+    assert data.num_classes == 5
+
+
+def test_from_arrays_takes_a_number_of_classes_above_the_labels():
+    inputs, labels = np.zeros((2, 1)), np.array([0, 1])
+    assert Dataset.from_arrays(inputs, labels, inputs, labels, num_classes=7).num_classes == 7
+
+
+def test_from_arrays_refuses_a_label_count_that_differs():
+    inputs = np.zeros((3, 1))
+    with pytest.raises(ValueError, match=r"one length, got shapes \(3,\) and \(2,\)"):
+        Dataset.from_arrays(inputs, np.array([0, 1]), inputs, np.array([0, 1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("fraction", "expected"),
+    [
+        (0.5, [True, True, True, False, False, False]),  # two of four, one of two
+        (0.01, [True, False, True, False, False, False]),
+        (0.99, [True, True, True, True, False, False]),
+    ],
+)
+def test_stratified_marks_the_first_of_each_class_by_hand(fraction, expected):
+    assert stratified(np.array([0, 0, 1, 0, 0, 1]), fraction).tolist() == expected
+
+
+def test_stratified_marks_the_only_sample_of_a_class():
+    assert stratified(np.array([0, 1, 1]), 0.3).tolist() == [True, True, False]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    st.floats(0.01, 0.99),
+)
+def test_stratified_marks_a_rounded_share_of_each_class_and_leaves_one(labels, fraction):
+    labels = np.array(labels)
+    mask = stratified(labels, fraction)
+    for label in np.unique(labels):
+        marked = mask[labels == label]
+        assert 1 <= marked.sum() <= max(1, len(marked) - 1)
+        if len(marked) > 1:
+            rounded = round(fraction * len(marked))
+            assert marked.sum() == min(max(rounded, 1), len(marked) - 1)
+        assert marked.tolist() == sorted(marked, reverse=True)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5])
+def test_a_validation_fraction_out_of_range_is_refused(fraction):
+    with pytest.raises(ValueError, match=rf"`validation_fraction` .* \(0, 1\), got {fraction}"):
+        SplitMaker(dataset(), validation_fraction=fraction, device=CPU)
+
+
+def test_a_split_divides_the_training_samples_class_by_class():
+    data = dataset(num=40, num_classes=4)
+    split = make_split(data, fraction=0.3)
+    train, validation = split.train.rows.tolist(), split.validation.rows.tolist()
+    assert sorted(train + validation) == list(range(40))
+    assert torch.bincount(split.validation.labels).tolist() == [3, 3, 3, 3]
+    assert torch.bincount(split.train.labels).tolist() == [7, 7, 7, 7]
+    assert torch.equal(split.train.labels, split.train.rows % 4)
+    assert split.test.rows.tolist() == list(range(8))
+    assert (split.num_classes, split.input_shape) == (4, (2,))
+
+
+def test_a_seed_gives_one_split_and_another_seed_another():
+    data = dataset()
+    first, again, other = (make_split(data, seed) for seed in (0, 0, 1))
+    assert torch.equal(first.train.rows, again.train.rows)
+    assert torch.equal(first.validation.rows, again.validation.rows)
+    assert not torch.equal(first.train.rows, other.train.rows)
+    assert set(first.validation.rows.tolist()) != set(other.validation.rows.tolist())
+
+
+def test_training_samples_are_shuffled_out_of_class_order():
+    inputs, labels = np.arange(60.0)[:, None], np.repeat([0, 1, 2], 20)
+    split = make_split(Dataset.from_arrays(inputs, labels, inputs, labels))
+    assert not torch.equal(split.train.labels, split.train.labels.sort().values)
+
+
+def test_validation_samples_of_the_dataset_are_used_and_train_is_kept_whole():
+    own = samples(5, 4)
+    split = make_split(dataset(num=40, num_classes=4, validation=own))
+    assert split.validation.rows.tolist() == own.rows.tolist()
+    assert sorted(split.train.rows.tolist()) == list(range(40))
+
+
+def test_normalisation_of_pictures_is_by_channel():
+    pictures = np.zeros((2, 2, 1, 2), dtype=np.uint8)
+    pictures[:, 0] = [[[1, 3]], [[5, 7]]]  # mean 4, variance (9 + 1 + 1 + 9) / 4
+    pictures[:, 1] = 200  # constant
+    split = make_split(Dataset.from_arrays(pictures, np.array([0, 1]), pictures, np.array([0, 1])))
+    assert split.mean.shape == split.deviation.shape == (2, 1, 1)
+    assert split.mean.flatten().tolist() == [4, 200]
+    torch.testing.assert_close(split.deviation.flatten(), torch.tensor([5**0.5, 1.0]))
+
+
+def test_normalisation_of_vectors_is_by_feature_and_leaves_constants_at_zero():
+    inputs = np.array([[1.0, 7.0], [3.0, 7.0]])
+    split = make_split(Dataset.from_arrays(inputs, np.array([0, 1]), inputs, np.array([0, 1])))
+    assert split.mean.tolist() == [2, 7]
+    assert split.deviation.tolist() == [1, 1]

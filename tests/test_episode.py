@@ -1,0 +1,77 @@
+"""Starting episodes: streams by name, sizes, and what a run carries."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import blob_task
+
+from prune_env.episode import EpisodeMaker
+
+N = 90
+
+
+def make_maker(**arguments):
+    defaults = {
+        "tasks": [blob_task()],
+        "scenarios": ["clean"],
+        "model": None,
+        "num_samples": None,
+        "budget": 2.0,
+        "clock": "work",
+        "loss_decay": 0.8,
+        "device": torch.device("cpu"),
+    }
+    return EpisodeMaker(**defaults | arguments)
+
+
+def start(maker, seed=0, instance=0):
+    return maker.start(maker.instances[instance], np.random.SeedSequence(seed))
+
+
+def test_one_seed_gives_one_start_and_another_gives_another():
+    first, again, other = (start(make_maker(), seed) for seed in (1, 1, 2))
+    assert torch.equal(first.split.train.rows, again.split.train.rows)
+    assert not torch.equal(first.split.train.rows, other.split.train.rows)
+    for a, b, c in zip(
+        *(run.trainer.model.parameters() for run in (first, again, other)), strict=True
+    ):
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+
+
+def test_scenarios_share_the_split_the_weights_and_the_order_of_a_seed():
+    maker = make_maker(scenarios=["clean", "noise:0.5"])
+    clean, noisy = (start(maker, 3, instance) for instance in (0, 1))
+    assert torch.equal(clean.split.train.rows, noisy.split.train.rows)
+    assert torch.equal(clean.split.validation.rows, noisy.split.validation.rows)
+    assert int((clean.split.train.labels != noisy.split.train.labels).sum()) == N // 2
+    for a, b in zip(
+        clean.trainer.model.parameters(), noisy.trainer.model.parameters(), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_every_instance_has_one_size_whatever_the_seed():
+    maker = make_maker(scenarios=["clean", "imbalance:4", "duplicates:0.5"], num_samples=None)
+    for index, instance in enumerate(maker.instances):
+        sizes = {start(maker, seed, index).num_samples for seed in range(5)}
+        assert sizes == {maker.sizes[instance]}
+
+
+def test_episodes_share_one_copy_of_the_pictures():
+    maker = make_maker()
+    first, second = start(maker, 0), start(maker, 1)
+    assert first.split.train.pool.data_ptr() == second.split.train.pool.data_ptr()
+
+
+def test_a_bad_scenario_or_model_is_refused_before_data_are_loaded():
+    def load():
+        raise AssertionError("loaded")
+
+    from dataclasses import replace
+
+    task = replace(blob_task(), load=load)
+    with pytest.raises(ValueError, match="`scenario` must be one of"):
+        make_maker(tasks=[task], scenarios=["fog"])
+    with pytest.raises(ValueError, match="`model` must be one of"):
+        make_maker(tasks=[task], model="lenet")

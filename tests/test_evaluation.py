@@ -1,0 +1,170 @@
+"""Episodes and comparisons: equal budgets, records, resuming, and SB3's evaluator."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import blob_task
+
+from prune_env.env import DataPruningEnv
+from prune_env.evaluation import Comparison, run_episode
+from prune_env.registry import make_agent
+from prune_env.results import Results
+
+AGENTS = ("full", "short", "static-random", "random", "epsilon-greedy", "ucb")
+FORWARD = "epsilon-greedy:refresh=forward,period=2"
+
+
+def comparison(**arguments):
+    defaults = {
+        "tasks": ("blobs",),
+        "scenarios": ("clean", "noise:0.3"),
+        "agents": (*AGENTS, FORWARD),
+        "seeds": (0, 1),
+        "epochs": 8.0,
+        "keep_fraction": 0.25,
+        "device": "cpu",
+    }
+    return Comparison(**defaults | arguments)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    chosen = comparison()
+    results = Results(chosen.settings, folder)
+    chosen.run(results)
+    results.write_summary()
+    return chosen, results
+
+
+def test_everybody_gets_the_same_budget_and_the_reference_the_whole(finished):
+    for row in finished[1].summary():
+        budget = 8 if row["agent"] == "full" else 2
+        assert row["budget"] == budget
+        assert row["work"] == pytest.approx(budget, abs=1 / 90)
+        assert row["num_trained"] + row["num_scored"] / 3 == pytest.approx(90 * budget, abs=1)
+        assert (row["num_scored"] > 0) == (row["agent"] == FORWARD)
+
+
+def test_the_summary_is_on_disk_with_the_keys_promised(finished):
+    _, results = finished
+    rows = json.loads((results.folder / "summary.json").read_text())
+    assert rows == results.summary()
+    assert len(rows) == 14
+    for row in rows:
+        assert {"task", "scenario", "agent", "seeds", "work", "num_trained"} <= set(row)
+        assert set(row["test_accuracy"]) == {"mean", "low", "high"}
+        assert set(row["seconds"]) == {"train", "scoring", "selection", "evaluation"}
+        assert row["seeds"] == [0, 1]
+
+
+def test_records_hold_what_is_needed_to_judge_and_repeat_them(finished):
+    _, results = finished
+    for record in results.records:
+        assert record["test_accuracy"] == pytest.approx(round(60 * record["test_accuracy"]) / 60)
+        assert record["curve"][0]["work"] == 0
+        assert record["curve"][-1]["work"] == record["work"]
+        assert record["settings"]["epochs"] == 8
+        assert {"device", "threads", "versions", "agent_arguments"} <= set(record)
+    forward = next(r for r in results.records if r["agent"] == FORWARD)
+    assert forward["agent_arguments"]["refresh"] == "forward"
+    assert forward["seconds"]["scoring"] > 0
+
+
+def test_a_stopped_comparison_goes_on_where_it_was(finished, tmp_path):
+    chosen, whole = finished
+
+    class Stop(Exception):
+        pass
+
+    class Stopping(Results):
+        def add(self, record):
+            super().add(record)
+            if len(self.records) == 5:
+                raise Stop
+
+    stopped = Stopping(chosen.settings, tmp_path)
+    with pytest.raises(Stop):
+        chosen.run(stopped)
+    before = (tmp_path / "episodes.jsonl").read_text()
+    resumed = Results(chosen.settings, tmp_path)
+    assert len(resumed.records) == 5
+    chosen.run(resumed)
+    assert (tmp_path / "episodes.jsonl").read_text().startswith(before)
+
+    def outcome(results):
+        return [{k: v for k, v in record.items() if k != "seconds"} for record in results.records]
+
+    assert outcome(resumed) == outcome(whole)
+
+
+def test_a_longer_comparison_of_the_same_settings_keeps_what_is_there(tmp_path):
+    small = comparison(agents=("random",), scenarios=("clean",), seeds=(0,))
+    small.run(Results(small.settings, tmp_path))
+    larger = comparison(agents=("random", "short"), scenarios=("clean",), seeds=(0, 1))
+    results = Results(larger.settings, tmp_path)
+    larger.run(results)
+    assert [(r["agent"], r["seed"]) for r in results.records] == [
+        ("random", 0),
+        ("short", 0),
+        ("random", 1),
+        ("short", 1),
+    ]
+
+
+def test_last_epoch_accuracy_is_reported_never_the_best():
+    agent = make_agent("random", keep_fraction=0.25)
+    env = DataPruningEnv(blob_task(), scenario="noise:0.6", budget=4, **agent.env_arguments)
+    record = run_episode(env, agent, seed=0)
+    assert record["test_accuracy"] == env.test().accuracy
+
+
+def test_the_order_of_episodes_does_not_matter():
+    settings = {"agents": ("random", "ucb"), "scenarios": ("clean",)}
+    forward, backward = comparison(**settings, seeds=(0, 1)), comparison(**settings, seeds=(1, 0))
+    outcomes = []
+    for chosen in (forward, backward):
+        results = Results(chosen.settings)
+        chosen.run(results)
+        outcomes.append({(r["agent"], r["seed"]): r["curve"] for r in results.records})
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("agent", ["epsilon-greedy:period=2", "ucb", "static-random"])
+def test_sb3_evaluates_a_bandit_like_any_policy(agent):
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    player = make_agent(agent, keep_fraction=0.25)
+
+    def make():
+        from stable_baselines3.common.monitor import Monitor
+
+        return Monitor(DataPruningEnv(blob_task(), reward="gain", budget=2, **player.env_arguments))
+
+    envs = DummyVecEnv([make, make])
+    envs.seed(0)
+    returns, lengths = evaluate_policy(player, envs, n_eval_episodes=4, return_episode_rewards=True)
+    assert lengths == [9] * 4  # eight epochs of 22 of 90 samples, and 4 samples that are left
+    assert np.mean(returns) > 0.2
+
+
+BAD = [
+    ({"tasks": ("nothing",)}, "`task` must be one of"),
+    ({"agents": ("greedy",)}, "`agent` must be one of"),
+    ({"agents": ("ucb:d=2",)}, "`agent` 'ucb' takes"),
+    ({"agents": ("ucb:c",)}, "`agent` arguments are written"),
+    ({"agents": ("epsilon-greedy:epsilon=2",)}, "`epsilon` must be in"),
+    ({"keep_fraction": 0.0}, "`keep_fraction` must be in"),
+    ({"epochs": 0}, "`epochs` must be finite and above 0"),
+    ({"clock": "sun"}, "`clock` must be one of"),
+    ({"seeds": ()}, "`seeds` must be one or more"),
+    ({"scenarios": ("clean", "clean")}, "`scenarios` must be one or more, each once"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        comparison(**arguments)

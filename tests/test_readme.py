@@ -1,0 +1,39 @@
+"""Every snippet of the README runs as pasted, and its commands are those of the project."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_there_are_snippets():
+    assert len(SNIPPETS) >= 3
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_snippet_runs_as_pasted(snippet, tmp_path):
+    file = tmp_path / "snippet.py"
+    file.write_text("import torch\n\ntorch.set_num_threads(1)\n" + snippet)
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_commands_are_the_makefiles():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert f"\n{target}: " in makefile
+    shown = re.search(r"```bash\n(prune-env compare.*?)```", README, re.DOTALL).group(1)
+    assert " ".join(shown.replace("\\", " ").split()) in " ".join(
+        makefile.replace("\\", " ").split()
+    )
+
+
+def test_pictures_and_files_named_are_there():
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / name).is_file()

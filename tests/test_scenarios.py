@@ -1,0 +1,224 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prune_env.data import Samples, Split
+from prune_env.scenarios import apply, duplicates, imbalance, noise, parse
+
+
+def samples(num=60, num_classes=3):
+    """Row i has the number i as its only input and class i mod C."""
+    return Samples(
+        pool=torch.arange(float(num))[:, None],
+        rows=torch.arange(num),
+        labels=torch.arange(num) % num_classes,
+    )
+
+
+def make_split(num=60, num_classes=3):
+    return Split(
+        train=samples(num, num_classes),
+        validation=samples(9, num_classes),
+        test=samples(12, num_classes),
+        num_classes=num_classes,
+        mean=torch.zeros(1),
+        deviation=torch.ones(1),
+    )
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 60), st.floats(0, 0.99), st.integers(2, 5), st.integers(0, 100))
+def test_noise_makes_exactly_the_share_wrong(num, fraction, num_classes, seed):
+    clean = samples(num, num_classes)
+    noisy = noise(clean, fraction, num_classes, rng(seed))
+    assert int((noisy.labels != clean.labels).sum()) == round(fraction * num)
+    assert 0 <= int(noisy.labels.min()) <= int(noisy.labels.max()) < num_classes
+    assert torch.equal(noisy.rows, clean.rows)
+    assert noisy.pool is clean.pool
+
+
+def test_noise_is_uniform_over_the_other_classes():
+    clean = samples(9000)
+    noisy = noise(clean, 0.9, 3, rng())
+    changed = noisy.labels[(noisy.labels != clean.labels) & (clean.labels == 0)]
+    counts = torch.bincount(changed, minlength=3)
+    assert counts[0] == 0
+    assert counts[1] / counts.sum() == pytest.approx(0.5, abs=0.04)
+
+
+def test_noise_leaves_the_clean_labels_as_they_were():
+    clean = samples()
+    noise(clean, 0.5, 3, rng())
+    assert torch.equal(clean.labels, torch.arange(60) % 3)
+
+
+def test_imbalance_is_an_exponential_tail_by_hand():
+    thinned = imbalance(samples(300), 100, 3, rng())
+    assert sorted(torch.bincount(thinned.labels).tolist()) == [1, 10, 100]
+    assert torch.equal(thinned.labels, thinned.rows % 3)
+    assert len(set(thinned.rows.tolist())) == 111
+
+
+def test_imbalance_starts_from_the_smallest_class():
+    uneven = samples(60).subset(np.r_[0:60:3, 1:31:3, 2:60:3])  # 20, 10 and 20 samples
+    assert sorted(torch.bincount(imbalance(uneven, 10, 3, rng()).labels).tolist()) == [1, 3, 10]
+
+
+def test_imbalance_of_one_levels_the_classes():
+    assert torch.bincount(imbalance(samples(61), 1, 3, rng()).labels).tolist() == [20, 20, 20]
+
+
+def test_imbalance_leaves_a_sample_of_each_class():
+    counts = torch.bincount(imbalance(samples(30), 1e6, 3, rng()).labels).tolist()
+    assert sorted(counts) == [1, 1, 10]
+
+
+def test_which_class_is_large_is_drawn():
+    largest = {
+        int(torch.bincount(imbalance(samples(), 10, 3, rng(seed)).labels).argmax())
+        for seed in range(20)
+    }
+    assert largest == {0, 1, 2}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 60), st.floats(0, 0.95), st.integers(0, 100))
+def test_duplicates_keep_the_count_and_the_labels(num, fraction, seed):
+    copies = min(round(fraction * num), num - 1)
+    doubled = duplicates(samples(num), copies / num, 3, rng(seed))
+    assert len(doubled) == num
+    assert len(doubled.rows.unique()) == num - copies
+    assert torch.equal(doubled.labels, doubled.rows % 3)
+
+
+def test_duplicates_are_spread_over_the_training_set():
+    rows = duplicates(samples(600), 0.5, 3, rng()).rows
+    assert len(rows[:300].unique()) < 300
+    assert len(rows[300:].unique()) < 300
+
+
+@pytest.mark.parametrize(
+    ("scenario", "parts"),
+    [
+        ("clean", []),
+        ("noise:0.3", [("noise", 0.3)]),
+        ("noise:0", [("noise", 0.0)]),
+        ("imbalance:1", [("imbalance", 1.0)]),
+        (
+            "noise:0.1+duplicates:0.2+imbalance:10",
+            [("imbalance", 10.0), ("duplicates", 0.2), ("noise", 0.1)],
+        ),
+    ],
+)
+def test_parts_are_parsed_in_the_order_of_application(scenario, parts):
+    assert list(parse(scenario).items()) == parts
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    ["", "Noise:0.1", "samples:5", "noise:0.1+noise:0.2", "clean+noise:0.1", "noise:0.1+", "fog:1"],
+)
+def test_unknown_and_repeated_parts_are_refused(scenario):
+    with pytest.raises(ValueError, match=r"`scenario` must be one of clean, noise:F") as caught:
+        parse(scenario)
+    assert repr(scenario) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "rule"),
+    [
+        ("noise", "a fraction in [0, 1), got ''"),
+        ("noise:1", "a fraction in [0, 1), got '1'"),
+        ("noise:-0.1", "a fraction in [0, 1), got '-0.1'"),
+        ("noise:nan", "a fraction in [0, 1), got 'nan'"),
+        ("noise:much", "a fraction in [0, 1), got 'much'"),
+        ("duplicates:1.5", "a fraction in [0, 1), got '1.5'"),
+        ("imbalance:0.5", "a ratio of at least 1, got '0.5'"),
+        ("imbalance:inf", "a ratio of at least 1, got 'inf'"),
+        ("noise:0.1+imbalance:x", "a ratio of at least 1, got 'x'"),
+    ],
+)
+def test_values_out_of_range_are_refused(scenario, rule):
+    with pytest.raises(ValueError, match=r"`scenario` \w+ takes") as caught:
+        parse(scenario)
+    assert rule in str(caught.value)
+    assert repr(scenario) in str(caught.value)
+
+
+EVERYTHING = "imbalance:4+duplicates:0.5+noise:0.25"
+
+
+def test_clean_changes_nothing_and_draws_nothing():
+    split, generator = make_split(), rng()
+    assert apply("clean", split, generator).train is split.train
+    assert generator.integers(2**63) == rng().integers(2**63)
+
+
+@pytest.mark.parametrize("scenario", ["clean", "noise:0.5", "imbalance:5", EVERYTHING])
+def test_only_the_training_samples_change(scenario):
+    split = make_split()
+    validation, test = split.validation.labels.clone(), split.test.labels.clone()
+    other = apply(scenario, split, rng(), num_samples=20)
+    assert other.validation is split.validation
+    assert other.test is split.test
+    assert torch.equal(other.validation.labels, validation)
+    assert torch.equal(other.test.labels, test)
+    assert (other.mean is split.mean, other.num_classes) == (True, 3)
+    assert torch.equal(split.train.labels, torch.arange(60) % 3)
+    assert torch.equal(split.train.rows, torch.arange(60))
+
+
+@pytest.mark.parametrize("scenario", ["noise:0.5", "imbalance:7", "duplicates:0.3", EVERYTHING])
+def test_n_is_the_same_for_every_seed(scenario):
+    split = make_split(num=100, num_classes=4)
+    assert len({len(apply(scenario, split, rng(seed)).train) for seed in range(10)}) == 1
+
+
+@pytest.mark.parametrize("scenario", ["noise:0.5", "imbalance:7", "duplicates:0.3"])
+def test_a_seed_gives_one_training_set_and_another_seed_another(scenario):
+    first, again, other = (apply(scenario, make_split(), rng(seed)).train for seed in (0, 0, 1))
+    assert torch.equal(first.rows, again.rows)
+    assert torch.equal(first.labels, again.labels)
+    assert not (torch.equal(first.rows, other.rows) and torch.equal(first.labels, other.labels))
+
+
+def test_parts_are_applied_in_one_order_with_counts_by_hand():
+    """A copy made before the noise may get another label than its original: noise comes last."""
+    train = apply(EVERYTHING, make_split(num=90), rng(), num_samples=40).train
+    assert len(train) == 40  # of the 30 + 15 + 8 that the tail leaves
+    assert len(train.rows.unique()) == 20
+    assert int((train.labels != train.rows % 3).sum()) == 10
+
+
+def test_the_written_order_of_parts_does_not_matter():
+    one = apply("imbalance:4+noise:0.25", make_split(), rng())
+    other = apply("noise:0.25+imbalance:4", make_split(), rng())
+    assert torch.equal(one.train.labels, other.train.labels)
+    assert torch.equal(one.train.rows, other.train.rows)
+
+
+def test_imbalance_comes_before_noise():
+    """The tail is exact in the true labels, the noise in what is left of them."""
+    train = apply("noise:0.5+imbalance:100", make_split(num=300), rng()).train
+    assert sorted(torch.bincount(train.rows % 3).tolist()) == [1, 10, 100]
+    assert int((train.labels != train.rows % 3).sum()) == round(0.5 * 111)
+
+
+def test_a_cut_keeps_distinct_samples_in_order():
+    rows = apply("clean", make_split(), rng(), num_samples=25).train.rows
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert len(rows) == 25
+    assert rows.tolist() != list(range(25))
+
+
+def test_a_cut_to_more_than_there_are_is_refused():
+    left = 20 + 10 + 5
+    assert len(apply("imbalance:4", make_split(), rng()).train) == left
+    with pytest.raises(ValueError, match=rf"`num_samples` .* {left} .*'imbalance:4' .* got 36"):
+        apply("imbalance:4", make_split(), rng(), num_samples=36)
