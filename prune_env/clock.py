@@ -11,6 +11,7 @@ import torch
 
 # A training step is one forward and two forwards' worth of backward: a forward pass costs a third.
 FORWARD_COST = 1 / 3
+PARTS = ("train", "scoring", "selection", "evaluation")  # of an episode's time
 
 
 @dataclass(kw_only=True)
@@ -139,6 +140,3 @@ class Stopwatch:
         yield
         synchronise(self.device)
         self.seconds[part] += time.perf_counter() - start
-
-
-PARTS = ("train", "scoring", "selection", "evaluation")

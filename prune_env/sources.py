@@ -171,16 +171,16 @@ def _cached_pictures(
 
 
 def _decode(files: dict[str, list[Path]], side: int | None) -> dict[str, Tensor]:
-    shape = None if side is None else (3, side, side)
+    shape: tuple[int, ...] | None = None if side is None else (3, side, side)
     pools: dict[str, Tensor] = {}
     for name, part in files.items():
         for row, file in enumerate(tqdm(part, desc=f"decoding {name}", unit="picture")):
             picture = _picture(file, side)
             shape = shape or tuple(picture.shape)
             if picture.shape != shape:
+                sizes = " and ".join(f"{s[2]} x {s[1]}" for s in (shape, picture.shape))
                 raise ValueError(
-                    f"`task` pictures must have one size, got {shape[1:]} and "
-                    f"{tuple(picture.shape[1:])} ({file}); give a side to resize to: "
+                    f"`task` pictures must have one size, got {sizes} ({file}); give a side to resize to: "
                     "folder:PATH@64"
                 )
             if row == 0:

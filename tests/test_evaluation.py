@@ -75,17 +75,17 @@ def test_records_hold_what_is_needed_to_judge_and_repeat_them(finished):
 def test_a_stopped_comparison_goes_on_where_it_was(finished, tmp_path):
     chosen, whole = finished
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     class Stopping(Results):
         def add(self, record):
             super().add(record)
             if len(self.records) == 5:
-                raise Stop
+                raise StopError
 
     stopped = Stopping(chosen.settings, tmp_path)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         chosen.run(stopped)
     before = (tmp_path / "episodes.jsonl").read_text()
     resumed = Results(chosen.settings, tmp_path)

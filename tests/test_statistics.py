@@ -4,7 +4,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env.statistics import FEATURES, SampleStatistics, standardised_features
+from prune_env.statistics import (
+    FEATURES,
+    LOSS_LIMIT,
+    SampleStatistics,
+    standardised_features,
+)
 
 FEATURE = {name: index for index, name in enumerate(FEATURES)}
 
@@ -133,7 +138,7 @@ def test_record_is_a_loop_over_samples(num, decay, seed):
 @settings(max_examples=40, deadline=None)
 @given(
     st.floats(0.01, 1),
-    st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=8),
+    st.lists(st.floats(0, 100, width=32), min_size=1, max_size=8),
 )
 def test_running_values_stay_within_what_was_recorded(decay, losses):
     statistics = empty(1, decay)
@@ -143,6 +148,24 @@ def test_running_values_stay_within_what_was_recorded(decay, losses):
         assert 0 <= float(statistics.correct_mean) <= 1
     scale = 1e-5 * max(losses)
     assert min(losses) - scale <= float(statistics.loss_mean) <= max(losses) + scale
+
+
+@pytest.mark.parametrize("loss", [100.5, 1e20, 3e38])
+def test_a_huge_loss_is_recorded_as_the_limit(loss):
+    statistics, limited = empty(1), empty(1)
+    for fresh in (loss, 1.0, loss):
+        record(statistics, [fresh])
+        record(limited, [min(fresh, LOSS_LIMIT)])
+    assert LOSS_LIMIT == 100
+    assert float(statistics.loss) == 100
+    assert statistics.loss_mean == limited.loss_mean
+    assert statistics.loss_variance == limited.loss_variance
+
+
+def test_record_leaves_the_fresh_losses_as_they_were():
+    statistics, losses = empty(1), torch.tensor([1e6])
+    statistics.record(torch.tensor([0]), losses, torch.tensor([True]))
+    assert losses.tolist() == [1e6]
 
 
 def test_record_leaves_other_samples_alone():
@@ -206,7 +229,7 @@ def test_features_by_hand():
 
 def test_features_are_within_four_even_for_huge_losses():
     statistics = many()
-    record(statistics, [1e15] + [None] * 199)
+    record(statistics, [3e38] + [None] * 199)
     features = standardised_features(statistics)
     assert torch.isfinite(features).all()
     assert float(features.abs().max()) == 4
