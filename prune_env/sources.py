@@ -180,8 +180,8 @@ def _decode(files: dict[str, list[Path]], side: int | None) -> dict[str, Tensor]
             if picture.shape != shape:
                 sizes = " and ".join(f"{s[2]} x {s[1]}" for s in (shape, picture.shape))
                 raise ValueError(
-                    f"`task` pictures must have one size, got {sizes} ({file}); give a side to resize to: "
-                    "folder:PATH@64"
+                    f"`task` pictures must have one size, got {sizes} ({file}); give a "
+                    "side to resize to: folder:PATH@64"
                 )
             if row == 0:
                 pools[name] = torch.empty((len(part), *shape), dtype=torch.uint8)

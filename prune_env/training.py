@@ -18,6 +18,9 @@ from prune_env.data import Samples, Split
 from prune_env.recipes import Recipe
 from prune_env.selection import Selection
 
+# Input elements gathered at once: a few megabytes, for tens to thousands of updates.
+_CHUNK_ELEMENTS = 2**20
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
@@ -91,36 +94,48 @@ class Trainer:
         Returns:
             Losses and correctness of what was trained on.
         """
-        order = self._order(selection)[:limit]
-        weights = self._by_sample(selection)
+        train, size = self._split.train, self.recipe.batch_size
+        order = epoch_order(selection, len(train), self._order_rng)[:limit]
+        weights = weights_by_sample(selection, len(train))
         augment = self._draw_augmentation()
-        batch_size = self.recipe.batch_size
-        losses = torch.empty(len(order), device=self._device)
-        correct = torch.empty(len(order), dtype=torch.bool, device=self._device)
         self.model.train()
-        starts = range(0, len(order), batch_size)
-        for start in starts:
-            batch = order[start : start + batch_size]
-            labels = self._split.train.labels[batch]
-            self._set_learning_rate(progress(start))
-            logits = self.model(augment(self._inputs(self._split.train, batch), batch))
-            log_p = F.log_softmax(logits.float(), dim=1)
-            batch_losses = F.nll_loss(log_p, labels, reduction="none")
-            objective = self._smoothed(batch_losses, log_p)
+        losses, correct = [], []
+        done = 0
+        # Data are gathered, and losses recorded, for many updates at once.
+        for chunk in order.split(size * self._updates_per_chunk):
+            labels = train.labels[chunk]
+            gradients = torch.full((len(chunk),), 1 / size, device=self._device)
             if weights is not None:
-                objective = objective * weights[batch]
-            self._optimiser.zero_grad()
-            (objective.sum() / batch_size).backward()
-            self._optimiser.step()
-            losses[start : start + batch_size] = batch_losses.detach()
-            correct[start : start + batch_size] = logits.argmax(dim=1) == labels
+                gradients *= weights[chunk]
+            inputs = augment(self._inputs(train, chunk), chunk)
+            parts = (inputs.split(size), labels.split(size), gradients.split(size))
+            logits = []
+            for batch in zip(*parts, strict=True):
+                self._set_learning_rate(progress(done))
+                logits.append(self._update(*batch))
+                done += len(batch[0])
+            fresh_losses, fresh_correct = _judge(torch.cat(logits), labels)
+            losses.append(fresh_losses)
+            correct.append(fresh_correct)
+        result = torch.cat(losses)
         return EpochResult(
             indices=order,
-            losses=losses,
-            correct=correct,
-            num_updates=len(starts),
-            finite=bool(torch.isfinite(losses).all()),
+            losses=result,
+            correct=torch.cat(correct),
+            num_updates=-(-len(order) // size),
+            finite=bool(torch.isfinite(result).all()),
         )
+
+    def _update(self, inputs: Tensor, labels: Tensor, gradients: Tensor) -> Tensor:
+        """One optimiser step; `gradients` (B,) is d objective / d loss. Returns logits (B, C)."""
+        logits = self.model(inputs)
+        losses = F.cross_entropy(
+            logits, labels, reduction="none", label_smoothing=self.recipe.label_smoothing
+        )
+        self._optimiser.zero_grad()
+        losses.backward(gradients)
+        self._optimiser.step()
+        return logits.detach()
 
     @torch.no_grad()
     def score(self) -> tuple[Tensor, Tensor]:
@@ -171,32 +186,16 @@ class Trainer:
         self.restore(before)
         return seconds * num_samples / limit
 
-    def _order(self, selection: Selection) -> Tensor:
-        order = torch.from_numpy(self._order_rng.permutation(len(self._split.train)))
-        order = order.to(self._device)
-        kept = torch.zeros(len(order), dtype=torch.bool, device=self._device)
-        kept[selection.indices] = True
-        return order[kept[order]]
-
-    def _by_sample(self, selection: Selection) -> Tensor | None:
-        """Selection weights looked up by sample index: (N,)."""
-        if selection.weights is None:
-            return None
-        weights = torch.zeros(len(self._split.train), device=self._device)
-        weights[selection.indices] = selection.weights
-        return weights
+    @property
+    def _updates_per_chunk(self) -> int:
+        per_update = self.recipe.batch_size * self._split.train.pool[0].numel()
+        return max(1, _CHUNK_ELEMENTS // per_update)
 
     def _inputs(self, samples: Samples, indices: Tensor) -> Tensor:
-        inputs = samples.inputs(indices)
+        inputs = samples.inputs(indices).float()
         if self._is_picture:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return (inputs - self._split.mean) / self._split.deviation
-
-    def _smoothed(self, losses: Tensor, log_p: Tensor) -> Tensor:
-        smoothing = self.recipe.label_smoothing
-        if smoothing == 0:
-            return losses
-        return (1 - smoothing) * losses - smoothing * log_p.mean(dim=1)
+        return inputs.sub_(self._split.mean).div_(self._split.deviation)
 
     def _set_learning_rate(self, progress: float) -> None:
         rate = self.recipe.learning_rate_at(progress)
@@ -228,9 +227,34 @@ class Trainer:
         # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
         size = 128 if self._is_picture and self._device.type == "cpu" else 2048
         for batch in torch.arange(len(samples), device=self._device).split(size):
-            labels = samples.labels[batch]
-            logits = self.model(self._inputs(samples, batch)).float()
-            yield F.cross_entropy(logits, labels, reduction="none"), logits.argmax(1) == labels
+            yield _judge(self.model(self._inputs(samples, batch)), samples.labels[batch])
+
+
+def epoch_order(selection: Selection, num_samples: int, rng: np.random.Generator) -> Tensor:
+    """The selected samples in random order: (K,) int64.
+
+    The order of all N is drawn and then filtered, so that choosing a subset never moves `rng`.
+    """
+    device = selection.indices.device
+    order = torch.from_numpy(rng.permutation(num_samples)).to(device)
+    kept = torch.zeros(num_samples, dtype=torch.bool, device=device)
+    kept[selection.indices] = True
+    return order[kept[order]]
+
+
+def weights_by_sample(selection: Selection, num_samples: int) -> Tensor | None:
+    """Selection weights looked up by sample: (N,), or None for 1 everywhere."""
+    if selection.weights is None:
+        return None
+    weights = torch.zeros(num_samples, device=selection.weights.device)
+    weights[selection.indices] = selection.weights
+    return weights
+
+
+def _judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy (B,) without smoothing, and whether the prediction is right (B,)."""
+    losses = F.cross_entropy(logits.float(), labels, reduction="none")
+    return losses, logits.argmax(dim=1) == labels
 
 
 def _make_optimiser(

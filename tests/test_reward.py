@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome
@@ -47,8 +49,7 @@ def test_the_terminal_reward_is_the_final_accuracy():
 
 def test_the_rates_of_an_episode_sum_to_its_gain_over_its_budget():
     accuracies = [0.1, 0.5, 0.4, 0.8]
-    pairs = zip(accuracies, accuracies[1:], strict=False)
-    steps = [outcome(before=(1, a), after=(1, b)) for a, b in pairs]
+    steps = [outcome(before=(1, a), after=(1, b)) for a, b in pairwise(accuracies)]
     total = sum(REWARDS["rate"](step)["accuracy_gain"] for step in steps)
     assert total == pytest.approx((0.8 - 0.1) / 4)
 

@@ -1,0 +1,130 @@
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from prune_agents.bandits import UCB, EpsilonGreedy
+from prune_agents.heuristics import Full, RandomDynamic, Short, StaticRandom
+from prune_env import registry
+from prune_env.registry import GROUP, agent_entries, describe_agent, make_agent
+
+BUNDLED = {
+    "full": Full,
+    "short": Short,
+    "static-random": StaticRandom,
+    "random": RandomDynamic,
+    "epsilon-greedy": EpsilonGreedy,
+    "ucb": UCB,
+}
+
+
+class Own:
+    """Keeps nothing back.
+
+    Source: this test
+    """
+
+    def __init__(self, *, speed=1):
+        self.speed = speed
+
+
+def undescribed(*, keep_fraction):
+    return keep_fraction
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Somebody else's agents, beside none of ours."""
+    entries = [
+        EntryPoint(name, f"{__name__}:{value}", GROUP)
+        for name, value in (("own", "Own"), ("plain", "undescribed"))
+    ]
+    monkeypatch.setattr(EntryPoint, "load", lambda entry: globals()[entry.attr])
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries if group == GROUP else [])
+
+
+@pytest.mark.parametrize(("name", "agent_class"), BUNDLED.items())
+def test_the_bundled_agents_are_installed_under_their_names(name, agent_class):
+    assert agent_entries()[name].load() is agent_class
+    assert type(make_agent(name, keep_fraction=0.5)) is agent_class
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_bundled_agent_has_a_line_and_a_source(name):
+    line, source = describe_agent(name)
+    assert line.endswith(".")
+    assert source
+    assert not source.startswith("Source")
+
+
+def test_the_source_of_the_bandits_is_the_paper():
+    assert {describe_agent(name)[1] for name in ("ucb", "epsilon-greedy")} == {
+        "Raju et al. 2021, arXiv 2111.12621"
+    }
+
+
+@pytest.mark.usefixtures("installed")
+def test_agents_of_other_packages_are_found():
+    assert list(agent_entries()) == ["own", "plain"]
+    assert describe_agent("own") == ("Keeps nothing back.", "this test")
+    assert describe_agent("plain") == ("", "")
+    assert make_agent("own", keep_fraction=0.5).speed == 1
+    assert make_agent("plain", keep_fraction=0.5) == 0.5
+
+
+@pytest.mark.parametrize("name", ["static-random", "random", "epsilon-greedy", "ucb"])
+def test_the_keep_fraction_is_handed_on(name):
+    assert make_agent(name, keep_fraction=0.35).keep_fraction == 0.35
+
+
+@pytest.mark.parametrize("name", ["full", "short"])
+def test_the_keep_fraction_is_not_forced_on_agents_that_keep_all(name):
+    assert make_agent(name, keep_fraction=0.35).keep_fraction == 1
+
+
+def test_arguments_are_read_as_numbers_and_words():
+    agent = make_agent("ucb:c=0.5,rule=ucb1,period=10,refresh=forward", keep_fraction=0.3)
+    assert (agent.c, agent.rule, agent.period, agent.refresh) == (0.5, "ucb1", 10, "forward")
+    assert type(agent.period) is int
+
+
+@pytest.mark.parametrize("key", ["keep_fraction", "keep-fraction"])
+def test_an_argument_wins_over_the_common_keep_fraction(key):
+    assert make_agent(f"ucb:{key}=0.7", keep_fraction=0.3).keep_fraction == 0.7
+
+
+def test_a_colon_without_arguments_is_allowed():
+    assert make_agent("ucb:", keep_fraction=0.3).c == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("greedy", r"`agent` must be one of .*, got 'greedy'; did you mean 'epsilon-greedy'\?"),
+        ("xyz", r"`agent` must be one of epsilon-greedy, full, .*, got 'xyz'$"),
+        ("", r"`agent` must be one of .*, got ''"),
+        ("ucb:speed=3", r"`agent` 'ucb' takes keep_fraction, c, .*, got speed in 'ucb:speed=3'"),
+        ("full:period=2", r"`agent` 'full' takes no arguments, got period in 'full:period=2'"),
+        ("ucb:c", r"written name:key=value,key=value, got 'ucb:c'"),
+        ("ucb:c=", r"written name:key=value,key=value, got 'ucb:c='"),
+        ("ucb:=3", r"written name:key=value,key=value, got 'ucb:=3'"),
+        ("ucb:c=-1", r"`c` must be finite and at least 0, got -1"),
+        ("ucb:c=NaN", r"`c` must be finite and at least 0, got nan"),
+        ("random:keep_fraction=30", r"`keep_fraction` must be in .* got 30; did you pass a perc"),
+    ],
+)
+def test_a_bad_spec_is_refused(spec, message):
+    with pytest.raises(ValueError, match=message):
+        make_agent(spec, keep_fraction=0.3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("ucb:period=1.5", r"`period` must be a whole number, got 1.5"),
+        ("ucb:c=high", r"`c` must be a number, got 'high'"),
+        ("epsilon-greedy:epsilon=true", r"`epsilon` must be a number, got True"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(spec, message):
+    with pytest.raises(TypeError, match=message):
+        make_agent(spec, keep_fraction=0.3)

@@ -1,0 +1,140 @@
+import matplotlib.image
+import numpy as np
+import pytest
+
+from prune_env.report import _file_name, _mean_curve, pictures, table
+
+PARTS = ("train", "scoring", "selection", "evaluation")
+
+
+def make_row(**fields):
+    return {
+        "task": "digits",
+        "scenario": "clean",
+        "agent": "ucb",
+        "seeds": [0, 1],
+        "test_accuracy": {"mean": 0.91234, "low": 0.9, "high": 0.925},
+        "work": 5.004,
+        "num_selected": 1234.4,
+        "num_trained": 1200.0,
+        "seconds": dict(zip(PARTS, (1.5, 0.25, 0.125, 3.0), strict=True)),
+        "work_to_reference": 2.5,
+        "num_reached_reference": 1,
+        "num_diverged": 0,
+    } | fields
+
+
+def cells(text):
+    """The cells of the Markdown table in `text`, by line, without the rule."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [rows[0], *rows[2:]]
+
+
+def row_of(**fields):
+    header, row = cells(table([make_row(**fields)]))
+    return dict(zip(header, row, strict=True))
+
+
+def test_a_row_by_hand():
+    assert row_of() == {
+        "scenario": "clean",
+        "agent": "ucb",
+        "test accuracy [%]": "91.23",
+        "95 % interval": "90.00 to 92.50",
+        "work": "5.00",
+        "selected": "1234",
+        "trained": "1200",
+        "s train": "1.50",
+        "s scoring": "0.25",
+        "s selection": "0.12",
+        "s evaluation": "3.00",
+        "work to reference - 0.5": "2.50 (1 of 2)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "column", "cell"),
+    [
+        ({"test_accuracy": {"mean": 0.5, "low": None, "high": None}}, "95 % interval", "-"),
+        (
+            {"work_to_reference": None, "num_reached_reference": 0},
+            "work to reference - 0.5",
+            "-",
+        ),
+        ({"work_to_reference": 0.0}, "work to reference - 0.5", "0.00 (1 of 2)"),
+        ({"num_diverged": 2}, "agent", "ucb (2 diverged)"),
+        ({"scenario": "noise:0.3+imbalance:10"}, "scenario", "noise:0.3+imbalance:10"),
+    ],
+)
+def test_what_is_missing_or_went_wrong_is_shown(fields, column, cell):
+    assert row_of(**fields)[column] == cell
+
+
+def test_a_table_is_aligned_and_has_one_rule():
+    text = table([make_row(), make_row(agent="a very long name indeed", num_trained=7.0)])
+    lines = text.splitlines()[2:]
+    assert len(lines) == 4
+    assert len({len(line) for line in lines}) == 1
+    assert set(lines[1]) == {"|", "-", " "}
+
+
+def test_each_task_has_a_table_with_its_seeds():
+    text = table(
+        [make_row(), make_row(task="mnist", seeds=[7]), make_row(agent="full", seeds=[1, 2])]
+    )
+    first, second = text.split("\n\nmnist, ")
+    assert first.startswith("digits, seeds 0, 1, 2\n\n")
+    assert second.startswith("seeds 7\n\n")
+    assert [row[1] for row in cells(first)[1:]] == ["ucb", "full"]
+    assert [row[1] for row in cells(second)[1:]] == ["ucb"]
+
+
+def make_episode(works, accuracies, **fields):
+    points = zip(works, accuracies, strict=True)
+    curve = [{"work": w, "validation_accuracy": a} for w, a in points]
+    return {"task": "digits", "scenario": "clean", "agent": "ucb", "curve": curve} | fields
+
+
+def test_the_curve_is_mean_and_standard_error_at_the_epochs_all_reached():
+    work, mean, error = _mean_curve(
+        [make_episode([0, 1, 2], [0.1, 0.4, 0.8]), make_episode([0, 3], [0.3, 0.8])]
+    )
+    assert work.tolist() == [0, 2]
+    assert mean.tolist() == pytest.approx([0.2, 0.6])
+    assert error.tolist() == pytest.approx([0.1, 0.2])  # half the difference of the two
+
+
+def test_a_single_episode_has_no_error():
+    assert _mean_curve([make_episode([0, 1], [0.1, 0.4])])[2].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("digits", "digits"),
+        ("noise:0.3+imbalance:10", "noise_0.3_imbalance_10"),
+        ("folder:/a b/c@64", "folder_a_b_c_64"),
+        ("../up", ".._up"),
+    ],
+)
+def test_file_names_hold_no_separators(name, expected):
+    assert _file_name(name) == expected
+
+
+def test_a_picture_is_drawn_per_task_and_scenario(tmp_path):
+    records = [
+        make_episode([0, 1], [0.1, 0.4]),
+        make_episode([0, 1], [0.1, 0.9], agent="full"),
+        make_episode([0, 1], [0.1, 0.5], scenario="noise:0.3"),
+    ]
+    files = pictures(records, tmp_path)
+    assert [file.name for file in files] == [
+        "accuracy-digits-clean.png",
+        "accuracy-digits-noise_0.3.png",
+    ]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    clean, noise = (matplotlib.image.imread(file) for file in files)
+    assert clean.shape == noise.shape
+    assert np.ptp(clean[..., :3]) > 0
+    assert not np.array_equal(clean, noise)

@@ -1,0 +1,257 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from prune_env.results import EPISODES, SETTINGS, SUMMARY, Results, mean_interval
+
+SETUP = {"epochs": 20, "keep_fraction": 0.25, "model": None}
+
+
+def make_record(agent="ucb", seed=0, accuracies=(0.1, 0.6, 0.9), test=0.8, **fields):
+    curve = [{"work": 2.0 * i, "validation_accuracy": a} for i, a in enumerate(accuracies)]
+    return {
+        "task": "digits",
+        "scenario": "clean",
+        "agent": agent,
+        "seed": seed,
+        "reference": agent == "full",
+        "test_accuracy": test,
+        "budget": 5.0,
+        "work": 4.0,
+        "num_samples": 100,
+        "num_selected": 410,
+        "num_trained": 400,
+        "num_scored": 0,
+        "seconds": {"train": 1.0 + seed, "scoring": 0.0},
+        "diverged": False,
+        "curve": curve,
+    } | fields
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def row_of(records, agent="ucb"):
+    results = Results(SETUP)
+    for record in records:
+        results.add(record)
+    (row,) = (row for row in results.summary() if row["agent"] == agent)
+    return row
+
+
+def test_without_a_folder_records_are_kept_in_memory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = Results(SETUP)
+    results.add(make_record())
+    results.write_summary()
+    assert results.records == [make_record()]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_is_on_disk_when_add_returns(tmp_path):
+    results = Results(SETUP, tmp_path / "new" / "out")
+    for seed in range(2):
+        results.add(make_record(seed=seed))
+        lines = (tmp_path / "new" / "out" / EPISODES).read_text().splitlines()
+        assert [json.loads(line)["seed"] for line in lines] == list(range(seed + 1))
+    assert json.loads((tmp_path / "new" / "out" / SETTINGS).read_text()) == SETUP
+
+
+def test_membership_is_by_task_scenario_agent_and_seed():
+    results = Results(SETUP)
+    results.add(make_record(agent="ucb", seed=3))
+    assert ("digits", "clean", "ucb", 3) in results
+    for other in (
+        ("mnist", "clean", "ucb", 3),
+        ("digits", "noise:0.1", "ucb", 3),
+        ("digits", "clean", "full", 3),
+        ("digits", "clean", "ucb", 4),
+    ):
+        assert other not in results
+
+
+def test_earlier_results_of_the_same_settings_are_taken_up(tmp_path):
+    Results(SETUP, tmp_path).add(make_record(seed=0))
+    resumed = Results(dict(SETUP), tmp_path)
+    assert resumed.records == [make_record(seed=0)]
+    assert ("digits", "clean", "ucb", 0) in resumed
+    resumed.add(make_record(seed=1))
+    assert Results(SETUP, tmp_path).records == [make_record(seed=0), make_record(seed=1)]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40])
+def test_a_torn_last_line_is_cut_off(tmp_path, cut):
+    results = Results(SETUP, tmp_path)
+    results.add(make_record(seed=0))
+    whole = (tmp_path / EPISODES).read_bytes()
+    results.add(make_record(seed=1))
+    (tmp_path / EPISODES).write_bytes((tmp_path / EPISODES).read_bytes()[:-cut])
+    resumed = Results(SETUP, tmp_path)
+    assert resumed.records == [make_record(seed=0)]
+    assert (tmp_path / EPISODES).read_bytes() == whole
+    resumed.add(make_record(seed=1))
+    assert len(Results(SETUP, tmp_path).records) == 2
+
+
+def test_a_torn_first_line_leaves_nothing(tmp_path):
+    Results(SETUP, tmp_path)
+    (tmp_path / EPISODES).write_text('{"task": "dig')
+    assert Results(SETUP, tmp_path).records == []
+    assert (tmp_path / EPISODES).read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"epochs": 10}, "epochs 20 there and 10 here"),
+        ({"model": "cnn"}, "model None there and 'cnn' here"),
+        ({"clock": "wall"}, "clock None there and 'wall' here"),
+    ],
+)
+def test_other_settings_are_refused_and_nothing_is_changed(tmp_path, changed, message):
+    Results(SETUP, tmp_path).add(make_record())
+    with (tmp_path / EPISODES).open("a") as file:
+        file.write('{"torn')
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=rf"holds results of other settings \({message}\); name"):
+        Results(SETUP | changed, tmp_path)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", [EPISODES, SUMMARY])
+def test_results_without_their_settings_are_refused(tmp_path, name):
+    (tmp_path / name).write_text("{}\n")
+    with pytest.raises(ValueError, match=r"`out` .* holds results without their settings.json"):
+        Results(SETUP, tmp_path)
+    assert contents(tmp_path) == {name: b"{}\n"}
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_path_at_or_below_a_file_is_refused(tmp_path, below):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(ValueError, match=r"`out` must be a folder that can be written, got .*file"):
+        Results(SETUP, file / below)
+    assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    Results(SETUP, tmp_path)
+    assert contents(tmp_path).keys() == {"notes.txt", SETTINGS}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_number_that_json_lacks_is_refused_and_not_kept(tmp_path, bad):
+    results = Results(SETUP, tmp_path)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.add(make_record(test=bad))
+    assert results.records == Results(SETUP, tmp_path).records == []
+
+
+def test_the_summary_is_written_of_all_records(tmp_path):
+    results = Results(SETUP, tmp_path)
+    results.add(make_record())
+    results.write_summary()
+    assert json.loads((tmp_path / SUMMARY).read_text()) == results.summary()
+    results.add(make_record(seed=1))
+    results.write_summary()
+    assert json.loads((tmp_path / SUMMARY).read_text())[0]["seeds"] == [0, 1]
+
+
+def test_a_mean_interval_by_hand():
+    """Mean 2, deviation 1, t(0.975, 2) = 4.3027: half width 4.3027 / sqrt 3."""
+    interval = mean_interval([1.0, 2.0, 3.0])
+    assert interval["mean"] == 2
+    assert interval["high"] - 2 == pytest.approx(4.30265 / 3**0.5, rel=1e-5)
+    assert 2 - interval["low"] == pytest.approx(4.30265 / 3**0.5, rel=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_a_mean_interval_is_scipys(values):
+    mean, error = np.mean(values), stats.sem(values)
+    interval = mean_interval(iter(values))
+    half = stats.t.ppf(0.975, len(values) - 1) * error
+    assert interval == pytest.approx({"mean": mean, "low": mean - half, "high": mean + half})
+
+
+def test_a_single_value_has_no_interval():
+    assert mean_interval([0.5]) == {"mean": 0.5, "low": None, "high": None}
+
+
+def test_a_row_is_the_mean_over_seeds():
+    row = row_of(
+        [
+            make_record(seed=1, test=0.9, num_trained=300, diverged=True),
+            make_record(seed=0, test=0.7, num_trained=400),
+        ]
+    )
+    assert row["seeds"] == [0, 1]
+    assert row["test_accuracy"]["mean"] == pytest.approx(0.8)
+    assert (row["num_trained"], row["num_selected"], row["num_samples"]) == (350, 410, 100)
+    assert (row["work"], row["budget"], row["num_scored"]) == (4, 5, 0)
+    assert row["seconds"] == {"train": 1.5, "scoring": 0}
+    assert row["num_diverged"] == 1
+
+
+def test_rows_are_by_task_scenario_and_agent_in_order_of_appearance():
+    results = Results(SETUP)
+    for agent, scenario in (("ucb", "clean"), ("full", "clean"), ("ucb", "noise:0.1")):
+        results.add(make_record(agent=agent, scenario=scenario))
+    results.add(make_record(agent="ucb", seed=1))
+    rows = [(row["scenario"], row["agent"], row["seeds"]) for row in results.summary()]
+    assert rows == [("clean", "ucb", [0, 1]), ("clean", "full", [0]), ("noise:0.1", "ucb", [0])]
+    assert results.summary()[0]["task"] == "digits"
+
+
+def full(final=0.9, seed=0, **fields):
+    return make_record(agent="full", seed=seed, accuracies=(0.1, 0.5, final), **fields)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "work"),
+    [
+        ((0.1, 0.896, 0.95), 2.0),  # within half a point
+        ((0.1, 0.894, 0.95), 4.0),
+        ((0.1, 0.99, 0.2), 2.0),  # the first time counts
+        ((0.1, 0.5, 0.89), None),
+        ((0.95, 0.5, 0.5), 0.0),
+    ],
+)
+def test_work_to_the_reference_by_hand(accuracies, work):
+    row = row_of([full(0.9), make_record(accuracies=accuracies)])
+    assert row["work_to_reference"] == work
+    assert row["num_reached_reference"] == (work is not None)
+
+
+def test_work_to_the_reference_is_the_mean_over_seeds_that_reached_it():
+    row = row_of(
+        [
+            full(0.9, seed=0),
+            full(0.6, seed=1),
+            full(0.9, seed=2),
+            make_record(seed=0, accuracies=(0.1, 0.2, 0.9)),  # at 4
+            make_record(seed=1, accuracies=(0.1, 0.7, 0.9)),  # at 2, by its own seed's reference
+            make_record(seed=2, accuracies=(0.1, 0.7, 0.8)),  # never
+        ]
+    )
+    assert (row["work_to_reference"], row["num_reached_reference"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "other", [{"seed": 1}, {"scenario": "noise:0.1"}, {"task": "mnist"}, {"reference": False}]
+)
+def test_only_the_reference_of_the_same_instance_and_seed_counts(other):
+    row = row_of([full(0.2, **other), make_record()])
+    assert (row["work_to_reference"], row["num_reached_reference"]) == (None, 0)
+
+
+def test_the_reference_reaches_itself():
+    assert row_of([full(0.9)], agent="full")["work_to_reference"] == 4
