@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "DataPruningEnv": "prune_env.env",
+    "DataPruningVectorEnv": "prune_env.vector",
     "Dataset": "prune_env.data",
     "Task": "prune_env.tasks",
     "Recipe": "prune_env.recipes",
@@ -34,7 +35,12 @@ _IDS: dict[str, dict[str, Any]] = {
 }
 for _id, _settings in _IDS.items():
     if _id not in gymnasium.registry:
-        gymnasium.register(id=_id, entry_point="prune_env.env:DataPruningEnv", **_settings)
+        gymnasium.register(
+            id=_id,
+            entry_point="prune_env.env:DataPruningEnv",
+            vector_entry_point="prune_env.vector:DataPruningVectorEnv",
+            **_settings,
+        )
 
 
 def __getattr__(name: str) -> Any:

@@ -145,9 +145,7 @@ class BatchedMLP:
         return hidden, torch.baddbmm(second_bias, hidden, second)
 
     @torch.no_grad()
-    def _train(
-        self, epoch: _JointEpoch, weights: Tensor, buffers: Tensor, counts: Tensor
-    ) -> None:
+    def _train(self, epoch: _JointEpoch, weights: Tensor, buffers: Tensor, counts: Tensor) -> None:
         gradient = torch.empty_like(weights)
         parts, gradients = self._parts(weights), self._parts(gradient)
         for update, inputs, targets, scale, logits in epoch.batches():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from torch import nn
 
 from prune_env.action import ENCODINGS, Amount, Encoding
 from prune_env.arguments import (
@@ -19,14 +20,16 @@ from prune_env.arguments import (
     device_name,
     resolve_device,
 )
+from prune_env.batched import BatchedTrainer
 from prune_env.clock import CLOCKS
-from prune_env.episode import Episode, EpisodeMaker, Instance
+from prune_env.data import Split
+from prune_env.episode import Episode, EpisodeMaker, Instance, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
 from prune_env.rendering import RENDER_MODES, render
 from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward
 from prune_env.selection import Selection
 from prune_env.tasks import Task
-from prune_env.training import EpochResult, Evaluation
+from prune_env.training import EpochResult, Evaluation, Trainer
 
 DEFAULT_MIN_KEEP_FRACTION = 0.01
 Info = dict[str, Any]
@@ -173,6 +176,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             clock=clock,
             loss_decay=loss_decay,
             device=self._device,
+            make_trainer=self._make_trainer,
         )
         size = max(self._maker.sizes.values())
         amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
@@ -227,14 +231,26 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             ValueError: if the action is malformed; nothing is trained then.
             gymnasium.error.ResetNeeded: if no episode is running.
         """
-        run = self._running_episode()
-        selection = run.select(self._encoding, action)
+        run, selection = self.begin_step(action)
         result = run.train(selection)
+        return self.end_step(selection, result, run.evaluate)
+
+    def begin_step(self, action: np.ndarray) -> tuple[Episode, Selection]:
+        """What `step` does before training: decode the action. For joint training."""
+        run = self._running_episode()
+        return run, run.select(self._encoding, action)
+
+    def end_step(
+        self, selection: Selection, result: EpochResult, evaluate: Callable[[], Evaluation]
+    ) -> tuple[Observation, float, bool, bool, Info]:
+        """What `step` does after training: statistics, time, reward, observation, end."""
+        run = self._any_episode()
+        run.record(result)
         num_scored = run.score_if_due(self._refresh_period)
         time = run.charge(num_scored)
         outcome = Outcome(
             before=run.validation,
-            after=run.validate(),
+            after=run.validate(evaluate()),
             time=time,
             budget=self._budget,
             terminated=run.over,
@@ -266,6 +282,16 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         if self.render_mode is None:
             return None
         return render(self.render_mode, self._any_episode().info(), self._curve)
+
+    def _make_trainer(
+        self,
+        task: Task,
+        split: Split,
+        network: nn.Module,
+        order_rng: np.random.Generator,
+        augment_rng: np.random.Generator,
+    ) -> Trainer | BatchedTrainer:
+        return make_trainer(task, split, network, order_rng, augment_rng)
 
     def _observation(self, run: Episode) -> Observation:
         return self._observer.encode(run.statistics, run.summary(), run.split.num_classes)

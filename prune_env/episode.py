@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import nn
 
 from prune_env import scenarios
 from prune_env.action import Encoding
+from prune_env.batched import BatchedTrainer
 from prune_env.clock import Clock, Stopwatch, WallClock, WorkClock
 from prune_env.data import Split
 from prune_env.models import build_model
@@ -46,7 +48,7 @@ class Episode:
 
     instance: Instance
     split: Split
-    trainer: Trainer
+    trainer: Trainer | BatchedTrainer
     statistics: SampleStatistics
     clock: Clock
     selection_rng: np.random.Generator
@@ -59,7 +61,7 @@ class Episode:
 
     def __post_init__(self) -> None:
         """Evaluate the fresh network."""
-        self.validation = self.train_result = self._evaluate()
+        self.validation = self.train_result = self.evaluate()
 
     @property
     def num_samples(self) -> int:
@@ -82,11 +84,14 @@ class Episode:
             return encoding.decode(action, self.statistics, self.selection_rng)
 
     def train(self, selection: Selection) -> EpochResult:
-        """Train an epoch, cut to what is left of the budget, and take in its losses."""
+        """Train an epoch, cut to what is left of the budget."""
         with self.stopwatch.measure("train"):
-            result = self.trainer.run_epoch(
+            return self.trainer.run_epoch(
                 selection, limit=self.clock.samples_left, progress=self.clock.progress
             )
+
+    def record(self, result: EpochResult) -> None:
+        """Take in an epoch's losses."""
         with self.stopwatch.measure("selection"):
             self.statistics.begin_epoch()
             if result.finite:
@@ -96,7 +101,6 @@ class Episode:
                 )
         self.diverged = not result.finite
         self.num_trained = len(result.indices)
-        return result
 
     def score_if_due(self, period: int | None) -> int:
         """Every `period` epochs, refresh all losses by a forward pass, if the budget affords it.
@@ -121,9 +125,13 @@ class Episode:
         self.work_thirds += 3 * self.num_trained + num_scored
         return self.clock.end(num_trained=self.num_trained, num_scored=num_scored)
 
-    def validate(self) -> Evaluation:
-        """The validation result now; the last finite one if the run has diverged."""
-        result = self._evaluate()
+    def evaluate(self) -> Evaluation:
+        """The validation result now."""
+        with self.stopwatch.measure("evaluation"):
+            return self.trainer.evaluate(self.split.validation)
+
+    def validate(self, result: Evaluation) -> Evaluation:
+        """Take in a validation result; returns the last finite one."""
         self.diverged |= not np.isfinite(result.loss)
         if not self.diverged:
             self.validation = result
@@ -164,9 +172,21 @@ class Episode:
             info["seconds"] = dict(self.stopwatch.seconds)
         return info
 
-    def _evaluate(self) -> Evaluation:
-        with self.stopwatch.measure("evaluation"):
-            return self.trainer.evaluate(self.split.validation)
+
+TrainerFactory = Callable[
+    [Task, Split, nn.Module, np.random.Generator, np.random.Generator], Trainer | BatchedTrainer
+]
+
+
+def make_trainer(
+    task: Task,
+    split: Split,
+    network: nn.Module,
+    order_rng: np.random.Generator,
+    augment_rng: np.random.Generator,
+) -> Trainer:
+    """A trainer of its own for one network."""
+    return Trainer(split, network, task.recipe, order_rng=order_rng, augment_rng=augment_rng)
 
 
 class EpisodeMaker:
@@ -181,6 +201,7 @@ class EpisodeMaker:
         clock: `work` or `wall`.
         loss_decay: of the statistics.
         device: to train on.
+        make_trainer: (task, split, network, order_rng, augment_rng) -> trainer.
 
     Raises:
         ValueError: if a name is unknown or a scenario leaves too few samples.
@@ -197,7 +218,9 @@ class EpisodeMaker:
         clock: str,
         loss_decay: float,
         device: torch.device,
+        make_trainer: TrainerFactory = make_trainer,
     ):
+        self._make_trainer = make_trainer
         self._model = model
         self._num_samples = num_samples
         self._budget = budget
@@ -234,13 +257,8 @@ class EpisodeMaker:
         split = self._split(instance, streams["split"], streams["scenario"])
         task = self._task(instance[0])
         generator = torch.Generator().manual_seed(int(streams["init"].integers(2**63)))
-        trainer = Trainer(
-            split,
-            build_model(task.model, split.input_shape, split.num_classes, generator),
-            task.recipe,
-            order_rng=streams["order"],
-            augment_rng=streams["augment"],
-        )
+        network = build_model(task.model, split.input_shape, split.num_classes, generator)
+        trainer = self._make_trainer(task, split, network, streams["order"], streams["augment"])
         return Episode(
             instance=instance,
             split=split,
@@ -263,9 +281,12 @@ class EpisodeMaker:
         make = split_maker(self._own_tasks.get(name) or get_task(name), self._device)
         return scenarios.apply(scenario, make(split_rng), rng, num_samples=self._num_samples)
 
-    def _make_clock(self, instance: Instance, trainer: Trainer, num_samples: int) -> Clock:
+    def _make_clock(
+        self, instance: Instance, trainer: Trainer | BatchedTrainer, num_samples: int
+    ) -> Clock:
         if self._clock == "work":
             return WorkClock(budget=self._budget, num_samples=num_samples)
+        assert isinstance(trainer, Trainer)  # no vector environment takes this clock
         if instance not in self._epoch_seconds:
             self._epoch_seconds[instance] = trainer.measure_epoch_seconds()
         return WallClock(

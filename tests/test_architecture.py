@@ -11,10 +11,10 @@ LAYERS = [
     {"arguments", "recipes", "registry"},
     {"clock", "data", "models", "rendering", "selection", "statistics", "results"},
     {"action", "observation", "scenarios", "sources", "training", "report"},
-    {"reward", "tasks"},
+    {"batched", "reward", "tasks"},
     {"episode"},
     {"env"},
-    {"catalogue", "evaluation"},
+    {"catalogue", "evaluation", "vector"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,166 @@
+"""K trainings as one vector environment, advanced together where that is quicker."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import iterate
+from torch import nn
+
+from prune_env.arguments import check_choice, check_count
+from prune_env.batched import BatchedMLP, BatchedTrainer, EpochPlan, evaluate_jointly
+from prune_env.data import Split
+from prune_env.env import DataPruningEnv, Info
+from prune_env.episode import Episode, make_trainer
+from prune_env.observation import Observation
+from prune_env.selection import Selection
+from prune_env.tasks import Task
+from prune_env.training import EpochResult, Evaluation, Trainer
+
+Batches = dict[str, BatchedMLP]
+Prepared = tuple[Selection, EpochResult, Callable[[], Evaluation]]
+
+
+class _Member(DataPruningEnv):
+    """One environment of the vector: its network may be a slot of a batch."""
+
+    def __init__(self, batches: Batches, slot: int, num_slots: int, **arguments: Any):
+        self._batches, self._slot, self._num_slots = batches, slot, num_slots
+        self._prepared: Prepared | None = None
+        super().__init__(**arguments)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no episode to step."""
+        return self._episode is None or self._episode.over
+
+    def prepare(self, prepared: Prepared) -> None:
+        """Hand over what the next `step` would compute itself."""
+        self._prepared = prepared
+
+    def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, Info]:
+        """As `DataPruningEnv.step`; the training may have been done beforehand."""
+        if self._prepared is None:
+            return super().step(action)
+        prepared, self._prepared = self._prepared, None
+        return self.end_step(*prepared)
+
+    def _make_trainer(
+        self,
+        task: Task,
+        split: Split,
+        network: nn.Module,
+        order_rng: np.random.Generator,
+        augment_rng: np.random.Generator,
+    ) -> Trainer | BatchedTrainer:
+        if not _is_batchable(task):
+            return make_trainer(task, split, network, order_rng, augment_rng)
+        if task.name not in self._batches:
+            layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+            hidden, output = layers
+            self._batches[task.name] = BatchedMLP(
+                num_slots=self._num_slots,
+                input_size=hidden.in_features,
+                width=hidden.out_features,
+                num_classes=output.out_features,
+                recipe=task.recipe,
+                device=split.train.rows.device,
+            )
+        batch = self._batches[task.name]
+        batch.load(self._slot, network)
+        return BatchedTrainer(batch, self._slot, split, order_rng)
+
+
+def _is_batchable(task: Task) -> bool:
+    is_mlp = isinstance(task.model, str) and task.model.startswith("mlp")
+    return is_mlp and not (task.recipe.crop_padding or task.recipe.flip)
+
+
+class DataPruningVectorEnv(SyncVectorEnv):
+    """`num_envs` independent trainings, each a `DataPruningEnv` with its own instance and seed.
+
+    The `mlp`s of one task are trained and validated as one batched computation: the same
+    selections and, within floating-point tolerance, the same losses and accuracies as single
+    environments, several times as fast. Other networks fill a core by themselves and are trained
+    in turn.
+
+    Args:
+        num_envs: K, at least 1.
+        autoreset_mode: `NextStep` or `SameStep` (what Stable-Baselines3 needs).
+        **arguments: of `DataPruningEnv`; the clock must be `work`, since the time of a joint
+            computation belongs to no single environment.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        **arguments: Any,
+    ):
+        check_count("num_envs", num_envs)
+        mode = autoreset_mode
+        if isinstance(mode, str):
+            check_choice("autoreset_mode", mode, ["NextStep", "SameStep"])
+            mode = AutoresetMode(mode)
+        if arguments.get("clock", "work") != "work":
+            raise ValueError(
+                f"`clock` must be 'work' in a vector environment, got {arguments['clock']!r}; "
+                "measure single environments"
+            )
+        batches: Batches = {}
+        super().__init__(
+            [partial(_Member, batches, slot, num_envs, **arguments) for slot in range(num_envs)],
+            autoreset_mode=mode,
+        )
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Train an epoch in every environment; those whose episode is over are reset.
+
+        Args:
+            actions: of `action_space`, one for each environment.
+
+        Returns:
+            As `gymnasium.vector.VectorEnv.step`.
+
+        Raises:
+            ValueError: if an action is malformed; nothing is trained in any environment then.
+        """
+        running = [
+            (member, *member.begin_step(action))
+            for member, action in zip(self.envs, iterate(self.action_space, actions), strict=True)
+            if isinstance(member, _Member) and not member.over
+        ]
+        groups: dict[int, list[tuple[_Member, Episode, Selection]]] = defaultdict(list)
+        for member, run, selection in running:
+            if isinstance(run.trainer, BatchedTrainer):
+                groups[id(run.trainer.batch)].append((member, run, selection))
+        for group in groups.values():
+            _train_jointly(group)
+        for member, run, selection in running:
+            if not isinstance(run.trainer, BatchedTrainer):
+                member.prepare((selection, run.train(selection), run.evaluate))
+        return super().step(actions)
+
+
+def _train_jointly(group: Sequence[tuple[_Member, Episode, Selection]]) -> None:
+    """One epoch, and one validation pass, of the networks of one batch."""
+    runs = [run for _, run, _ in group]
+    trainers = [run.trainer for run in runs if isinstance(run.trainer, BatchedTrainer)]
+    plans = [
+        EpochPlan(selection=selection, limit=run.clock.samples_left, progress=run.clock.progress)
+        for _, run, selection in group
+    ]
+    results = trainers[0].batch.run_epochs(trainers, plans)
+    evaluations = evaluate_jointly(trainers, [run.split.validation for run in runs])
+    for (member, _, selection), result, evaluation in zip(group, results, evaluations, strict=True):
+        member.prepare((selection, result, partial(_given, evaluation)))
+
+
+def _given(evaluation: Evaluation) -> Evaluation:
+    return evaluation
