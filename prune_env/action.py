@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from numpy.typing import ArrayLike
-from torch import Tensor
 
-from prune_env.selection import RULES, Selection, gumbel_top, loss_bins, mixture, top
+from prune_env.selection import RULES, Selection, gumbel_top, loss_bins, mixture, random_subset, top
 from prune_env.statistics import FEATURES, SampleStatistics, standardised_features
 
 NUM_BINS = 16
@@ -132,73 +130,67 @@ class Encoding:
         missing = self._amount.smallest(num_samples) - len(selection)
         if missing <= 0:
             return selection
-        left = torch.ones(num_samples, dtype=torch.bool, device=selection.indices.device)
+        left = np.ones(num_samples, dtype=bool)
         left[selection.indices] = False
-        added = torch.nonzero(left).squeeze(1)
-        added = added[top(torch.zeros(len(added), device=added.device), missing, rng)]
+        rest = np.flatnonzero(left)
+        added = rest[random_subset(len(rest), missing, rng)]
         weights = selection.weights
         if weights is not None:
-            weights = torch.cat([weights, weights.new_ones(missing)])
-        indices = torch.cat([selection.indices, added])
+            weights = np.append(weights, np.ones(missing, np.float32))
+        indices = np.append(selection.indices, added)
         return Selection(indices=indices, weights=weights, num_added=missing)
 
 
 _Select = Callable[[np.ndarray, int, SampleStatistics, np.random.Generator], Selection]
 
 
-def _on_device(values: np.ndarray, statistics: SampleStatistics) -> Tensor:
-    return torch.from_numpy(values).to(statistics.labels.device)
-
-
 def _mask(
     values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
 ) -> Selection:
-    return Selection(indices=torch.nonzero(_on_device(values, statistics)).squeeze(1))
+    return Selection(indices=np.flatnonzero(values))
 
 
 def _weights(
     values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
 ) -> Selection:
-    weights = _on_device(values, statistics)
-    indices = torch.nonzero(weights).squeeze(1)
-    return Selection(indices=indices, weights=weights[indices])
+    indices = np.flatnonzero(values)
+    return Selection(indices=indices, weights=values[indices])
 
 
 def _scores(
     values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
 ) -> Selection:
-    return Selection(indices=top(_on_device(values, statistics), count, rng))
+    return Selection(indices=top(values, count, rng))
 
 
 def _mixture(
     values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
 ) -> Selection:
     shares = np.exp(_MIXTURE_SCALE * values.astype(np.float64))
-    return Selection(
-        indices=mixture(
-            shares / shares.sum(),
-            statistics.loss_mean,
-            statistics.epochs_since_seen(),
-            statistics.times_seen > 0,
-            count,
-            rng,
-        )
+    indices = mixture(
+        shares / shares.sum(),
+        statistics.loss_mean,
+        statistics.epochs_since_seen(),
+        statistics.seen,
+        count,
+        rng,
     )
+    return Selection(indices=indices)
 
 
 def _features(
     values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
 ) -> Selection:
-    weights = _on_device(_FEATURE_SCALE * values, statistics)
-    return Selection(indices=gumbel_top(standardised_features(statistics) @ weights, count, rng))
+    log_propensities = standardised_features(statistics) @ (_FEATURE_SCALE * values)
+    return Selection(indices=gumbel_top(log_propensities, count, rng))
 
 
 def _bins(
     values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
 ) -> Selection:
-    bins = loss_bins(statistics.loss_mean, statistics.times_seen > 0, NUM_BINS)
+    bins = loss_bins(statistics.loss_mean, statistics.seen, NUM_BINS)
     # The last entry is for samples never seen: propensity 1, the middle of the scale.
-    propensities = _on_device(np.append(_BIN_SCALE * values, np.float32(0)), statistics)
+    propensities = np.append(_BIN_SCALE * values, np.float32(0))
     return Selection(indices=gumbel_top(propensities[bins], count, rng))
 
 

@@ -127,7 +127,7 @@ class BatchedMLP:
         size = max(1, _CHUNK_ELEMENTS // (len(slots) * self._shapes[0][0]))
         return torch.cat(
             [
-                self._logits(_inputs(samples[0].pool, chunk, split), parts)[1]
+                self._logits(split.inputs(samples[0], chunk).flatten(start_dim=2), parts)[1]
                 for chunk in rows.split(size, dim=1)
             ],
             dim=1,
@@ -192,23 +192,25 @@ class _JointEpoch:
     """
 
     def __init__(
-        self, splits: list[Split], orders: list[Tensor], plans: list[EpochPlan], recipe: Recipe
+        self, splits: list[Split], orders: list[np.ndarray], plans: list[EpochPlan], recipe: Recipe
     ):
         self._splits, self._orders, self._size = splits, orders, recipe.batch_size
         self._smoothing = recipe.label_smoothing
         self.updates = [-(-len(order) // self._size) for order in orders]
-        device = orders[0].device
+        device = splits[0].train.rows.device
         shape = (len(orders), self.updates[0] * self._size)
-        self._rows = torch.zeros(shape, dtype=torch.int64, device=device)
-        self._labels = torch.zeros(shape, dtype=torch.int64, device=device)
-        self._scale = torch.zeros(shape, device=device)
-        self._logits = torch.empty((*shape, splits[0].num_classes), device=device)
+        chosen = np.zeros(shape, np.int64)
+        scale = np.zeros(shape, np.float32)
         for run, (split, order, plan) in enumerate(zip(splits, orders, plans, strict=True)):
-            self._rows[run, : len(order)] = split.train.rows[order]
-            self._labels[run, : len(order)] = split.train.labels[order]
+            chosen[run, : len(order)] = order
             weights = weights_by_sample(plan.selection, len(split.train))
-            self._scale[run, : len(order)] = 1.0 if weights is None else weights[order]
-        self._scale /= self._size
+            scale[run, : len(order)] = 1.0 if weights is None else weights[order]
+        indices = torch.from_numpy(chosen).to(device)
+        pairs = list(zip(splits, indices, strict=True))
+        self._rows = torch.stack([split.train.rows[index] for split, index in pairs])
+        self._labels = torch.stack([split.train.labels[index] for split, index in pairs])
+        self._scale = torch.from_numpy(scale / self._size).to(device)
+        self._logits = torch.empty((*shape, splits[0].num_classes), device=device)
         rates = np.zeros((len(orders), self.updates[0]), dtype=np.float32)
         for run, plan in enumerate(plans):
             for update in range(self.updates[run]):
@@ -223,7 +225,7 @@ class _JointEpoch:
         chunk = max(1, _CHUNK_ELEMENTS // per_update)
         for first in range(0, self.updates[0], chunk):
             span = slice(first * self._size, (first + chunk) * self._size)
-            inputs = _inputs(split.train.pool, self._rows[:, span], split)
+            inputs = split.inputs(split.train, self._rows[:, span]).flatten(start_dim=2)
             targets = F.one_hot(self._labels[:, span], split.num_classes).float()
             if self._smoothing:
                 targets = targets.mul_(1 - self._smoothing).add_(
@@ -243,24 +245,19 @@ class _JointEpoch:
 
     def results(self) -> list[EpochResult]:
         """What each network's epoch did, longest first."""
-        losses = F.cross_entropy(self._logits.mT, self._labels, reduction="none")
-        correct = self._logits.argmax(dim=2) == self._labels
+        logits = self._logits.flatten(end_dim=1)
+        all_losses = F.cross_entropy(logits, self._labels.flatten(), reduction="none")
+        losses = all_losses.view_as(self._labels).cpu().numpy()
+        correct = (self._logits.argmax(dim=2) == self._labels).cpu().numpy()
         return [
             EpochResult(
                 indices=order,
                 losses=losses[run, : len(order)],
                 correct=correct[run, : len(order)],
                 num_updates=self.updates[run],
-                finite=bool(torch.isfinite(losses[run, : len(order)]).all()),
             )
             for run, order in enumerate(self._orders)
         ]
-
-
-def _inputs(pool: Tensor, rows: Tensor, split: Split) -> Tensor:
-    """Normalised, flattened inputs of `rows` (K, T): (K, T, I)."""
-    inputs = (pool[rows] - split.mean) / split.deviation
-    return inputs.flatten(start_dim=2)
 
 
 class BatchedTrainer:
@@ -280,7 +277,7 @@ class BatchedTrainer:
         self.recipe = batch.recipe
         self._order_rng = order_rng
 
-    def order(self, selection: Selection) -> Tensor:
+    def order(self, selection: Selection) -> np.ndarray:
         """The selected samples in this epoch's random order."""
         return epoch_order(selection, len(self.split.train), self._order_rng)
 
@@ -291,12 +288,12 @@ class BatchedTrainer:
         plan = EpochPlan(selection=selection, limit=limit, progress=progress)
         return self.batch.run_epochs([self], [plan])[0]
 
-    def score(self) -> tuple[Tensor, Tensor]:
+    def score(self) -> tuple[np.ndarray, np.ndarray]:
         """Losses (N,) and correctness (N,) of all training samples by a forward pass."""
         train = self.split.train
         logits = self.batch.forward([self.slot], [train], self.split)[0]
         losses = F.cross_entropy(logits, train.labels, reduction="none")
-        return losses, logits.argmax(dim=1) == train.labels
+        return losses.cpu().numpy(), (logits.argmax(dim=1) == train.labels).cpu().numpy()
 
     def evaluate(self, samples: Samples) -> Evaluation:
         """Mean loss and accuracy over `samples`."""

@@ -39,10 +39,6 @@ class Samples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def inputs(self, indices: Tensor) -> Tensor:
-        """The inputs of the samples at `indices` (B,): a new (B, *input_shape) tensor."""
-        return self.pool[self.rows[indices]]
-
     def subset(self, indices: np.ndarray) -> Samples:
         """The samples at `indices` (K,), in that order; the pool is shared."""
         chosen = torch.from_numpy(np.ascontiguousarray(indices)).to(self.rows.device)
@@ -147,6 +143,7 @@ class Split:
         num_classes: number of classes C.
         mean: per-channel mean of the training inputs, shaped to broadcast over a batch.
         deviation: per-channel standard deviation, likewise.
+        normalised: whether the pools are normalised by them already, as float32.
     """
 
     train: Samples
@@ -155,11 +152,23 @@ class Split:
     num_classes: int
     mean: Tensor
     deviation: Tensor
+    normalised: bool = False
+
+    def inputs(self, samples: Samples, rows: Tensor) -> Tensor:
+        """Normalised float32 inputs at the pool's `rows` (...,): (..., *input_shape)."""
+        inputs = samples.pool[rows]
+        if self.normalised:
+            return inputs
+        return inputs.float().sub_(self.mean).div_(self.deviation)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, without the sample axis."""
         return tuple(self.train.pool.shape[1:])
+
+
+# Elements up to which the pools are kept normalised, as float32: 64 MB.
+_SMALL_POOL = 2**24
 
 
 class SplitMaker:
@@ -185,6 +194,11 @@ class SplitMaker:
         self._num_classes = dataset.num_classes
         self._labels = dataset.train.labels.cpu().numpy()
         self._mean, self._deviation = _normalisation(self._train)
+        self._normalised = self._train.pool.numel() <= _SMALL_POOL
+        if self._normalised:
+            self._train, self._test = map(self._normalise, (self._train, self._test))
+            if self._validation is not None:
+                self._validation = self._normalise(self._validation)
 
     def __call__(self, rng: np.random.Generator) -> Split:
         """Shuffle the training samples and carve the validation samples from them.
@@ -205,7 +219,12 @@ class SplitMaker:
             num_classes=self._num_classes,
             mean=self._mean,
             deviation=self._deviation,
+            normalised=self._normalised,
         )
+
+    def _normalise(self, samples: Samples) -> Samples:
+        pool = samples.pool.float().sub(self._mean).div_(self._deviation)
+        return replace(samples, pool=pool)
 
 
 def stratified(labels: np.ndarray, fraction: float) -> np.ndarray:

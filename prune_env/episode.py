@@ -97,7 +97,7 @@ class Episode:
             if result.finite:
                 self.statistics.record(result.indices, result.losses, result.correct)
                 self.train_result = Evaluation(
-                    loss=float(result.losses.mean()), accuracy=float(result.correct.float().mean())
+                    loss=float(result.losses.mean()), accuracy=float(result.correct.mean())
                 )
         self.diverged = not result.finite
         self.num_trained = len(result.indices)
@@ -113,11 +113,10 @@ class Episode:
             return 0
         with self.stopwatch.measure("scoring"):
             losses, correct = self.trainer.score()
-            if not bool(torch.isfinite(losses).all()):
-                self.diverged = True
+            if np.isfinite(losses).all():
+                self.statistics.record(np.arange(self.num_samples), losses, correct)
             else:
-                every = torch.arange(self.num_samples, device=losses.device)
-                self.statistics.record(every, losses, correct)
+                self.diverged = True
         return self.num_samples
 
     def charge(self, num_scored: int) -> float:
@@ -233,10 +232,13 @@ class EpisodeMaker:
         self.instances: list[Instance] = list(itertools.product(names, scenarios))
         for name in names:
             self._task(name)
-        self.sizes = {instance: self.size(instance) for instance in self.instances}
+        self.sizes: dict[Instance, int] = {}
+        self.sizes |= {instance: self.size(instance) for instance in self.instances}
 
     def size(self, instance: Instance) -> int:
         """N of an instance, the same for every seed."""
+        if instance in self.sizes:
+            return self.sizes[instance]
         return len(self._split(instance, *(np.random.default_rng(0) for _ in range(2))).train)
 
     def choose(self, rng: np.random.Generator, options: dict[str, Any]) -> Instance:
@@ -263,7 +265,9 @@ class EpisodeMaker:
             instance=instance,
             split=split,
             trainer=trainer,
-            statistics=SampleStatistics.empty(split.train.labels, decay=self._loss_decay),
+            statistics=SampleStatistics.empty(
+                split.train.labels.cpu().numpy(), decay=self._loss_decay
+            ),
             clock=self._make_clock(instance, trainer, len(split.train)),
             selection_rng=streams["selection"],
             stopwatch=Stopwatch(device=self._device),

@@ -1,11 +1,10 @@
-"""What is known of each training sample: running statistics of its losses, on the device."""
+"""What is known of each training sample: running statistics of its losses, on the host."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 LOSS_LIMIT = 100.0  # nats; a loss is recorded as at most this, so that no statistic overflows
 
@@ -26,48 +25,51 @@ class SampleStatistics:
         times_seen: (N,) int32, how often a loss was recorded.
         seen_at: (N,) int32, epoch of the last recorded loss; 0 before the first.
         times_forgotten: (N,) int16, flips from right to wrong (Toneva et al. 2019).
+        epoch: epochs so far.
     """
 
-    labels: Tensor
+    labels: np.ndarray
     decay: float
-    loss: Tensor
-    loss_mean: Tensor
-    loss_variance: Tensor
-    correct: Tensor
-    correct_mean: Tensor
-    times_seen: Tensor
-    seen_at: Tensor
-    times_forgotten: Tensor
+    loss: np.ndarray
+    loss_mean: np.ndarray
+    loss_variance: np.ndarray
+    correct: np.ndarray
+    correct_mean: np.ndarray
+    times_seen: np.ndarray
+    seen_at: np.ndarray
+    times_forgotten: np.ndarray
     epoch: int = 0
 
     @classmethod
-    def empty(cls, labels: Tensor, *, decay: float) -> SampleStatistics:
+    def empty(cls, labels: np.ndarray, *, decay: float) -> SampleStatistics:
         """Statistics of samples that no loss was recorded of yet."""
-
-        def column(dtype: torch.dtype) -> Tensor:
-            return torch.zeros(len(labels), dtype=dtype, device=labels.device)
-
+        count = len(labels)
         return cls(
             labels=labels,
             decay=decay,
-            loss=column(torch.float32),
-            loss_mean=column(torch.float32),
-            loss_variance=column(torch.float32),
-            correct=column(torch.bool),
-            correct_mean=column(torch.float32),
-            times_seen=column(torch.int32),
-            seen_at=column(torch.int32),
-            times_forgotten=column(torch.int16),
+            loss=np.zeros(count, np.float32),
+            loss_mean=np.zeros(count, np.float32),
+            loss_variance=np.zeros(count, np.float32),
+            correct=np.zeros(count, np.bool_),
+            correct_mean=np.zeros(count, np.float32),
+            times_seen=np.zeros(count, np.int32),
+            seen_at=np.zeros(count, np.int32),
+            times_forgotten=np.zeros(count, np.int16),
         )
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def seen(self) -> np.ndarray:
+        """(N,) bool, whether a loss was recorded."""
+        return self.times_seen > 0
+
     def begin_epoch(self) -> None:
         """Count an epoch: every sample's last loss is one epoch older."""
         self.epoch += 1
 
-    def record(self, indices: Tensor, losses: Tensor, correct: Tensor) -> None:
+    def record(self, indices: np.ndarray, losses: np.ndarray, correct: np.ndarray) -> None:
         """Take in fresh losses.
 
         Args:
@@ -75,25 +77,27 @@ class SampleStatistics:
             losses: (K,) float32 cross-entropies, finite; recorded as at most `LOSS_LIMIT`.
             correct: (K,) bool.
         """
-        losses = losses.clamp(max=LOSS_LIMIT)
-        first = self.times_seen[indices] == 0
-        old = torch.where(first, losses, self.loss_mean[indices])
+        decay = np.float32(self.decay)
+        losses = np.minimum(losses, np.float32(LOSS_LIMIT))
+        times = self.times_seen[indices]
+        first = times == 0
+        old = np.where(first, losses, self.loss_mean[indices])
         surprise = losses - old
-        self.loss_mean[indices] = old + self.decay * surprise
+        self.loss_mean[indices] = old + decay * surprise
         variance = self.loss_variance[indices]
-        self.loss_variance[indices] = variance + self.decay * (surprise.square() - variance)
-        self.times_forgotten[indices] += (self.correct[indices] & ~correct).short()
-        now = correct.float()
-        old_correct = torch.where(first, now, self.correct_mean[indices])
-        self.correct_mean[indices] = old_correct + self.decay * (now - old_correct)
+        self.loss_variance[indices] = variance + decay * (surprise * surprise - variance)
+        self.times_forgotten[indices] += self.correct[indices] & ~correct
+        now = correct.astype(np.float32)
+        old = np.where(first, now, self.correct_mean[indices])
+        self.correct_mean[indices] = old + decay * (now - old)
         self.loss[indices] = losses
         self.correct[indices] = correct
-        self.times_seen[indices] += 1
+        self.times_seen[indices] = times + 1
         self.seen_at[indices] = self.epoch
 
-    def epochs_since_seen(self) -> Tensor:
+    def epochs_since_seen(self) -> np.ndarray:
         """(N,) float32, epochs since the last recorded loss; the epoch count if there is none."""
-        return (self.epoch - self.seen_at).float()
+        return np.subtract(self.epoch, self.seen_at, dtype=np.float32)
 
 
 # What the `features` action weighs, larger = more of it.
@@ -106,37 +110,37 @@ FEATURES = (
     "epochs_since_seen",
     "class_rarity",
 )
-_CLIP = 4.0
+_CLIP = np.float32(4.0)
 
 
-def standardised_features(statistics: SampleStatistics) -> Tensor:
+def standardised_features(statistics: SampleStatistics) -> np.ndarray:
     """Per-sample features, each with mean 0 and deviation 1 over the samples seen.
 
     Returns:
         (N, F) float32 in [-4, 4], columns `FEATURES`; a loss feature of a sample never seen is 0,
         the mean of the others.
     """
-    seen = statistics.times_seen > 0
-    rarity = -torch.bincount(statistics.labels).float().log()[statistics.labels]
+    seen = statistics.seen
+    counts = np.maximum(np.bincount(statistics.labels), 1).astype(np.float32)
     columns = (
         (statistics.loss, seen),
         (statistics.loss_mean, seen),
-        (statistics.loss_variance.sqrt(), seen),
+        (np.sqrt(statistics.loss_variance), seen),
         (statistics.correct_mean, seen),
-        (statistics.times_forgotten.float(), seen),
+        (statistics.times_forgotten.astype(np.float32), seen),
         (statistics.epochs_since_seen(), None),
-        (rarity, None),
+        (-np.log(counts)[statistics.labels], None),
     )
-    features = torch.empty((len(statistics), len(FEATURES)), device=seen.device)
+    features = np.empty((len(statistics), len(FEATURES)), np.float32)
     for index, (column, mask) in enumerate(columns):
         features[:, index] = _standardised(column, mask)
     return features
 
 
-def _standardised(column: Tensor, mask: Tensor | None) -> Tensor:
+def _standardised(column: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     known = column if mask is None else column[mask]
     if len(known) < 2:
-        return torch.zeros_like(column)
-    deviation, mean = torch.std_mean(known, correction=0)
-    scaled = ((column - mean) / deviation.clamp(min=1e-6)).clamp(-_CLIP, _CLIP)
-    return scaled if mask is None else torch.where(mask, scaled, torch.zeros_like(scaled))
+        return np.zeros_like(column)
+    scale = max(float(known.std()), 1e-6)
+    scaled = np.clip((column - known.mean()) / np.float32(scale), -_CLIP, _CLIP)
+    return scaled if mask is None else np.where(mask, scaled, np.float32(0))

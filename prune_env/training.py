@@ -27,18 +27,22 @@ class EpochResult:
     """What one training epoch did.
 
     Attributes:
-        indices: (K,) int64, the samples trained on, in the order of training.
+        indices: (K,) int64, the samples trained on, in the order of training; on the host, as
+            the other arrays are, since what is done with them is.
         losses: (K,) float32, cross-entropy of each when it was trained on, without smoothing.
         correct: (K,) bool, whether it was predicted right then.
         num_updates: optimiser steps.
-        finite: False once a loss was NaN or infinite.
     """
 
-    indices: Tensor
-    losses: Tensor
-    correct: Tensor
+    indices: np.ndarray
+    losses: np.ndarray
+    correct: np.ndarray
     num_updates: int
-    finite: bool
+
+    @property
+    def finite(self) -> bool:
+        """Whether every loss is a number."""
+        return bool(np.isfinite(self.losses).all())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +99,10 @@ class Trainer:
             Losses and correctness of what was trained on.
         """
         train, size = self._split.train, self.recipe.batch_size
-        order = epoch_order(selection, len(train), self._order_rng)[:limit]
-        weights = weights_by_sample(selection, len(train))
+        chosen = epoch_order(selection, len(train), self._order_rng)[:limit]
+        by_sample = weights_by_sample(selection, len(train))
+        order = torch.from_numpy(chosen).to(self._device)
+        weights = None if by_sample is None else torch.from_numpy(by_sample).to(self._device)
         augment = self._draw_augmentation()
         self.model.train()
         losses, correct = [], []
@@ -117,13 +123,11 @@ class Trainer:
             fresh_losses, fresh_correct = _judge(torch.cat(logits), labels)
             losses.append(fresh_losses)
             correct.append(fresh_correct)
-        result = torch.cat(losses)
         return EpochResult(
-            indices=order,
-            losses=result,
-            correct=torch.cat(correct),
+            indices=chosen,
+            losses=torch.cat(losses).cpu().numpy(),
+            correct=torch.cat(correct).cpu().numpy(),
             num_updates=-(-len(order) // size),
-            finite=bool(torch.isfinite(result).all()),
         )
 
     def _update(self, inputs: Tensor, labels: Tensor, gradients: Tensor) -> Tensor:
@@ -138,10 +142,10 @@ class Trainer:
         return logits.detach()
 
     @torch.no_grad()
-    def score(self) -> tuple[Tensor, Tensor]:
+    def score(self) -> tuple[np.ndarray, np.ndarray]:
         """Losses (N,) and correctness (N,) of all training samples by a forward pass."""
-        parts = list(self._forward(self._split.train))
-        return torch.cat([losses for losses, _ in parts]), torch.cat([right for _, right in parts])
+        losses, correct = zip(*self._forward(self._split.train), strict=True)
+        return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
 
     @torch.no_grad()
     def evaluate(self, samples: Samples) -> Evaluation:
@@ -174,7 +178,7 @@ class Trainer:
     def measure_epoch_seconds(self, max_updates: int = 32) -> float:
         """Seconds of a full epoch, from `max_updates` updates; leaves the training as it was."""
         num_samples = len(self._split.train)
-        every = Selection(indices=torch.arange(num_samples, device=self._device))
+        every = Selection(indices=np.arange(num_samples))
         limit = min(num_samples, max_updates * self.recipe.batch_size)
         before = self.snapshot()
         for _ in range(2):  # the first is warm-up
@@ -192,10 +196,10 @@ class Trainer:
         return max(1, _CHUNK_ELEMENTS // per_update)
 
     def _inputs(self, samples: Samples, indices: Tensor) -> Tensor:
-        inputs = samples.inputs(indices).float()
+        inputs = self._split.inputs(samples, samples.rows[indices])
         if self._is_picture:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs.sub_(self._split.mean).div_(self._split.deviation)
+        return inputs
 
     def _set_learning_rate(self, progress: float) -> None:
         rate = self.recipe.learning_rate_at(progress)
@@ -230,23 +234,22 @@ class Trainer:
             yield _judge(self.model(self._inputs(samples, batch)), samples.labels[batch])
 
 
-def epoch_order(selection: Selection, num_samples: int, rng: np.random.Generator) -> Tensor:
+def epoch_order(selection: Selection, num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """The selected samples in random order: (K,) int64.
 
     The order of all N is drawn and then filtered, so that choosing a subset never moves `rng`.
     """
-    device = selection.indices.device
-    order = torch.from_numpy(rng.permutation(num_samples)).to(device)
-    kept = torch.zeros(num_samples, dtype=torch.bool, device=device)
+    order = rng.permutation(num_samples)
+    kept = np.zeros(num_samples, dtype=bool)
     kept[selection.indices] = True
     return order[kept[order]]
 
 
-def weights_by_sample(selection: Selection, num_samples: int) -> Tensor | None:
+def weights_by_sample(selection: Selection, num_samples: int) -> np.ndarray | None:
     """Selection weights looked up by sample: (N,), or None for 1 everywhere."""
     if selection.weights is None:
         return None
-    weights = torch.zeros(num_samples, device=selection.weights.device)
+    weights = np.zeros(num_samples, np.float32)
     weights[selection.indices] = selection.weights
     return weights
 

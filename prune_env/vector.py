@@ -131,9 +131,20 @@ class DataPruningVectorEnv(SyncVectorEnv):
         Raises:
             ValueError: if an action is malformed; nothing is trained in any environment then.
         """
+        self.prepare(list(iterate(self.action_space, actions)))
+        return super().step(actions)
+
+    def prepare(self, actions: Sequence[np.ndarray]) -> None:
+        """Do the training of the next `step` of every environment, together.
+
+        For adapters that step `envs` one by one afterwards, with the same actions.
+
+        Args:
+            actions: one for each environment; not looked at where an episode is over.
+        """
         running = [
             (member, *member.begin_step(action))
-            for member, action in zip(self.envs, iterate(self.action_space, actions), strict=True)
+            for member, action in zip(self.envs, actions, strict=True)
             if isinstance(member, _Member) and not member.over
         ]
         groups: dict[int, list[tuple[_Member, Episode, Selection]]] = defaultdict(list)
@@ -145,7 +156,6 @@ class DataPruningVectorEnv(SyncVectorEnv):
         for member, run, selection in running:
             if not isinstance(run.trainer, BatchedTrainer):
                 member.prepare((selection, run.train(selection), run.evaluate))
-        return super().step(actions)
 
 
 def _train_jointly(group: Sequence[tuple[_Member, Episode, Selection]]) -> None:

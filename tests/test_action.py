@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,11 +20,11 @@ def rng(seed=0):
 
 def statistics(num=NUM, unseen=0):
     """Sample i has loss i / 10 after two epochs; the last `unseen` have none."""
-    known = SampleStatistics.empty(torch.arange(num) % 2, decay=0.8)
-    indices = torch.arange(num - unseen)
+    known = SampleStatistics.empty(np.arange(num) % 2, decay=0.8)
+    indices = np.arange(num - unseen)
     for _ in range(2):
         known.begin_epoch()
-        known.record(indices, indices / 10, indices % 3 == 0)
+        known.record(indices, (indices / 10).astype(np.float32), indices % 3 == 0)
     return known
 
 
@@ -56,7 +55,8 @@ def test_counts_are_rounded_and_at_least_the_minimum(fraction, minimum, num, exp
 
 
 @pytest.mark.parametrize(
-    ("minimum", "num", "expected"), [(0.01, 50, 1), (0.01, 101, 2), (0.1, 30, 3), (1.0, 7, 7)]
+    ("minimum", "num", "expected"),
+    [(0.01, 50, 1), (0.01, 101, 2), (0.1, 30, 3), (0.07, 100, 7), (1.0, 7, 7)],
 )
 def test_the_smallest_count_is_rounded_up(minimum, num, expected):
     assert Amount(keep_fraction=1.0, minimum=minimum).smallest(num) == expected
@@ -100,8 +100,8 @@ def test_any_action_of_the_space_selects_distinct_samples_of_the_right_count(nam
         for _ in range(5):
             action = made.space.sample()
             indices = made.decode(action, known, rng()).indices
-            assert indices.dtype == torch.int64
-            assert len(indices.unique()) == len(indices)
+            assert indices.dtype == np.int64
+            assert len(np.unique(indices)) == len(indices)
             assert 0 <= int(indices.min()) <= int(indices.max()) < NUM
             if not made.free_count:
                 assert len(indices) == 8
@@ -123,7 +123,7 @@ def test_a_seed_gives_one_selection(name):
     made.space.seed(1)
     action = made.space.sample()
     first, again = (made.decode(action, statistics(), rng(3)).indices for _ in range(2))
-    assert torch.equal(first, again)
+    assert np.array_equal(first, again)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.float32, bool, list])
@@ -199,16 +199,16 @@ def test_features_weigh_the_loss(sign):
     action = np.zeros(len(FEATURES))
     action[FEATURES.index("loss")] = sign
     known = statistics(num=1000)
-    mean = float(decode("features", action, known=known).indices.float().mean())
+    mean = float(decode("features", action, known=known).indices.mean())
     assert sign * (mean - 499.5) > 200
 
 
 def test_features_of_zero_select_uniformly():
     generator, counts = rng(), np.zeros(8)
     made, known = encoding("features", num=8), statistics(8)
-    for _ in range(1000):
-        counts[made.decode(np.zeros(len(FEATURES)), known, generator).indices.numpy()] += 1
-    assert counts / 1000 == pytest.approx(np.full(8, 0.25), abs=0.05)
+    for _ in range(600):
+        counts[made.decode(np.zeros(len(FEATURES)), known, generator).indices] += 1
+    assert counts / 600 == pytest.approx(np.full(8, 0.25), abs=0.07)
 
 
 def test_bins_draw_in_proportion_to_their_propensity():
@@ -303,5 +303,5 @@ def test_decoding_changes_neither_action_nor_statistics(name):
     before = action.copy()
     made.decode(action, known, rng())
     assert np.array_equal(action, before)
-    assert torch.equal(known.loss_mean, untouched.loss_mean)
-    assert torch.equal(known.times_seen, untouched.times_seen)
+    assert np.array_equal(known.loss_mean, untouched.loss_mean)
+    assert np.array_equal(known.times_seen, untouched.times_seen)

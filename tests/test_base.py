@@ -119,6 +119,12 @@ def test_a_batch_is_served_environment_by_environment():
     assert [np.flatnonzero(mask)[0] for mask in masks] == [3, 4]
 
 
+def test_a_progress_of_zero_starts_an_episode_whatever_the_caller_says():
+    agent = Counter(period=5)
+    assert kept(agent, observe(0), episode_start=np.array([False])) == [0, 1]
+    assert kept(agent, observe(0), episode_start=np.array([False])) == [1, 2]
+
+
 def test_a_batch_of_one_keeps_its_axis():
     assert Counter().predict(batch(observe()))[0].shape == (1, 8)
 

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prune_env import data
 from prune_env.data import Dataset, Samples, SplitMaker, stratified
 
 CPU = torch.device("cpu")
@@ -23,24 +24,15 @@ def dataset(num=40, num_classes=4, **arguments):
     )
 
 
-def make_split(data, seed=0, fraction=0.25):
-    maker = SplitMaker(data, validation_fraction=fraction, device=CPU)
+def make_split(whole, seed=0, fraction=0.25):
+    maker = SplitMaker(whole, validation_fraction=fraction, device=CPU)
     return maker(np.random.default_rng(seed))
-
-
-def test_inputs_are_the_pool_rows_of_the_samples():
-    some = Samples(
-        pool=torch.tensor([[10.0], [20.0], [30.0]]),
-        rows=torch.tensor([2, 0, 2]),
-        labels=torch.tensor([1, 0, 1]),
-    )
-    assert len(some) == 3
-    assert some.inputs(torch.tensor([0, 1])).tolist() == [[30.0], [10.0]]
 
 
 def test_a_subset_keeps_the_order_asked_for_and_shares_the_pool():
     some = samples()
     chosen = some.subset(np.array([4, 1, 1]))
+    assert len(chosen) == 3
     assert chosen.rows.tolist() == [4, 1, 1]
     assert chosen.labels.tolist() == [1, 1, 1]
     assert chosen.pool is some.pool
@@ -119,17 +111,17 @@ def test_a_dataset_that_does_not_fit_together_is_refused(changed, message):
 )
 def test_from_arrays_keeps_bytes_and_floats_and_converts_the_rest(dtype, stored):
     inputs = np.arange(6).reshape(3, 2).astype(dtype)
-    data = Dataset.from_arrays(inputs, np.array([0, 2, 1]), inputs[:1], np.array([1]))
-    assert data.train.pool.dtype == stored
-    assert data.train.inputs(torch.tensor([2])).tolist() == [[4, 5]]
-    assert data.train.labels.tolist() == [0, 2, 1]
-    assert (data.num_classes, data.input_shape, data.validation) == (3, (2,), None)
+    whole = Dataset.from_arrays(inputs, np.array([0, 2, 1]), inputs[:1], np.array([1]))
+    assert whole.train.pool.dtype == stored
+    assert whole.train.pool[whole.train.rows].tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert whole.train.labels.tolist() == [0, 2, 1]
+    assert (whole.num_classes, whole.input_shape, whole.validation) == (3, (2,), None)
 
 
 def test_from_arrays_counts_classes_in_test_labels_too():
     inputs = torch.zeros(2, 1)
-    data = Dataset.from_arrays(inputs, torch.tensor([0, 1]), inputs, torch.tensor([4, 0]))
-    assert data.num_classes == 5
+    whole = Dataset.from_arrays(inputs, torch.tensor([0, 1]), inputs, torch.tensor([4, 0]))
+    assert whole.num_classes == 5
 
 
 def test_from_arrays_takes_a_number_of_classes_above_the_labels():
@@ -183,8 +175,8 @@ def test_a_validation_fraction_out_of_range_is_refused(fraction):
 
 
 def test_a_split_divides_the_training_samples_class_by_class():
-    data = dataset(num=40, num_classes=4)
-    split = make_split(data, fraction=0.3)
+    whole = dataset(num=40, num_classes=4)
+    split = make_split(whole, fraction=0.3)
     train, validation = split.train.rows.tolist(), split.validation.rows.tolist()
     assert sorted(train + validation) == list(range(40))
     assert torch.bincount(split.validation.labels).tolist() == [3, 3, 3, 3]
@@ -195,8 +187,8 @@ def test_a_split_divides_the_training_samples_class_by_class():
 
 
 def test_a_seed_gives_one_split_and_another_seed_another():
-    data = dataset()
-    first, again, other = (make_split(data, seed) for seed in (0, 0, 1))
+    whole = dataset()
+    first, again, other = (make_split(whole, seed) for seed in (0, 0, 1))
     assert torch.equal(first.train.rows, again.train.rows)
     assert torch.equal(first.validation.rows, again.validation.rows)
     assert not torch.equal(first.train.rows, other.train.rows)
@@ -231,3 +223,26 @@ def test_normalisation_of_vectors_is_by_feature_and_leaves_constants_at_zero():
     split = make_split(Dataset.from_arrays(inputs, np.array([0, 1]), inputs, np.array([0, 1])))
     assert split.mean.tolist() == [2, 7]
     assert split.deviation.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("small_pool", [0, 10**9])
+def test_inputs_are_normalised_whether_the_pool_is_or_not(monkeypatch, small_pool):
+    monkeypatch.setattr(data, "_SMALL_POOL", small_pool)
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 4), dtype=np.uint8)
+    labels = np.arange(20) % 2
+    own = Dataset.from_arrays(pictures, labels, pictures[:6], labels[:6])
+    split = make_split(own)
+    assert split.normalised == (small_pool > 0)
+    mean = pictures.mean(axis=(0, 2, 3), keepdims=True)
+    normal = (pictures - mean) / pictures.std(axis=(0, 2, 3), keepdims=True)
+    for some, expected in (
+        (split.train, normal[split.train.rows]),
+        (split.validation, normal[split.validation.rows]),
+        (split.test, normal[:6]),
+    ):
+        inputs = split.inputs(some, some.rows)
+        assert inputs.dtype == torch.float32
+        assert inputs.numpy() == pytest.approx(expected, abs=1e-5)
+    grid = split.train.rows[:6].reshape(2, 3)
+    assert split.inputs(split.train, grid).shape == (2, 3, 3, 4, 4)
+    assert torch.equal(own.train.pool, torch.from_numpy(pictures))

@@ -21,8 +21,9 @@ def num_parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("model", "channels"), [*((name, 3) for name in MODELS), ("cnn", 1), ("resnet18", 1)]
+)
 def test_every_model_gives_finite_logits_of_pictures(model, channels):
     network = build(model, (channels, 8, 8))
     assert network.training
@@ -32,7 +33,7 @@ def test_every_model_gives_finite_logits_of_pictures(model, channels):
     assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet18"])
 def test_weights_depend_on_the_generator_alone(model):
     before = torch.random.get_rng_state()
     first = build(model)

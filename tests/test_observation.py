@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,13 +36,13 @@ def run_summary(**fields):
 
 def known(labels, epochs, decay=0.5):
     """Statistics after epochs, each a dict from sample to (loss, correct)."""
-    statistics = SampleStatistics.empty(torch.tensor(labels), decay=decay)
+    statistics = SampleStatistics.empty(np.array(labels), decay=decay)
     for epoch in epochs:
         statistics.begin_epoch()
         statistics.record(
-            torch.tensor(list(epoch), dtype=torch.int64),
-            torch.tensor([loss for loss, _ in epoch.values()], dtype=torch.float32),
-            torch.tensor([correct for _, correct in epoch.values()], dtype=torch.bool),
+            np.array(list(epoch), dtype=np.int64),
+            np.array([loss for loss, _ in epoch.values()], dtype=np.float32),
+            np.array([correct for _, correct in epoch.values()], dtype=bool),
         )
     return statistics
 
@@ -204,7 +203,7 @@ def test_every_column_stays_in_its_range(num, num_classes, decay, seed):
 @given(st.permutations(range(4)))
 def test_the_table_follows_a_permutation_and_the_summary_ignores_it(order):
     columns = {
-        name: value[list(order)] if isinstance(value, torch.Tensor) else value
+        name: value[list(order)] if isinstance(value, np.ndarray) else value
         for name, value in vars(STATISTICS).items()
     }
     permuted = SampleStatistics(**columns)
@@ -218,7 +217,7 @@ def test_observations_are_fresh_arrays(encode):
     first = encode(statistics)
     kept = first.copy()
     statistics.begin_epoch()
-    statistics.record(torch.tensor([0]), torch.tensor([9.0]), torch.tensor([False]))
+    statistics.record(np.array([0]), np.array([9.0], np.float32), np.array([False]))
     second = encode(statistics)
     assert np.array_equal(first, kept)
     assert not np.array_equal(first, second)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -23,7 +22,7 @@ def rng(seed=0):
 
 
 def vector(*values):
-    return torch.tensor(values, dtype=torch.float32)
+    return np.array(values, dtype=np.float32)
 
 
 # Few distinct values make many ties; infinities are what agents give to unseen samples.
@@ -34,14 +33,14 @@ SCORES = hnp.arrays(
         st.sampled_from([0.0, 1.0, -1.0, np.inf, -np.inf]), st.floats(-9, 9, width=32)
     ),
 )
-property_test = settings(max_examples=80, deadline=None)
+property_test = settings(max_examples=50, deadline=None)
 
 
 @property_test
 @given(SCORES, st.data())
 def test_top_takes_the_scores_that_sorting_puts_first(scores, data):
     count = data.draw(st.integers(0, len(scores)))
-    chosen = top(torch.from_numpy(scores), count, rng()).numpy()
+    chosen = top(scores, count, rng())
     assert chosen.dtype == np.int64
     assert len(chosen) == count
     assert (np.diff(chosen) > 0).all()
@@ -51,16 +50,16 @@ def test_top_takes_the_scores_that_sorting_puts_first(scores, data):
 @property_test
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=40, unique=True), st.data())
 def test_top_follows_a_permutation_of_scores_without_ties(scores, data):
-    scores = torch.tensor(scores, dtype=torch.float32)
+    scores = vector(*scores)
     count = data.draw(st.integers(0, len(scores)))
-    order = torch.tensor(data.draw(st.permutations(range(len(scores)))))
+    order = np.array(data.draw(st.permutations(range(len(scores)))))
     plain, permuted = top(scores, count, rng(0)), top(scores[order], count, rng(1))
     assert sorted(order[permuted].tolist()) == plain.tolist()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_top_by_hand(dtype):
-    scores = torch.tensor([0.3, -2.0, 7.0, 0.4, 0.31], dtype=dtype)
+    scores = np.array([0.3, -2.0, 7.0, 0.4, 0.31], dtype=dtype)
     assert top(scores, 3, rng()).tolist() == [2, 3, 4]
 
 
@@ -68,7 +67,7 @@ def test_top_by_hand(dtype):
 def test_top_of_none_and_of_all(count, expected):
     chosen = top(vector(1, 1, 1), count, rng())
     assert chosen.tolist() == expected
-    assert chosen.dtype == torch.int64
+    assert chosen.dtype == np.int64
 
 
 def test_top_leaves_the_scores_as_they_were():
@@ -80,21 +79,21 @@ def test_top_leaves_the_scores_as_they_were():
 @pytest.mark.parametrize("tied", [0.0, np.inf, -np.inf])
 def test_ties_are_broken_without_bias(tied):
     generator, counts = rng(), np.zeros(6)
-    for _ in range(3000):
-        counts[top(vector(tied, tied, tied, tied, tied, tied), 2, generator).numpy()] += 1
-    assert counts / 3000 == pytest.approx(np.full(6, 1 / 3), abs=0.04)
+    for _ in range(1500):
+        counts[top(vector(tied, tied, tied, tied, tied, tied), 2, generator)] += 1
+    assert counts / 1500 == pytest.approx(np.full(6, 1 / 3), abs=0.06)
 
 
 def test_only_the_tie_at_the_threshold_is_broken_at_random():
     generator, counts = rng(), np.zeros(5)
-    for _ in range(2000):
-        counts[top(vector(1, 2, 1, 0, 1), 2, generator).numpy()] += 1
-    assert counts[[1, 3]].tolist() == [2000, 0]
-    assert counts[[0, 2, 4]] / 2000 == pytest.approx(np.full(3, 1 / 3), abs=0.04)
+    for _ in range(1500):
+        counts[top(vector(1, 2, 1, 0, 1), 2, generator)] += 1
+    assert counts[[1, 3]].tolist() == [1500, 0]
+    assert counts[[0, 2, 4]] / 1500 == pytest.approx(np.full(3, 1 / 3), abs=0.06)
 
 
 def test_ties_are_broken_alike_by_one_seed_and_differently_by_others():
-    scores = torch.zeros(50)
+    scores = np.zeros(50, dtype=np.float32)
     draws = [tuple(top(scores, 10, rng(seed)).tolist()) for seed in (0, 0, 1, 2)]
     assert draws[0] == draws[1]
     assert len(set(draws)) == 3
@@ -125,16 +124,16 @@ def test_gumbel_top_has_the_exact_inclusion_probabilities():
     ]
     assert sum(exact) == pytest.approx(2)
     generator, counts = rng(), np.zeros(4)
-    for _ in range(6000):
-        counts[gumbel_top(torch.from_numpy(np.log(p)), 2, generator).numpy()] += 1
-    assert counts / 6000 == pytest.approx(np.array(exact), abs=0.03)
+    for _ in range(4000):
+        counts[gumbel_top(np.log(p), 2, generator)] += 1
+    assert counts / 4000 == pytest.approx(np.array(exact), abs=0.03)
 
 
 @property_test
 @given(hnp.arrays(np.float32, st.integers(1, 40), elements=st.floats(-50, 50, width=32)), st.data())
 def test_gumbel_top_is_distinct_and_of_exact_count(log_propensities, data):
     count = data.draw(st.integers(0, len(log_propensities)))
-    chosen = gumbel_top(torch.from_numpy(log_propensities), count, rng()).tolist()
+    chosen = gumbel_top(log_propensities, count, rng()).tolist()
     assert len(chosen) == count
     assert chosen == sorted(set(chosen))
 
@@ -187,7 +186,7 @@ AGES = vector(0, 7, 1, 6, 2, 5, 3, 4)
 
 def mix(shares, count, losses=LOSSES, ages=AGES, seen=None, seed=0):
     shares = np.array([shares.get(rule, 0.0) for rule in RULES])
-    seen = torch.ones(len(losses), dtype=torch.bool) if seen is None else torch.tensor(seen)
+    seen = np.ones(len(losses), dtype=bool) if seen is None else np.array(seen)
     return mixture(shares, losses, ages, seen, count, rng(seed))
 
 
@@ -209,12 +208,12 @@ def test_each_rule_of_a_mixture_by_hand(shares, count, expected):
 
 def test_the_random_share_comes_from_what_the_others_leave():
     generator, counts = rng(), np.zeros(8)
-    for _ in range(2000):
-        shares = np.array([0.5, 0.5, 0, 0, 0])
-        seen = torch.ones(8, dtype=torch.bool)
-        counts[mixture(shares, LOSSES, AGES, seen, 4, generator).numpy()] += 1
-    assert counts[[2, 6]].tolist() == [2000, 2000]
-    assert np.delete(counts, [2, 6]) / 2000 == pytest.approx(np.full(6, 1 / 3), abs=0.04)
+    shares = np.array([0.5, 0.5, 0, 0, 0])
+    for _ in range(1000):
+        seen = np.ones(8, dtype=bool)
+        counts[mixture(shares, LOSSES, AGES, seen, 4, generator)] += 1
+    assert counts[[2, 6]].tolist() == [1000, 1000]
+    assert np.delete(counts, [2, 6]) / 1000 == pytest.approx(np.full(6, 1 / 3), abs=0.07)
 
 
 @pytest.mark.parametrize("rule", ["highest", "lowest", "middle"])
@@ -229,7 +228,7 @@ def test_rules_on_the_loss_take_an_unseen_sample_only_when_no_other_is_left(rule
 @pytest.mark.parametrize("rule", RULES)
 def test_a_mixture_before_any_loss_is_of_exact_count(rule):
     unseen = [False] * 8
-    ages = torch.zeros(8)
+    ages = np.zeros(8, dtype=np.float32)
     draws = {tuple(mix({rule: 1}, 3, ages=ages, seen=unseen, seed=s).tolist()) for s in range(20)}
     assert {len(draw) for draw in draws} == {3}
     assert len(draws) > 5
@@ -245,9 +244,9 @@ def test_a_mixture_before_any_loss_is_of_exact_count(rule):
 def test_a_mixture_is_distinct_and_of_exact_count(shares, num_samples, seed, data):
     count = data.draw(st.integers(0, num_samples))
     draw = rng(seed)
-    losses = torch.from_numpy(draw.integers(0, 4, num_samples).astype(np.float32))
-    ages = torch.from_numpy(draw.integers(0, 3, num_samples).astype(np.float32))
-    seen = torch.from_numpy(draw.random(num_samples) < 0.7)
+    losses = draw.integers(0, 4, num_samples).astype(np.float32)
+    ages = draw.integers(0, 3, num_samples).astype(np.float32)
+    seen = draw.random(num_samples) < 0.7
     chosen = mixture(shares / shares.sum(), losses, ages, seen, count, draw).tolist()
     assert len(chosen) == count
     assert chosen == sorted(set(chosen))
@@ -256,53 +255,52 @@ def test_a_mixture_is_distinct_and_of_exact_count(shares, num_samples, seed, dat
 @pytest.mark.parametrize("num_values", [1, 7, 1000])
 def test_quantiles_of_few_values_are_numpys(num_values):
     values = rng().normal(size=num_values).astype(np.float32)
-    found = quantiles(torch.from_numpy(values), vector(0, 0.25, 0.9, 1))
-    assert found.numpy() == pytest.approx(np.quantile(values, [0, 0.25, 0.9, 1]), abs=1e-6)
+    found = quantiles(values, vector(0, 0.25, 0.9, 1))
+    assert found == pytest.approx(np.quantile(values, [0, 0.25, 0.9, 1]), abs=1e-6)
 
 
 @pytest.mark.parametrize(("num_values", "stride"), [(65_536, 1), (65_537, 2), (131_073, 3)])
 def test_quantiles_of_many_values_are_those_of_every_kth(num_values, stride):
-    values = torch.from_numpy(rng().random(num_values, dtype=np.float32))
+    values = rng().random(num_values, dtype=np.float32)
     shares = vector(0.1, 0.5)
-    assert torch.equal(quantiles(values, shares), torch.quantile(values[::stride], shares))
+    assert quantiles(values, shares) == pytest.approx(
+        np.quantile(values[::stride], shares), abs=1e-7
+    )
     assert quantiles(values, shares).tolist() == pytest.approx([0.1, 0.5], abs=0.01)
 
 
 def test_loss_bins_by_hand():
     losses = vector(8, 1, 2, 3, 4, 5, 6, 7, 100)
-    seen = torch.tensor([True] * 8 + [False])
+    seen = np.array([True] * 8 + [False])
     # Quartiles of 1 to 8: 2.75, 4.5, 6.25.
     assert loss_bins(losses, seen, 4).tolist() == [3, 0, 0, 1, 1, 2, 2, 3, 4]
 
 
 def test_equal_losses_share_the_lowest_bin():
-    assert loss_bins(torch.full((5,), 2.0), torch.ones(5, dtype=torch.bool), 4).tolist() == [0] * 5
+    assert loss_bins(np.full(5, 2.0), np.ones(5, dtype=bool), 4).tolist() == [0] * 5
 
 
 def test_unseen_samples_are_in_the_bin_above():
-    assert loss_bins(torch.zeros(3), torch.zeros(3, dtype=torch.bool), 16).tolist() == [16] * 3
+    assert loss_bins(np.zeros(3), np.zeros(3, dtype=bool), 16).tolist() == [16] * 3
 
 
 @property_test
 @given(SCORES.map(abs).map(lambda losses: np.minimum(losses, 100)), st.integers(2, 16), st.data())
 def test_loss_bins_rise_with_the_loss_and_follow_a_permutation(losses, num_bins, data):
-    losses = torch.from_numpy(losses)
-    seen = torch.tensor(
-        data.draw(st.lists(st.booleans(), min_size=len(losses), max_size=len(losses)))
-    )
+    seen = np.array(data.draw(st.lists(st.booleans(), min_size=len(losses), max_size=len(losses))))
     bins = loss_bins(losses, seen, num_bins)
     assert (bins[~seen] == num_bins).all()
     assert ((bins[seen] >= 0) & (bins[seen] < num_bins)).all()
-    assert (bins[seen][losses[seen].argsort()].diff() >= 0).all()
-    order = torch.tensor(data.draw(st.permutations(range(len(losses)))))
-    assert torch.equal(loss_bins(losses[order], seen[order], num_bins), bins[order])
+    assert (np.diff(bins[seen][losses[seen].argsort()]) >= 0).all()
+    order = np.array(data.draw(st.permutations(range(len(losses)))))
+    assert np.array_equal(loss_bins(losses[order], seen[order], num_bins), bins[order])
 
 
 def test_distinct_losses_fill_the_bins_evenly():
-    losses = torch.from_numpy(rng().permutation(160).astype(np.float32))
-    bins = loss_bins(losses, torch.ones(160, dtype=torch.bool), 16)
-    assert torch.bincount(bins).tolist() == [10] * 16
+    losses = rng().permutation(160).astype(np.float32)
+    bins = loss_bins(losses, np.ones(160, dtype=bool), 16)
+    assert np.bincount(bins).tolist() == [10] * 16
 
 
 def test_the_length_of_a_selection_is_its_count():
-    assert len(Selection(indices=torch.tensor([4, 2]))) == 2
+    assert len(Selection(indices=np.array([4, 2]))) == 2

@@ -205,7 +205,7 @@ def test_other_files_are_passed_over(folder):
 
 def test_differing_sizes_without_a_side_are_refused(folder, cache):
     write_picture(folder / "train" / "dog" / "0.png", 5, size=(9, 4))
-    with pytest.raises(ValueError, match=r"one size, got \(2, 3\) and \(4, 9\) .*dog.*PATH@64"):
+    with pytest.raises(ValueError, match=r"one size, got 3 x 2 and 9 x 4 .*dog.*PATH@64"):
         load_folder(str(folder))
     assert not (cache / "folders").exists()
 

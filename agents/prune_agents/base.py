@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
-import torch
 
 from prune_env.arguments import check_choice, check_count, check_fraction
 from prune_env.observation import RUN_COLUMN, SAMPLE_COLUMN
@@ -107,8 +106,7 @@ class MaskAgent(ABC):
         return mask.copy()
 
     def _top(self, scores: np.ndarray, count: int) -> np.ndarray:
-        scores = np.ascontiguousarray(scores, dtype=np.float32)
-        return top(torch.from_numpy(scores), count, self._rng).numpy()
+        return top(scores, count, self._rng)
 
 
 class LossAgent(MaskAgent):

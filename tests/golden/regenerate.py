@@ -41,7 +41,7 @@ def trajectory(arguments):
                 "validation_accuracy": info["validation_accuracy"],
             }
         )
-    labels = env._episode.statistics.labels.numpy()
+    labels = env._episode.statistics.labels
     return {"points": points, "labels": hashlib.sha256(labels.tobytes()).hexdigest()}
 
 
