@@ -63,7 +63,8 @@ class Encoding:
         self._definition = definition
         self._amount = amount
         self._with_component = amount.chosen and not self.per_sample
-        self._high = max_weight if name == "weights" else 1.0
+        # As float32, what the space holds: its own upper end must be let through.
+        self._high = float(np.float32(max_weight)) if name == "weights" else 1.0
         length = num_samples if definition.length is None else definition.length
         length += self._with_component
         self.space: spaces.Space[Any] = (

@@ -40,12 +40,12 @@ def check_positive(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be finite and above 0, got {value}")
 
 
-def check_count(name: str, value: Any) -> None:
-    """Raise unless `value` is a whole number of at least 1."""
+def check_count(name: str, value: Any, *, least: int = 1) -> None:
+    """Raise unless `value` is a whole number of at least `least`."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be a whole number, got {value!r}")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}")
 
 
 def _check_real(name: str, value: Any) -> None:

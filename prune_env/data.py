@@ -84,6 +84,10 @@ class Dataset:
                 continue
             if len(samples) == 0:
                 raise ValueError(f"`{name}` must hold samples, got none")
+            if int(samples.rows.min()) < 0 or int(samples.rows.max()) >= len(samples.pool):
+                raise ValueError(f"`{name}` rows must be in [0, {len(samples.pool)}), its pool")
+            if not torch.isfinite(samples.pool).all():
+                raise ValueError(f"`{name}` inputs must be finite; replace NaN and infinities")
             if samples.pool.shape[1:] != self.input_shape:
                 raise ValueError(
                     f"`{name}` inputs must have the shape of the training inputs "
@@ -123,13 +127,14 @@ class Dataset:
             The dataset, with validation samples still to be carved from train.
 
         Raises:
-            ValueError: if shapes or labels do not fit together.
+            ValueError: if shapes or labels do not fit together, or an input is not finite.
+            TypeError: if the labels are no integers.
         """
         train = _all_rows(train_inputs, train_labels)
         test = _all_rows(test_inputs, test_labels)
-        if num_classes is None:
+        if num_classes is None and len(train) and len(test):
             num_classes = int(max(train.labels.max(), test.labels.max())) + 1
-        return Dataset(train=train, test=test, num_classes=num_classes)
+        return Dataset(train=train, test=test, num_classes=num_classes or 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,19 +252,22 @@ def stratified(labels: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _all_rows(inputs: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> Samples:
-    pool = torch.as_tensor(inputs)
+    pool, classes = _tensor(inputs), _tensor(labels)
+    if classes.is_floating_point() or classes.is_complex():
+        raise TypeError(f"labels must be integers, got {classes.dtype}")
     if pool.dtype != torch.uint8:
         pool = pool.float()
-    return Samples(
-        pool=pool.contiguous(),
-        rows=torch.arange(len(pool)),
-        labels=torch.as_tensor(labels).long(),
-    )
+    return Samples(pool=pool.contiguous(), rows=torch.arange(len(pool)), labels=classes.long())
+
+
+def _tensor(values: np.ndarray | Tensor) -> Tensor:
+    """A tensor; an array is copied, since torch takes neither read-only nor reversed ones."""
+    return values if isinstance(values, Tensor) else torch.tensor(np.ascontiguousarray(values))
 
 
 def _normalisation(samples: Samples, limit: int = 10_000) -> tuple[Tensor, Tensor]:
     """Per-channel mean and deviation of pictures, per-feature of vectors, over <= `limit` rows."""
-    rows = samples.rows[:: max(1, len(samples) // limit)]
+    rows = samples.rows[:: -(-len(samples) // limit)]
     inputs = samples.pool[rows].float()
     axes = [0, 2, 3] if inputs.ndim == 4 else [0]
     deviation, mean = torch.std_mean(inputs, dim=axes, keepdim=True, correction=0)

@@ -268,7 +268,7 @@ class EpisodeMaker:
             statistics=SampleStatistics.empty(
                 split.train.labels.cpu().numpy(), decay=self._loss_decay
             ),
-            clock=self._make_clock(instance, trainer, len(split.train)),
+            clock=self._checked_clock(instance, trainer, len(split.train)),
             selection_rng=streams["selection"],
             stopwatch=Stopwatch(device=self._device),
         )
@@ -284,6 +284,17 @@ class EpisodeMaker:
         scenarios.parse(scenario)  # before a dataset is loaded
         make = split_maker(self._own_tasks.get(name) or get_task(name), self._device)
         return scenarios.apply(scenario, make(split_rng), rng, num_samples=self._num_samples)
+
+    def _checked_clock(
+        self, instance: Instance, trainer: Trainer | BatchedTrainer, num_samples: int
+    ) -> Clock:
+        clock = self._make_clock(instance, trainer, num_samples)
+        if clock.samples_left == 0:
+            raise ValueError(
+                f"`budget` must afford at least one step, got {self._budget} full epochs of "
+                f"{num_samples} samples"
+            )
+        return clock
 
     def _make_clock(
         self, instance: Instance, trainer: Trainer | BatchedTrainer, num_samples: int

@@ -60,11 +60,13 @@ def _resnet(name: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Mod
 
 
 def check_model(model: str) -> None:
-    """Raise ValueError unless `model` names a network."""
+    """Raise unless `model` names a network."""
+    if not isinstance(model, str):
+        raise TypeError(f"`model` must be a name of {', '.join(MODELS)}, got {model!r}")
     name, colon, width = model.partition(":")
     if name not in MODELS:
         raise ValueError(f"`model` must be one of {', '.join(MODELS)}, got {model!r}")
-    if colon and (name != "mlp" or not width.isdigit() or int(width) < 1):
+    if colon and (name != "mlp" or not width.isdecimal() or int(width) < 1):
         raise ValueError(
             f"`model` takes a width of at least 1 after 'mlp:' and nothing else, got {model!r}"
         )

@@ -87,7 +87,7 @@ def _run_vector(run: RunSummary, num_classes: int) -> np.ndarray:
     values = [getattr(run, name) for name, _ in RUN_COLUMNS]
     for name in ("validation_loss", "train_loss"):
         values[RUN_COLUMN[name]] /= math.log(num_classes)
-    return np.clip(np.array(values, dtype=np.float32), 0, _RUN_HIGH)
+    return np.clip(values, 0, _RUN_HIGH).astype(np.float32)
 
 
 class SampleTable:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from prune_env.arguments import check_count
+
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
 
@@ -41,8 +43,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        check_count("batch_size", self.batch_size)
+        check_count("crop_padding", self.crop_padding, least=0)
         rules = {
-            "batch_size": ("at least 1", self.batch_size >= 1),
             "optimiser": (f"one of {get_args(Optimiser)}", self.optimiser in get_args(Optimiser)),
             "learning_rate": ("above 0", 0 < self.learning_rate < math.inf),
             "momentum": ("in [0, 1)", 0 <= self.momentum < 1),
@@ -50,7 +53,6 @@ class Recipe:
             "label_smoothing": ("in [0, 1)", 0 <= self.label_smoothing < 1),
             "schedule": (f"one of {get_args(Schedule)}", self.schedule in get_args(Schedule)),
             "warmup": ("in (0, 1)", 0 < self.warmup < 1),
-            "crop_padding": ("at least 0", self.crop_padding >= 0),
         }
         for name, (rule, holds) in rules.items():
             if not holds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
@@ -95,8 +96,16 @@ def _parse_arguments(spec: str, text: str) -> dict[str, Any]:
             raise ValueError(
                 f"`agent` arguments are written name:key=value,key=value, got {spec!r}"
             )
-        try:
-            arguments[key.strip().replace("-", "_")] = json.loads(value)
-        except json.JSONDecodeError:
-            arguments[key.strip().replace("-", "_")] = value
+        name = key.strip().replace("-", "_")
+        if name in arguments:
+            raise ValueError(f"`agent` arguments must be given once each, got {spec!r}")
+        arguments[name] = _parse_value(value)
     return arguments
+
+
+def _parse_value(text: str) -> Any:
+    """A JSON value, or a number such as `.5`, or else the text itself."""
+    for parse in (json.loads, float):
+        with suppress(ValueError):
+            return parse(text)
+    return text

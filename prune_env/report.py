@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -81,13 +82,21 @@ def pictures(records: list[Record], folder: Path) -> list[Path]:
 
 
 def _mean_curve(episodes: list[Record]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Work, mean and standard error of the accuracy, at the epochs that all episodes reached."""
-    length = min(len(episode["curve"]) for episode in episodes)
-    points = [episode["curve"][:length] for episode in episodes]
-    work = np.array([[point["work"] for point in curve] for curve in points])
-    accuracy = np.array([[point["validation_accuracy"] for point in curve] for curve in points])
-    error = accuracy.std(axis=0, ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0
-    return work.mean(axis=0), accuracy.mean(axis=0), error * np.ones(length)
+    """Work, mean and standard error of the accuracy, at the epochs of the longest episode.
+
+    An episode that ended early (it diverged) stays at its last accuracy.
+    """
+    curves = [
+        (_column(episode, "work"), _column(episode, "validation_accuracy")) for episode in episodes
+    ]
+    work = max((work for work, _ in curves), key=len)
+    accuracy = np.array([np.interp(work, *curve) for curve in curves])
+    error = accuracy.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else 0
+    return work, accuracy.mean(axis=0), error * np.ones(len(work))
+
+
+def _column(episode: Record, key: str) -> np.ndarray:
+    return np.array([point[key] for point in episode["curve"]], dtype=np.float64)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -133,4 +142,8 @@ def _markdown(rows: list[tuple[str, ...]]) -> str:
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "_", name).strip("_")
+    """`noise:0.3` becomes `noise_0.3`; a path gets a hash, since two may look alike."""
+    plain = re.sub(r"[^A-Za-z0-9.]+", "_", name).strip("_")
+    if re.fullmatch(r"[\w.:+-]*", name, re.ASCII):
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

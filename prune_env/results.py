@@ -77,13 +77,15 @@ class Results:
             ) from error
         held = folder / SETTINGS
         if held.exists():
-            _check_same(json.loads(held.read_text(encoding="utf-8")), settings, folder)
+            _check_same(_read_settings(held), json.loads(json.dumps(settings)), folder)
         elif (folder / EPISODES).exists() or (folder / SUMMARY).exists():
             raise ValueError(
                 f"`out` {folder} holds results without their {SETTINGS}; name another folder"
             )
         else:
-            held.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            unfinished = held.with_suffix(".part")
+            unfinished.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            unfinished.replace(held)
         self.records = _read_records(folder / EPISODES)
 
 
@@ -147,6 +149,13 @@ def _work_to_reach(record: Record, targets: dict[tuple[str, str, int], float]) -
 
 def _key(record: Record) -> tuple[str, str, str, int]:
     return record["task"], record["scenario"], record["agent"], record["seed"]
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"`out` {file} is damaged ({error}); name another folder") from error
 
 
 def _check_same(held: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from prune_env.arguments import check_count
 from prune_env.data import Samples, Split
 
 
@@ -34,7 +35,7 @@ def imbalance(train: Samples, ratio: float, num_classes: int, rng: np.random.Gen
     it is drawn. The number of samples left is the same for every seed.
     """
     labels = train.labels.cpu().numpy()
-    largest = np.bincount(labels, minlength=num_classes).min()
+    largest = np.bincount(labels)[np.unique(labels)].min()
     ranks = rng.permutation(num_classes)
     keep = np.zeros(len(labels), dtype=bool)
     for label in range(num_classes):
@@ -49,7 +50,7 @@ def duplicates(
 ) -> Samples:
     """Replace round(`fraction` N) samples by copies of the others, drawn with replacement."""
     del num_classes
-    copies = round(fraction * len(train))
+    copies = min(round(fraction * len(train)), len(train) - 1)
     originals = rng.permutation(len(train))[: len(train) - copies]
     rows = np.concatenate([originals, rng.choice(originals, size=copies)])
     return train.subset(rng.permutation(rows))
@@ -129,6 +130,7 @@ def apply(
     """
     parts = parse(scenario)
     if num_samples is not None:
+        check_count("num_samples", num_samples)
         parts["samples"] = num_samples
     train = split.train
     for name, (transform, _) in _TRANSFORMS.items():

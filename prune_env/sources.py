@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -92,12 +94,15 @@ def load_folder(path: str) -> Dataset:
             f"`task` folder {folder / 'train'} must hold at least 2 class folders, got {classes}"
         )
     files = {name: _class_files(folder / name, classes) for name in names}
+    label_of = {name: label for label, name in enumerate(classes)}
     pools = _cached_pictures(folder, files, side)
     parts = {
         name: Samples(
             pool=pools[name],
             rows=torch.arange(len(files[name])),
-            labels=torch.tensor([classes.index(file.parent.name) for file in files[name]]),
+            labels=torch.tensor(
+                [label_of[_class_name(file, folder / name)] for file in files[name]]
+            ),
         )
         for name in names
     }
@@ -118,7 +123,7 @@ def _pictures_and_labels(part: torch.utils.data.Dataset) -> tuple[Tensor, Tensor
 
 def _folder_and_side(path: str) -> tuple[Path, int | None]:
     name, at, side = path.rpartition("@")
-    if at and side.isdigit() and not Path(path).exists():
+    if at and side.isdecimal() and not Path(path).exists():
         if int(side) < 1:
             raise ValueError(f"`task` picture side must be at least 1 pixel, got {side}")
         folder, pixels = Path(name).expanduser(), int(side)
@@ -129,6 +134,11 @@ def _folder_and_side(path: str) -> tuple[Path, int | None]:
     return folder, pixels
 
 
+def _class_name(file: Path, part: Path) -> str:
+    """The class folder a picture is in, however deep below it."""
+    return file.relative_to(part).parts[0]
+
+
 def _class_files(part: Path, classes: list[str]) -> list[Path]:
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -137,8 +147,11 @@ def _class_files(part: Path, classes: list[str]) -> list[Path]:
         raise ValueError(f"`task` folder {part} has classes that train/ lacks: {unknown}")
     files = []
     for name in classes:
-        candidates = sorted((part / name).rglob("*")) if (part / name).is_dir() else []
-        pictures = [file for file in candidates if file.suffix.lower() in IMG_EXTENSIONS]
+        pictures = [
+            file
+            for file in sorted((part / name).rglob("*"))
+            if file.suffix.lower() in IMG_EXTENSIONS and file.is_file()
+        ]
         if part.name == "train" and len(pictures) < 2:
             raise ValueError(
                 f"`task` folder {part / name} must hold at least 2 pictures "
@@ -160,13 +173,21 @@ def _cached_pictures(
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     cached = cache_folder() / "folders" / f"{digest.hexdigest()[:32]}.pt"
     if cached.exists():
-        return torch.load(cached, weights_only=True)
+        # A file that another program damaged is decoded anew: it is ours, and only a copy.
+        with suppress(RuntimeError, EOFError, pickle.UnpicklingError):
+            return torch.load(cached, weights_only=True)
     pools = _decode(files, side)
-    cached.parent.mkdir(parents=True, exist_ok=True)
     # Written aside and renamed: an interrupted run never leaves half a file to be trusted.
     unfinished = cached.with_suffix(f".{os.getpid()}.part")
-    torch.save(pools, unfinished)
-    unfinished.replace(cached)
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(pools, unfinished)
+        unfinished.replace(cached)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"the cache folder {cached.parent} cannot be written ({error}); name another in the "
+            "variable PRUNE_ENV_CACHE"
+        ) from error
     return pools
 
 
@@ -195,7 +216,7 @@ def _picture(file: Path, side: int | None) -> Tensor:
 
     try:
         with Image.open(file) as opened:
-            picture = opened.convert("RGB")
+            picture = ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, SyntaxError) as error:
         raise ValueError(
             f"`task` picture {file} cannot be read ({error}); repair or remove it"

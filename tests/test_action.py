@@ -305,3 +305,14 @@ def test_decoding_changes_neither_action_nor_statistics(name):
     assert np.array_equal(action, before)
     assert np.array_equal(known.loss_mean, untouched.loss_mean)
     assert np.array_equal(known.times_seen, untouched.times_seen)
+
+
+def test_the_upper_end_of_the_weights_is_let_through():
+    encoding = Encoding("weights", make_amount(), num_samples=3, max_weight=np.float64(1.1))
+    statistics = SampleStatistics.empty(np.zeros(3, np.int64), decay=0.5)
+    chosen = encoding.decode(encoding.space.high, statistics, np.random.default_rng(0))
+    assert len(chosen) == 3
+
+
+def make_amount():
+    return Amount(keep_fraction=0.5, minimum=0.1)

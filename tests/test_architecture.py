@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"arguments", "recipes", "registry"},
+    {"arguments"},
+    {"recipes", "registry"},
     {"clock", "data", "models", "rendering", "selection", "statistics", "results"},
     {"action", "observation", "scenarios", "sources", "training", "report"},
     {"batched", "reward", "tasks"},

@@ -246,3 +246,20 @@ def test_inputs_are_normalised_whether_the_pool_is_or_not(monkeypatch, small_poo
     grid = split.train.rows[:6].reshape(2, 3)
     assert split.inputs(split.train, grid).shape == (2, 3, 3, 4, 4)
     assert torch.equal(own.train.pool, torch.from_numpy(pictures))
+
+
+def test_bad_arrays_are_named_before_anything_is_made_of_them():
+    inputs, labels = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
+    with pytest.raises(TypeError, match=r"labels must be integers, got torch\.float64"):
+        Dataset.from_arrays(inputs, labels + 0.5, inputs, labels)
+    with pytest.raises(ValueError, match="`train` must hold samples, got none"):
+        Dataset.from_arrays(inputs[:0], labels[:0], inputs, labels)
+    with pytest.raises(ValueError, match="`test` inputs must be finite"):
+        Dataset.from_arrays(inputs, labels, inputs * np.nan, labels)
+
+
+def test_read_only_and_reversed_arrays_are_taken():
+    inputs, labels = np.arange(8, dtype=np.float32).reshape(4, 2), np.array([0, 1, 0, 1])
+    inputs.flags.writeable = False
+    data = Dataset.from_arrays(inputs[::-1], labels, inputs, labels)
+    assert data.train.pool[0].tolist() == [6, 7]

@@ -369,3 +369,10 @@ def test_a_network_that_cannot_take_the_inputs_is_named():
     env = DataPruningEnv(blob_task(dataset=blobs()), model="cnn")
     with pytest.raises(ValueError, match=r"`model` 'cnn' needs inputs of shape \(channels"):
         env.reset(seed=0)
+
+
+@pytest.mark.parametrize("clock", ["work", "wall"])
+def test_a_budget_that_affords_no_step_is_named(clock):
+    env = DataPruningEnv("blobs", budget=1e-4, clock=clock)
+    with pytest.raises(ValueError, match=r"`budget` must afford at least one step, got 0\.0001"):
+        env.reset(seed=0)

@@ -222,3 +222,20 @@ def test_a_cut_to_more_than_there_are_is_refused():
     assert len(apply("imbalance:4", make_split(), rng()).train) == left
     with pytest.raises(ValueError, match=rf"`num_samples` .* {left} .*'imbalance:4' .* got 36"):
         apply("imbalance:4", make_split(), rng(), num_samples=36)
+
+
+def test_an_original_is_left_however_many_duplicates_are_asked_for():
+    split = apply("duplicates:0.99", make_split(), np.random.default_rng(0), num_samples=20)
+    assert len(split.train.rows.unique()) == 1
+
+
+def test_a_class_without_samples_does_not_thin_the_others():
+    train = make_split().train
+    labels = np.minimum(train.labels.numpy(), 1)
+    thinned = imbalance(train.with_labels(labels), 2.0, 3, np.random.default_rng(0))
+    assert len(thinned) > 10
+
+
+def test_num_samples_is_checked():
+    with pytest.raises(ValueError, match="`num_samples` must be at least 1, got 0"):
+        apply("clean", make_split(), np.random.default_rng(0), num_samples=0)

@@ -274,3 +274,16 @@ def test_a_class_may_be_missing_in_test(folder):
         file.unlink()
     (folder / "test" / "cat").rmdir()
     assert load_folder(str(folder)).test.labels.tolist() == [1, 1]
+
+
+def test_pictures_below_a_class_folder_are_of_that_class(tmp_path):
+    root = tmp_path / "data"
+    for part in ("train", "test"):
+        for index, name in enumerate(("a", "b")):
+            for deep in ("", "b", "x.png"):
+                file = root / part / name / deep / f"{index}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (2, 2), (index, 0, 0)).save(file)
+    data = load_folder(str(root))
+    assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.train.pool[data.train.rows][:, 0, 0, 0].tolist() == [0, 0, 0, 1, 1, 1]

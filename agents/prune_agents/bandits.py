@@ -95,6 +95,7 @@ class UCB(LossAgent):
         if self.rule == "variance":
             uncertainty = samples["loss_variance"]
         else:
-            counts = np.maximum(samples["times_seen"], 1)
-            uncertainty = np.sqrt(np.log(max(counts.sum(), 1)) / counts)
+            counts = samples["times_seen"]
+            total = np.log(max(float(counts.sum()), 1.0))
+            uncertainty = np.sqrt(total / np.maximum(counts, 1))
         return samples["loss_mean"] + self.c * uncertainty

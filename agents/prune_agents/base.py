@@ -131,6 +131,7 @@ class LossAgent(MaskAgent):
         decay: float = 0.8,
         refresh: str = "train",
     ):
+        check_count("period", period)
         check_fraction("decay", decay)
         check_choice("refresh", refresh, REFRESH_MODES)
         super().__init__(keep_fraction=keep_fraction, period=period)
