@@ -22,6 +22,7 @@ _EXPORTS = {
     "Outcome": "prune_env.reward",
     "register_task": "prune_env.tasks",
     "task_names": "prune_env.tasks",
+    "tune_process": "prune_env.runtime",
 }
 __all__ = ["__version__", *_EXPORTS]
 

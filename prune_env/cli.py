@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,11 +103,10 @@ def _compare(
     agents: tuple[str, ...],
     seeds: tuple[int, ...],
 ) -> None:
-    import torch
-
     from prune_env import report
     from prune_env.evaluation import Comparison
     from prune_env.results import Results
+    from prune_env.runtime import tune_process
 
     try:
         comparison = Comparison(
@@ -123,7 +121,7 @@ def _compare(
             clock=common.clock,
             device=common.device,
         )
-        torch.set_num_threads(_threads(common.threads, comparison.models))
+        tune_process(comparison.models, threads=common.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
         results = Results(comparison.settings, common.out)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -134,15 +132,6 @@ def _compare(
     if common.out is not None:
         files = [str(file) for file in report.pictures(results.records, common.out)]
         print(f"\nwritten to {common.out}: episodes.jsonl, summary.json, {', '.join(files)}")
-
-
-def _threads(threads: int | None, models: set[str]) -> int:
-    if threads is not None:
-        if threads < 1:
-            raise ValueError(f"`threads` must be at least 1, got {threads}")
-        return threads
-    # Tiny batches gain nothing from a second thread, and lose a hundredfold on a busy machine.
-    return 1 if all(model.startswith("mlp") for model in models) else os.cpu_count() or 1
 
 
 def main(args: list[str] | None = None) -> None:

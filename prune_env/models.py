@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -103,16 +105,21 @@ def build_model(
         )
     if name == "cnn" and min(input_shape[1:]) < 8:
         raise ValueError(f"`model` 'cnn' needs pictures of at least 8 x 8, got {input_shape}")
-    with torch.device("meta"):  # no memory, and no draw from the global generator
-        if name == "mlp":
-            network = _mlp(input_shape, num_classes, int(width or 64))
-        elif name == "cnn":
-            network = _cnn(input_shape, num_classes)
-        else:
-            network = _resnet(name, input_shape, num_classes)
+    network = copy.deepcopy(_template(name, width, input_shape, num_classes))
     network.to_empty(device="cpu")
     _initialise(network, generator)
     return network
+
+
+@lru_cache(maxsize=32)
+def _template(name: str, width: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """The network without memory, and without a draw from the global generator."""
+    with torch.device("meta"):
+        if name == "mlp":
+            return _mlp(input_shape, num_classes, int(width or 64))
+        if name == "cnn":
+            return _cnn(input_shape, num_classes)
+        return _resnet(name, input_shape, num_classes)
 
 
 def _build_users(

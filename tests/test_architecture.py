@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"arguments"},
-    {"recipes", "registry"},
+    {"recipes", "registry", "runtime"},
     {"clock", "data", "models", "rendering", "selection", "statistics", "results"},
     {"action", "observation", "scenarios", "sources", "training", "report"},
     {"batched", "reward", "tasks"},
