@@ -18,6 +18,10 @@ from prune_env.training import EpochResult, Evaluation, epoch_order, weights_by_
 
 # Elements of a chunk's gathered inputs: bounds memory, and is long enough to amortise a gather.
 _CHUNK_ELEMENTS = 2**24
+# Classes are padded to a multiple of this: ten columns take four times as long as sixteen.
+_LANES = 8
+# Bias of a padding class: no probability, no gradient, and far from overflow under weight decay.
+_NO_CLASS = -1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,9 @@ class BatchedMLP:
     ):
         self.recipe = recipe
         self.device = device
-        shapes = ((input_size, width), (1, width), (width, num_classes), (1, num_classes))
+        self._num_classes = num_classes
+        columns = -(-num_classes // _LANES) * _LANES
+        shapes = ((input_size, width), (1, width), (width, columns), (1, columns))
         self._shapes = shapes
         size = sum(rows * columns for rows, columns in shapes)
         self._weights = torch.zeros((num_slots, size), device=device)
@@ -75,7 +81,14 @@ class BatchedMLP:
 
     def load(self, slot: int, network: nn.Module) -> None:
         """Put a fresh network's weights in `slot` and forget what was there."""
-        parts = [p.detach().T if p.ndim == 2 else p.detach() for p in network.parameters()]
+        first, first_bias, second, second_bias = (p.detach() for p in network.parameters())
+        padding = (0, self._shapes[3][1] - self._num_classes)
+        parts = (
+            first.T,
+            first_bias,
+            F.pad(second.T, padding),
+            F.pad(second_bias, padding, value=_NO_CLASS),
+        )
         self._weights[slot] = torch.cat([part.reshape(-1) for part in parts]).to(self.device)
         self._buffers[:, slot] = 0
         self._num_updates[slot] = 0
@@ -109,6 +122,7 @@ class BatchedMLP:
             [orders[run] for run in by_length],
             [plans[run] for run in by_length],
             self.recipe,
+            self._shapes[3][1],
         )
         slots = torch.tensor([trainers[run].slot for run in by_length])
         weights, buffers = self._weights[slots], self._buffers[:, slots]
@@ -121,7 +135,7 @@ class BatchedMLP:
 
     @torch.no_grad()
     def forward(self, slots: Sequence[int], samples: Sequence[Samples], split: Split) -> Tensor:
-        """Logits (K, T, C) of each slot's network on its own samples, T of them each."""
+        """Logits of each slot's network on its own T samples: (K, T, C and padding)."""
         rows = torch.stack([part.rows for part in samples])
         parts = self._parts(self._weights[list(slots)])
         size = max(1, _CHUNK_ELEMENTS // (len(slots) * self._shapes[0][0]))
@@ -189,10 +203,16 @@ class _JointEpoch:
         orders: each network's (n,) samples in order of training, longest first.
         plans: each network's plan.
         recipe: batch size and label smoothing.
+        columns: logits of a network, C and padding.
     """
 
     def __init__(
-        self, splits: list[Split], orders: list[np.ndarray], plans: list[EpochPlan], recipe: Recipe
+        self,
+        splits: list[Split],
+        orders: list[np.ndarray],
+        plans: list[EpochPlan],
+        recipe: Recipe,
+        columns: int,
     ):
         self._splits, self._orders, self._size = splits, orders, recipe.batch_size
         self._smoothing = recipe.label_smoothing
@@ -210,7 +230,7 @@ class _JointEpoch:
         self._rows = torch.stack([split.train.rows[index] for split, index in pairs])
         self._labels = torch.stack([split.train.labels[index] for split, index in pairs])
         self._scale = torch.from_numpy(scale / self._size).to(device)
-        self._logits = torch.empty((*shape, splits[0].num_classes), device=device)
+        self._logits = torch.empty((*shape, columns), device=device)
         rates = np.zeros((len(orders), self.updates[0]), dtype=np.float32)
         for run, plan in enumerate(plans):
             for update in range(self.updates[run]):
@@ -226,11 +246,10 @@ class _JointEpoch:
         for first in range(0, self.updates[0], chunk):
             span = slice(first * self._size, (first + chunk) * self._size)
             inputs = split.inputs(split.train, self._rows[:, span]).flatten(start_dim=2)
-            targets = F.one_hot(self._labels[:, span], split.num_classes).float()
+            targets = F.one_hot(self._labels[:, span], self._logits.shape[2]).float()
             if self._smoothing:
-                targets = targets.mul_(1 - self._smoothing).add_(
-                    self._smoothing / split.num_classes
-                )
+                targets.mul_(1 - self._smoothing)
+                targets[..., : split.num_classes] += self._smoothing / split.num_classes
             for update in range(first, min(first + chunk, self.updates[0])):
                 runs = sum(count > update for count in self.updates)
                 here = slice(update * self._size, (update + 1) * self._size)
