@@ -45,11 +45,13 @@ MEAN, DEVIATION = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 
 
 def pictures_task(model: str = "cnn") -> Task:
-    """50,000 training pictures of CIFAR-10's size and recipe; speed does not ask what is in them."""
+    """50,000 training pictures of CIFAR-10's size and recipe, whatever is in them."""
     rng = np.random.default_rng(SEED)
     inputs = rng.integers(256, size=(60_000, 3, 32, 32), dtype=np.uint8)
     labels = rng.integers(10, size=len(inputs))
-    dataset = Dataset.from_arrays(inputs[:55_000], labels[:55_000], inputs[55_000:], labels[55_000:])
+    dataset = Dataset.from_arrays(
+        inputs[:55_000], labels[:55_000], inputs[55_000:], labels[55_000:]
+    )
     task = replace(get_task("cifar10"), name="pictures", load=lambda: dataset)
     return replace(task, validation_fraction=5_000 / 55_000).with_model(model)
 
@@ -192,9 +194,7 @@ def pin(cores: list[int]) -> None:
 
 def training_rows(device: torch.device) -> list[Row]:
     """Our training part against the limit and against a user's loop."""
-    digits = replace(
-        get_task("digits"), recipe=replace(get_task("digits").recipe, batch_size=64)
-    )
+    digits = replace(get_task("digits"), recipe=replace(get_task("digits").recipe, batch_size=64))
     cases = (
         ("digits mlp, batch 64", digits, 100, ">= 0.90", ">= 2.5"),
         ("cifar10 cnn, batch 128", pictures_task(), 8, ">= 0.97", ">= 1.2 (float32 here: >= 2.5)"),
@@ -428,9 +428,7 @@ def ppo_row(device: torch.device) -> Row:
 
     scenarios = ["clean", "noise:0.3", "imbalance:30", "duplicates:0.9"]
     envs = JointVecEnv(32, task="digits", scenario=scenarios, device=str(device))
-    model = PPO(
-        "MlpPolicy", envs, n_steps=16, batch_size=512, gamma=1.0, device="cpu", seed=SEED
-    )
+    model = PPO("MlpPolicy", envs, n_steps=16, batch_size=512, gamma=1.0, device="cpu", seed=SEED)
     steps = 16 * 32
 
     def learn() -> None:
