@@ -121,8 +121,11 @@ def mixture(
     return np.flatnonzero(kept)
 
 
-def _lower_median(values: np.ndarray) -> float:
-    # A value that occurs: half-way between two of them, both would tie, and rounding decide.
+def lower_median(values: np.ndarray) -> float:
+    """The lower of the two middle values.
+
+    A value that occurs: half-way between two of them both would tie, and rounding decide.
+    """
     position = (len(values) - 1) // 2
     return float(np.partition(values, position)[position])
 
@@ -138,7 +141,7 @@ def _rule_scores(
     elif rule == "lowest":
         scores = -loss_mean
     else:
-        median = _lower_median(loss_mean[seen]) if seen.any() else 0.0
+        median = lower_median(loss_mean[seen]) if seen.any() else 0.0
         scores = -np.abs(loss_mean - loss_mean.dtype.type(median))
     scores[~seen] = np.finfo(scores.dtype).min
     return scores

@@ -2,6 +2,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from prune_agents import losses
 from prune_agents.bandits import UCB, EpsilonGreedy
 from prune_agents.heuristics import Full, RandomDynamic, Short, StaticRandom
 from prune_env import registry
@@ -14,6 +15,11 @@ BUNDLED = {
     "random": RandomDynamic,
     "epsilon-greedy": EpsilonGreedy,
     "ucb": UCB,
+    "highest": losses.Highest,
+    "lowest": losses.Lowest,
+    "middle": losses.Middle,
+    "forgotten": losses.Forgotten,
+    "stalest": losses.Stalest,
 }
 
 
@@ -100,7 +106,7 @@ def test_a_colon_without_arguments_is_allowed():
     ("spec", "message"),
     [
         ("greedy", r"`agent` must be one of .*, got 'greedy'; did you mean 'epsilon-greedy'\?"),
-        ("xyz", r"`agent` must be one of epsilon-greedy, full, .*, got 'xyz'$"),
+        ("xyz", r"`agent` must be one of epsilon-greedy, forgotten, .*, got 'xyz'$"),
         ("", r"`agent` must be one of .*, got ''"),
         ("ucb:speed=3", r"`agent` 'ucb' takes keep_fraction, c, .*, got speed in 'ucb:speed=3'"),
         ("full:period=2", r"`agent` 'full' takes no arguments, got period in 'full:period=2'"),
