@@ -2,7 +2,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from prune_agents import losses
+from prune_agents import losses, sampling
 from prune_agents.bandits import UCB, EpsilonGreedy
 from prune_agents.heuristics import Full, RandomDynamic, Short, StaticRandom
 from prune_env import registry
@@ -20,6 +20,11 @@ BUNDLED = {
     "middle": losses.Middle,
     "forgotten": losses.Forgotten,
     "stalest": losses.Stalest,
+    "rs2": sampling.RS2,
+    "infobatch": sampling.InfoBatch,
+    "orderdp": sampling.OrderDP,
+    "repb": sampling.RePB,
+    "loss-proportional": sampling.LossProportional,
 }
 
 
