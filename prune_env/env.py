@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -23,7 +24,7 @@ from prune_env.arguments import (
 from prune_env.batched import BatchedTrainer
 from prune_env.clock import CLOCKS
 from prune_env.data import Split
-from prune_env.episode import Episode, EpisodeMaker, Instance, make_trainer
+from prune_env.episode import REFRESHED, Episode, EpisodeMaker, Instance, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
 from prune_env.rendering import RENDER_MODES, render
 from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward
@@ -43,7 +44,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         (a task under a scenario), until a budget of work is used up. A step is one epoch over
         the samples that the action keeps. The unit of work and of time is a *full epoch*: a
         forward and a backward pass over all N training samples. A step on k samples costs k / N,
-        a scoring pass (`refresh_period`) 1 / 3; evaluation is not charged. The last epoch is cut
+        scoring m samples (`refresh_period`) m / 3N; evaluation is not charged. The last epoch is cut
         to what is left of the budget. The learning rate follows work spent / budget, so the
         schedule completes whatever is pruned. A last, partial mini-batch sums its losses and
         divides by the nominal batch size.
@@ -115,8 +116,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         reward: a name above, or a callable from `prune_env.reward.Outcome` to named parts.
         clock: `work` (counted, deterministic) or `wall` (measured seconds, over those of a full
             epoch; from one answer of the environment to the end of the next training).
-        refresh_period: after every so many epochs, score all N samples by a forward pass,
-            charged; None uses the losses met in training only, which are free and go stale.
+        refresh_period: after every so many epochs, score samples by a forward pass, charged;
+            None uses the losses met in training only, which are free and go stale.
+        refreshed: `all` samples are scored then, or `hidden`, what the epoch did not train on.
+        scale_learning_rate: multiply an epoch's learning rate by N / num_selected.
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
         max_weight: upper bound of a `weights` action, at least 1.
         device: `auto` (CUDA where there is one), or what `torch.device` takes.
@@ -144,6 +147,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         reward: str | Reward = "rate",
         clock: str = "work",
         refresh_period: int | None = None,
+        refreshed: str = "all",
+        scale_learning_rate: bool = False,
         loss_decay: float = 0.8,
         max_weight: float = 10.0,
         device: str = "auto",
@@ -152,6 +157,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         check_choice("observation", observation, OBSERVATIONS)
         check_choice("action", action, ENCODINGS)
         check_choice("clock", clock, CLOCKS)
+        check_choice("refreshed", refreshed, REFRESHED)
+        check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
         if isinstance(reward, str):
             check_choice("reward", reward, REWARDS)
@@ -187,7 +194,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             self._check_size(instance, other)
         self._reward = REWARDS[reward] if isinstance(reward, str) else reward
         self._budget = budget
-        self._refresh_period = refresh_period
+        self._refresh_period, self._refreshed = refresh_period, refreshed
+        self._scale_learning_rate = scale_learning_rate
         self._episode: Episode | None = None
         self._curve: list[tuple[float, float]] = []
         self.render_mode = render_mode
@@ -238,7 +246,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     def begin_step(self, action: np.ndarray) -> tuple[Episode, Selection]:
         """What `step` does before training: decode the action. For joint training."""
         run = self._running_episode()
-        return run, run.select(self._encoding, action)
+        selection = run.select(self._encoding, action)
+        if self._scale_learning_rate:
+            factor = run.num_samples / len(selection)
+            selection = replace(selection, learning_rate_factor=factor)
+        return run, selection
 
     def end_step(
         self, selection: Selection, result: EpochResult, evaluate: Callable[[], Evaluation]
@@ -246,7 +258,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         """What `step` does after training: statistics, time, reward, observation, end."""
         run = self._any_episode()
         run.record(result)
-        num_scored = run.score_if_due(self._refresh_period)
+        num_scored = run.score_if_due(self._refresh_period, self._refreshed)
         time = run.charge(num_scored)
         outcome = Outcome(
             before=run.validation,

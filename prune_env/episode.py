@@ -25,6 +25,10 @@ from prune_env.tasks import Task, get_task, split_maker
 from prune_env.training import EpochResult, Evaluation, Trainer
 
 Instance = tuple[str, str]  # names of task and scenario
+REFRESHED = {
+    "all": "every sample is scored by a refreshing forward pass",
+    "hidden": "only what the last epoch did not train on",
+}
 
 
 @dataclass(kw_only=True)
@@ -102,22 +106,29 @@ class Episode:
         self.diverged = not result.finite
         self.num_trained = len(result.indices)
 
-    def score_if_due(self, period: int | None) -> int:
-        """Every `period` epochs, refresh all losses by a forward pass, if the budget affords it.
+    def score_if_due(self, period: int | None, which: str = "all") -> int:
+        """Every `period` epochs, refresh losses by a forward pass, if the budget affords it.
+
+        Args:
+            period: epochs; None never scores.
+            which: one of `REFRESHED`.
 
         Returns:
-            How many samples were scored: N or 0.
+            How many samples were scored.
         """
-        due = period is not None and self.statistics.epoch % period == 0 and not self.diverged
-        if not due or not self.clock.affords_scoring(self.num_trained, self.num_samples):
+        if period is None or self.statistics.epoch % period or self.diverged:
+            return 0
+        stale = self.statistics.epochs_since_seen() > 0
+        indices = np.flatnonzero(stale) if which == "hidden" else np.arange(self.num_samples)
+        if not len(indices) or not self.clock.affords_scoring(self.num_trained, len(indices)):
             return 0
         with self.stopwatch.measure("scoring"):
-            losses, correct = self.trainer.score()
+            losses, correct = self.trainer.score(indices)
             if np.isfinite(losses).all():
-                self.statistics.record(np.arange(self.num_samples), losses, correct)
+                self.statistics.record(indices, losses, correct)
             else:
                 self.diverged = True
-        return self.num_samples
+        return len(indices)
 
     def charge(self, num_scored: int) -> float:
         """End the step's time; returns it in full epochs on the clock."""

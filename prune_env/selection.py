@@ -21,11 +21,13 @@ class Selection:
         indices: (K,) int64, distinct positions in the training set, in no particular order.
         weights: (K,) float32 loss multipliers, or None for 1 everywhere.
         num_added: how many of the indices are random additions up to the minimum.
+        learning_rate_factor: times the recipe's learning rate, for this epoch.
     """
 
     indices: np.ndarray
     weights: np.ndarray | None = None
     num_added: int = 0
+    learning_rate_factor: float = 1.0
 
     def __len__(self) -> int:
         return len(self.indices)

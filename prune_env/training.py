@@ -117,7 +117,7 @@ class Trainer:
             parts = (inputs.split(size), labels.split(size), gradients.split(size))
             logits = []
             for batch in zip(*parts, strict=True):
-                self._set_learning_rate(progress(done))
+                self._set_learning_rate(progress(done), selection.learning_rate_factor)
                 logits.append(self._update(*batch))
                 done += len(batch[0])
             fresh_losses, fresh_correct = _judge(torch.cat(logits), labels)
@@ -142,9 +142,10 @@ class Trainer:
         return logits.detach()
 
     @torch.no_grad()
-    def score(self) -> tuple[np.ndarray, np.ndarray]:
-        """Losses (N,) and correctness (N,) of all training samples by a forward pass."""
-        losses, correct = zip(*self._forward(self._split.train), strict=True)
+    def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and correctness by a forward pass over all training samples, or `indices`."""
+        train = self._split.train if indices is None else self._split.train.subset(indices)
+        losses, correct = zip(*self._forward(train), strict=True)
         return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
 
     @torch.no_grad()
@@ -201,8 +202,8 @@ class Trainer:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return inputs
 
-    def _set_learning_rate(self, progress: float) -> None:
-        rate = self.recipe.learning_rate_at(progress)
+    def _set_learning_rate(self, progress: float, factor: float) -> None:
+        rate = self.recipe.learning_rate_at(progress) * factor
         for group in self._optimiser.param_groups:
             group["lr"] = rate
 

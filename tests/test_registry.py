@@ -2,7 +2,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from prune_agents import losses, sampling
+from prune_agents import groups, losses, mastery, sampling
 from prune_agents.bandits import UCB, EpsilonGreedy
 from prune_agents.heuristics import Full, RandomDynamic, Short, StaticRandom
 from prune_env import registry
@@ -25,6 +25,11 @@ BUNDLED = {
     "orderdp": sampling.OrderDP,
     "repb": sampling.RePB,
     "loss-proportional": sampling.LossProportional,
+    "seta": groups.SeTa,
+    "rcap": groups.RCAP,
+    "ies": mastery.IES,
+    "pdd": mastery.PDD,
+    "kakurenbo": mastery.Kakurenbo,
 }
 
 
