@@ -192,6 +192,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         self._fixed_size = size if self._encoding.per_sample or self._observer.per_sample else None
         for instance, other in self._maker.sizes.items():
             self._check_size(instance, other)
+        self._encodings = {
+            "observation": observation,
+            "action": action,
+            "choose_keep_fraction": choose_keep_fraction,
+        }
         self._reward = REWARDS[reward] if isinstance(reward, str) else reward
         self._budget = budget
         self._refresh_period, self._refreshed = refresh_period, refreshed
@@ -278,6 +283,16 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     def test(self) -> Evaluation:
         """The present network on the test data: for an evaluator, never for an agent."""
         return self._any_episode().test()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no episode to step: none was started, or it has ended."""
+        return self._episode is None or self._episode.over
+
+    @property
+    def encodings(self) -> dict[str, Any]:
+        """Names of what is observed and how actions are written, as arguments of this class."""
+        return dict(self._encodings)
 
     @property
     def device_name(self) -> str:
@@ -368,7 +383,7 @@ def _check_amount(
         raise ValueError(
             f"`keep_fraction` must be at least `min_keep_fraction` {minimum}, got {keep_fraction}"
         )
-    if choose_keep_fraction and ENCODINGS[action].length is None:
+    if choose_keep_fraction and ENCODINGS[action].entries is None:
         raise ValueError(
             "`choose_keep_fraction` goes with the actions mixture, features and bins, got "
             f"{action!r}; a mask or weights choose it already"

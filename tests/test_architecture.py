@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"arguments"},
     {"recipes", "registry", "runtime"},
-    {"clock", "data", "models", "rendering", "selection", "statistics", "results"},
+    {"clock", "data", "models", "rendering", "selection", "statistics", "results", "paired"},
     {"action", "observation", "scenarios", "sources", "training", "report"},
     {"batched", "reward", "tasks"},
     {"episode"},
