@@ -24,7 +24,10 @@ def test_a_folder_is_named_without_its_path():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("digits colour=red", "with each of model, num_samples, budget, keep_fraction at most once"),
+        (
+            "digits colour=red",
+            "with each of model, num_samples, budget, keep_fraction at most once",
+        ),
         ("digits budget=2 budget=3", "got 'budget=3'"),
         ("digits budget=", "got 'budget='"),
         ("digits keep_fraction=25", "`keep_fraction` must be in .* did you pass a percentage"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from torch import Tensor, nn
 
-from prune_agents.network import Network
+from prune_agents.network import INPUT_LIMIT, Network
 from prune_agents.policies import Policy, observation_columns
 from prune_agents.scorer import SampleScorerPolicy
 
@@ -110,7 +111,10 @@ class GradientTraining:
         )
         # A table is standardised by the policy itself, over its samples.
         self._envs = VecNormalize(
-            VecMonitor(envs), norm_obs=not self._per_sample, gamma=algorithm.gamma
+            VecMonitor(envs),
+            norm_obs=not self._per_sample,
+            clip_obs=INPUT_LIMIT,
+            gamma=algorithm.gamma,
         )
         settings = asdict(algorithm)
         shape: dict[str, Any] = {"net_arch": list(settings.pop("net_arch"))}
@@ -125,6 +129,8 @@ class GradientTraining:
             **settings,
         )
         self.model.set_logger(logger)
+        self.seconds = 0.0
+        self._started = time.perf_counter()
 
     def learn(
         self, steps: int, folder: Path, *, every: int, show: Callable[[int, float], None]
@@ -143,14 +149,17 @@ class GradientTraining:
         left = steps - self.model.num_timesteps
         if left > 0:
             callback = _Keeper(self, checkpoint, every, show)
+            self._started = time.perf_counter()
             self.model.learn(left, callback=callback, reset_num_timesteps=False)
             self.save(checkpoint)
+            self.seconds += time.perf_counter() - self._started
 
     def save(self, file: Path) -> None:
         """Write weights, optimiser state and normalisation."""
         unfinished = file.with_suffix(".part")
         state = {
             "steps": self.model.num_timesteps,
+            "seconds": self.seconds + time.perf_counter() - self._started,
             "parameters": self.model.get_parameters(),
             "moments": {
                 name: [torch.as_tensor(rms.mean), torch.as_tensor(rms.var), rms.count]
@@ -190,7 +199,7 @@ class GradientTraining:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.set_parameters(state["parameters"])
-        self.model.num_timesteps = state["steps"]
+        self.model.num_timesteps, self.seconds = state["steps"], state["seconds"]
         for name, rms in self._moments().items():
             mean, var, rms.count = state["moments"][name]
             rms.mean, rms.var = mean.numpy(), var.numpy()

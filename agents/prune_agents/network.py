@@ -15,7 +15,7 @@ ACTIVATIONS: dict[str, _Elementwise] = {
     "relu": lambda values: np.maximum(values, 0),
 }
 SQUASHES: dict[str, _Elementwise] = {"clip": lambda values: np.clip(values, -1, 1), "tanh": np.tanh}
-INPUT_LIMIT = 10.0  # in deviations; what Stable-Baselines3's VecNormalize clips at
+INPUT_LIMIT = 3.0  # in deviations: what was never met in training is not extrapolated
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,6 +93,12 @@ class Training:
             )
         if self.observation == "samples" and not isinstance(self.algorithm, (PPO, A2C)):
             raise ValueError("`algorithm` must be PPO or A2C for observation 'samples'")
+        algorithm = self.algorithm
+        if isinstance(algorithm, PPO) and self.num_envs * algorithm.n_steps % algorithm.batch_size:
+            raise ValueError(
+                f"`num_envs` times `n_steps` {algorithm.n_steps} must be a multiple of `batch_size` "
+                f"{algorithm.batch_size}, got {self.num_envs} environments"
+            )
         for scenario in self.scenarios:
             parse(scenario)
 
@@ -148,13 +154,12 @@ def train(
     file = out / POLICY
     if file.exists():
         return load_policy(file)
-    start = time.perf_counter()
     run = _evolve if isinstance(training.algorithm, CMA) else _descend
-    policy = run(training, out)
+    policy, seconds = run(training, out)
     provenance = {
         "command": shlex.join(["prune-env", *sys.argv[1:]]),
         "settings": training.settings,
-        "seconds": round(time.perf_counter() - start, 1),
+        "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
         "versions": _versions(),
     }
@@ -171,7 +176,7 @@ def train(
     return finished
 
 
-def _evolve(training: Training, out: Path) -> Policy:
+def _evolve(training: Training, out: Path) -> tuple[Policy, float]:
     """A run of CMA-ES; `generations.jsonl` is its checkpoint."""
     algorithm = training.algorithm
     assert isinstance(algorithm, CMA)
@@ -192,9 +197,17 @@ def _evolve(training: Training, out: Path) -> Policy:
     held = read_lines(out / GENERATIONS)
     first = random_policies(algorithm, rng=rng, **encoding)
     if not held:
+        start = time.perf_counter()
         _, steps, seen = episodes(0, first)
         mean, scale = moments(seen, algorithm.columns)
-        held = [{"steps": steps, "mean": mean.tolist(), "scale": scale.tolist()}]
+        held = [
+            {
+                "steps": steps,
+                "seconds": time.perf_counter() - start,
+                "mean": mean.tolist(),
+                "scale": scale.tolist(),
+            }
+        ]
         _append(out / GENERATIONS, held[0])
     search = Evolution(
         algorithm,
@@ -208,24 +221,27 @@ def _evolve(training: Training, out: Path) -> Policy:
         search.ask()
         search.tell(generation["returns"])
         done += generation["steps"]
-    with _logger(out, done) as logger, _bar(training.steps, done) as show:
+    with _logger(out, done if len(held) > 1 else 0) as logger, _bar(training.steps, done) as show:
         for index in range(len(held), sys.maxsize):
             if done >= training.steps:
                 break
+            start = time.perf_counter()
             returns, steps, _ = episodes(index, search.ask())
             means = returns.mean(axis=1)
             search.tell(means.tolist())
             done += steps
-            _append(out / GENERATIONS, {"steps": steps, "returns": means.tolist()})
+            seconds = time.perf_counter() - start
+            line = {"steps": steps, "seconds": seconds, "returns": means.tolist()}
+            _append(out / GENERATIONS, line)
             show(done, float(means.mean()))
             logger.record("rollout/ep_rew_mean", float(means.mean()))
             logger.record("search/return_deviation", float(means.std()))
             logger.record("search/step_size", search.step_size)
             logger.dump(done)
-    return search.best
+    return search.best, sum(line["seconds"] for line in read_lines(out / GENERATIONS))
 
 
-def _descend(training: Training, out: Path) -> Policy:
+def _descend(training: Training, out: Path) -> tuple[Policy, float]:
     """A run of one of Stable-Baselines3's algorithms."""
     assert not isinstance(training.algorithm, CMA)
     envs = JointVecEnv(
@@ -237,7 +253,8 @@ def _descend(training: Training, out: Path) -> Policy:
     with _logger(out, done) as logger, _bar(training.steps, done) as show:
         run = GradientTraining(training.algorithm, envs, seed=training.seed, logger=logger)
         run.learn(training.steps, out, every=max(1, training.steps // 20), show=show)
-    return run.policy(action=training.action, choose_keep_fraction=training.choose_keep_fraction)
+    policy = run.policy(action=training.action, choose_keep_fraction=training.choose_keep_fraction)
+    return policy, run.seconds
 
 
 def _steps_done(checkpoint: Path) -> int:
