@@ -370,8 +370,9 @@ def vector_rows(device: torch.device, num_envs: int = 32) -> list[Row]:
 
 def subprocess_row(device: torch.device) -> Row:
     """Environment steps a second against SB3's SubprocVecEnv, both free to use every core."""
-    from prune_agents.learned import JointVecEnv
     from stable_baselines3.common.vec_env import SubprocVecEnv
+
+    from prune_agents.learned import JointVecEnv
 
     arguments: dict[str, Any] = VECTOR | {"keep_fraction": 1.0, "device": str(device)}
     pin(CORES)
@@ -423,8 +424,9 @@ class EnvMaker:
 
 def ppo_row(device: torch.device) -> Row:
     """Environment steps a second of PPO, learning included, on the learning defaults."""
-    from prune_agents.learned import JointVecEnv
     from stable_baselines3 import PPO
+
+    from prune_agents.learned import JointVecEnv
 
     scenarios = ["clean", "noise:0.3", "imbalance:30", "duplicates:0.9"]
     envs = JointVecEnv(32, task="digits", scenario=scenarios, device=str(device))

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from torch import nn
 
@@ -25,6 +26,7 @@ from prune_env.clock import CLOCKS
 from prune_env.data import Split
 from prune_env.episode import Episode, EpisodeMaker, Instance, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
+from prune_env.precision import PRECISIONS
 from prune_env.rendering import RENDER_MODES, render
 from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward
 from prune_env.selection import Selection
@@ -120,6 +122,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
         max_weight: upper bound of a `weights` action, at least 1.
         device: `auto` (CUDA where there is one), or what `torch.device` takes.
+        precision: `float32`, `bfloat16` (matrix products and convolutions; the rest stays
+            float32), or `auto`: bfloat16 for networks larger than an mlp where the device
+            computes in it. The same seed gives the same trajectory for one device and precision.
         render_mode: None, `ansi` (a line) or `rgb_array` (the accuracy curve).
 
     Versions:
@@ -147,11 +152,13 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         loss_decay: float = 0.8,
         max_weight: float = 10.0,
         device: str = "auto",
+        precision: str = "auto",
         render_mode: str | None = None,
     ):
         check_choice("observation", observation, OBSERVATIONS)
         check_choice("action", action, ENCODINGS)
         check_choice("clock", clock, CLOCKS)
+        check_choice("precision", precision, PRECISIONS)
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
         if isinstance(reward, str):
             check_choice("reward", reward, REWARDS)
@@ -176,6 +183,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             clock=clock,
             loss_decay=loss_decay,
             device=self._device,
+            precision=precision,
             make_trainer=self._make_trainer,
         )
         size = max(self._maker.sizes.values())
@@ -273,6 +281,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return device_name(self._device)
 
     @property
+    def precision(self) -> str:
+        """The number format of the present network's matrix products."""
+        return str(self._any_episode().trainer.precision).removeprefix("torch.")
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Seconds since reset by part: train, scoring, selection, evaluation."""
         return dict(self._any_episode().stopwatch.seconds)
@@ -290,8 +303,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         network: nn.Module,
         order_rng: np.random.Generator,
         augment_rng: np.random.Generator,
+        precision: torch.dtype,
     ) -> Trainer | BatchedTrainer:
-        return make_trainer(task, split, network, order_rng, augment_rng)
+        return make_trainer(task, split, network, order_rng, augment_rng, precision)
 
     def _observation(self, run: Episode) -> Observation:
         return self._observer.encode(run.statistics, run.summary(), run.split.num_classes)
