@@ -168,7 +168,9 @@ def _statistics(statistics: SampleStatistics, num_classes: int) -> np.ndarray:
     if not seen.any():
         nothing = np.zeros(len(STATISTIC_COLUMNS) - 3, np.float32)
         return np.append(nothing, [0.0, staleness, entropy]).astype(np.float32)
-    known, known_labels = statistics.loss_mean[seen], labels[seen]
+    # A mask copies what it picks; most of the time nothing is to be left out.
+    known_ones = slice(None) if seen.all() else seen
+    known, known_labels = statistics.loss_mean[known_ones], labels[known_ones]
     class_counts = np.bincount(known_labels, minlength=num_classes)
     class_sums = np.bincount(known_labels, weights=known, minlength=num_classes)
     class_losses = class_sums[class_counts > 0] / class_counts[class_counts > 0]
@@ -176,12 +178,12 @@ def _statistics(statistics: SampleStatistics, num_classes: int) -> np.ndarray:
         *quantiles(known, _QUANTILES),
         _mean(known),
         _deviation(known),
-        _mean(np.sqrt(statistics.loss_variance[seen])),
+        _mean(np.sqrt(statistics.loss_variance[known_ones])),
         _deviation(class_losses),
     ]
     rest = [
-        _mean(statistics.correct_mean[seen]),
-        np.count_nonzero(statistics.times_forgotten[seen]) / len(known),
+        _mean(statistics.correct_mean[known_ones]),
+        np.count_nonzero(statistics.times_forgotten[known_ones]) / len(known),
         len(known) / len(seen),
         staleness,
         entropy,

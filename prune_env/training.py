@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,8 @@ from prune_env.recipes import Recipe
 from prune_env.selection import Selection
 from prune_env.updates import CapturedUpdate, make_update, set_learning_rate
 
-# Input elements gathered at once: a few megabytes, for tens to thousands of updates.
-_CHUNK_ELEMENTS = 2**20
+# Input elements gathered at once: 16 MB, for ten to thousands of updates.
+_CHUNK_ELEMENTS = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ class Trainer:
         Returns:
             Losses and correctness of what was trained on.
         """
-        train, size = self._split.train, self.recipe.batch_size
+        train = self._split.train
         chosen = epoch_order(selection, len(train), self._order_rng)[:limit]
         by_sample = weights_by_sample(selection, len(train))
         order = torch.from_numpy(chosen).to(self._device)
@@ -118,6 +119,24 @@ class Trainer:
             device=self._device,
         )
         self.model.train()
+        with _repeatable_kernels(self._device):
+            losses, correct = self._train(order, weights, augment, progress)
+        return EpochResult(
+            indices=chosen,
+            losses=losses.cpu().numpy(),
+            correct=correct.cpu().numpy(),
+            num_updates=-(-len(order) // self.recipe.batch_size),
+        )
+
+    def _train(
+        self,
+        order: Tensor,
+        weights: Tensor | None,
+        augment: Augmentation,
+        progress: Callable[[int], float],
+    ) -> tuple[Tensor, Tensor]:
+        """Train on `order` (K,); losses and correctness (K,), all on the device."""
+        train, size = self._split.train, self.recipe.batch_size
         losses, correct = [], []
         done = 0
         # Data are gathered, and losses recorded, for many updates at once.
@@ -137,12 +156,7 @@ class Trainer:
             fresh_losses, fresh_correct = _judge(torch.cat(logits), labels)
             losses.append(fresh_losses)
             correct.append(fresh_correct)
-        return EpochResult(
-            indices=chosen,
-            losses=torch.cat(losses).cpu().numpy(),
-            correct=torch.cat(correct).cpu().numpy(),
-            num_updates=-(-len(order) // size),
-        )
+        return torch.cat(losses), torch.cat(correct)
 
     @torch.no_grad()
     def score(self) -> tuple[np.ndarray, np.ndarray]:
@@ -210,6 +224,13 @@ class Trainer:
             with autocast(self._device, self.precision):
                 logits = self.model(inputs)
             yield _judge(logits, samples.labels[batch])
+
+
+def _repeatable_kernels(device: torch.device) -> AbstractContextManager[None]:
+    """Have cuDNN choose algorithms that give the same bits each time."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
 
 
 def epoch_order(selection: Selection, num_samples: int, rng: np.random.Generator) -> np.ndarray:
