@@ -26,6 +26,7 @@ from prune_env.clock import CLOCKS
 from prune_env.data import Split
 from prune_env.episode import REFRESHED, Episode, EpisodeMaker, Instance, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
+from prune_env.rehearsal import Rehearsal
 from prune_env.rendering import RENDER_MODES, render
 from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward
 from prune_env.selection import Selection
@@ -44,8 +45,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         (a task under a scenario), until a budget of work is used up. A step is one epoch over
         the samples that the action keeps. The unit of work and of time is a *full epoch*: a
         forward and a backward pass over all N training samples. A step on k samples costs k / N,
-        scoring m samples (`refresh_period`) m / 3N; evaluation is not charged. The last epoch is cut
-        to what is left of the budget. The learning rate follows work spent / budget, so the
+        scoring m samples (`refresh_period`) m / 3N; evaluation is not charged. The last epoch is
+        cut to what is left of the budget. The learning rate follows work spent / budget, so the
         schedule completes whatever is pruned. A last, partial mini-batch sums its losses and
         divides by the nominal batch size.
 
@@ -220,8 +221,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         super().reset(seed=seed)
         instance = self._maker.choose(self.np_random, options or {})
         self._check_size(instance, self._maker.size(instance))
-        entropy = self.np_random.integers(2**32, size=4).tolist()
-        self._episode = run = self._maker.start(instance, np.random.SeedSequence(entropy))
+        self._entropy = self.np_random.integers(2**32, size=4).tolist()
+        self._episode = run = self._maker.start(instance, np.random.SeedSequence(self._entropy))
         self._curve = [(run.work, run.validation.accuracy)]
         run.clock.wait_for_agent()
         return self._observation(run), run.info()
@@ -274,6 +275,16 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         observation = self._observation(run)
         run.clock.wait_for_agent()
         return observation, float(sum(parts.values())), run.over, False, info
+
+    def rehearse(self) -> Rehearsal:
+        """Extra trainings on this episode's training samples; what they cost is not charged."""
+        run = self._any_episode()
+        return Rehearsal(
+            task=self._maker.task(run.instance[0]),
+            instance=run.instance,
+            split=run.split,
+            entropy=self._entropy,
+        )
 
     def test(self) -> Evaluation:
         """The present network on the test data: for an evaluator, never for an agent."""

@@ -242,7 +242,7 @@ class EpisodeMaker:
         names = [task.name if isinstance(task, Task) else task for task in tasks]
         self.instances: list[Instance] = list(itertools.product(names, scenarios))
         for name in names:
-            self._task(name)
+            self.task(name)
         self.sizes: dict[Instance, int] = {}
         self.sizes |= {instance: self.size(instance) for instance in self.instances}
 
@@ -268,7 +268,7 @@ class EpisodeMaker:
             for name, child in zip(names, seeds.spawn(len(names)), strict=True)
         }
         split = self._split(instance, streams["split"], streams["scenario"])
-        task = self._task(instance[0])
+        task = self.task(instance[0])
         generator = torch.Generator().manual_seed(int(streams["init"].integers(2**63)))
         network = build_model(task.model, split.input_shape, split.num_classes, generator)
         trainer = self._make_trainer(task, split, network, streams["order"], streams["augment"])
@@ -284,7 +284,8 @@ class EpisodeMaker:
             stopwatch=Stopwatch(device=self._device),
         )
 
-    def _task(self, name: str) -> Task:
+    def task(self, name: str) -> Task:
+        """The task of that name, with the network asked for."""
         task = self._own_tasks[name] if name in self._own_tasks else get_task(name)
         return task.with_model(self._model)
 

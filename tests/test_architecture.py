@@ -13,7 +13,7 @@ LAYERS = [
     {"clock", "data", "models", "rendering", "selection", "statistics", "results"},
     {"action", "observation", "scenarios", "sources", "training", "report"},
     {"batched", "reward", "tasks"},
-    {"episode"},
+    {"episode", "rehearsal"},
     {"env"},
     {"catalogue", "evaluation", "vector"},
     {"cli"},

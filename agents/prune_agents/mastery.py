@@ -51,7 +51,7 @@ class IES(MaskAgent):
         del history[: -(self.window + 3)]
         bends = np.abs(np.diff(np.stack(history), n=2, axis=0))[1:].mean(axis=0)
         kept = np.flatnonzero(bends >= self.threshold)
-        return kept if len(kept) else bends.argmax()[None]
+        return kept if len(kept) else top(bends, 1, self._rng)
 
 
 class PDD(MaskAgent):
@@ -85,7 +85,7 @@ class PDD(MaskAgent):
         else:
             hard = samples["loss"] > -math.log(self.threshold)
             chosen = np.flatnonzero(hard | (samples["times_seen"] == 0))
-            chosen = chosen if len(chosen) else samples["loss"].argmax()[None]
+            chosen = chosen if len(chosen) else top(samples["loss"], 1, self._rng)
         spent = samples.memory.get("spent", 0.0)
         samples.memory["spent"] = spent + len(chosen) / len(samples) + FORWARD_COST
         return chosen
