@@ -240,7 +240,8 @@ class _JointEpoch:
         for run, plan in enumerate(plans):
             for update in range(self.updates[run]):
                 progress = plan.progress(update * self._size)
-                rates[run, update] = recipe.learning_rate_at(progress)
+                rate = recipe.learning_rate_at(progress)
+                rates[run, update] = rate * plan.selection.learning_rate_factor
         self.rates = torch.from_numpy(rates).to(device)
 
     def batches(self):  # type: ignore[no-untyped-def]
@@ -313,9 +314,9 @@ class BatchedTrainer:
         plan = EpochPlan(selection=selection, limit=limit, progress=progress)
         return self.batch.run_epochs([self], [plan])[0]
 
-    def score(self) -> tuple[np.ndarray, np.ndarray]:
-        """Losses (N,) and correctness (N,) of all training samples by a forward pass."""
-        train = self.split.train
+    def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and correctness by a forward pass over all training samples, or `indices`."""
+        train = self.split.train if indices is None else self.split.train.subset(indices)
         logits = self.batch.forward([self.slot], [train], self.split)[0]
         losses = F.cross_entropy(logits, train.labels, reduction="none")
         return losses.cpu().numpy(), (logits.argmax(dim=1) == train.labels).cpu().numpy()

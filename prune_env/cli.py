@@ -21,7 +21,9 @@ class List:
     """Show what there is to choose from."""
 
     what: tyro.conf.Positional[
-        Literal["all", "tasks", "scenarios", "models", "encodings", "rewards", "agents"]
+        Literal[
+            "all", "tasks", "scenarios", "models", "encodings", "rewards", "agents", "modifiers"
+        ]
     ] = "all"
     """which of it"""
 
@@ -82,7 +84,8 @@ class Compare(_Common):
     scenarios: Several = ("clean",)
     """clean, noise:F, imbalance:R, duplicates:F, joined by +"""
     agents: Several = ("full", "short", "static-random", "random", "epsilon-greedy", "ucb")
-    """names, or name:key=value,key=value; full is the reference, with the whole of --epochs"""
+    """names, name:key=value,key=value, either with modifiers as in ucb+anneal:0.125+rescale, or
+    all; full is the reference, with the whole of --epochs"""
     seeds: int = 5
     """how many; seeds 0, 1, ... are run"""
 
@@ -91,7 +94,12 @@ class Compare(_Common):
         if self.seeds < 1:
             raise _UserError(f"`seeds` must be at least 1, got {self.seeds}")
         seeds = tuple(range(self.seeds))
-        _compare(self, self.task, self.scenarios, self.agents, seeds)
+        agents = self.agents
+        if agents == ("all",):
+            from prune_env.registry import agent_entries
+
+            agents = tuple(sorted(agent_entries()))
+        _compare(self, self.task, self.scenarios, agents, seeds)
 
 
 class _UserError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -24,11 +25,12 @@ from prune_env.arguments import (
 from prune_env.batched import BatchedTrainer
 from prune_env.clock import CLOCKS
 from prune_env.data import Split
-from prune_env.episode import Episode, EpisodeMaker, Instance, make_trainer
+from prune_env.episode import REFRESHED, Episode, EpisodeMaker, Instance, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
 from prune_env.precision import PRECISIONS
+from prune_env.rehearsal import Rehearsal
 from prune_env.rendering import RENDER_MODES, render
-from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward
+from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward, check_bounded
 from prune_env.selection import Selection
 from prune_env.tasks import Task
 from prune_env.training import EpochResult, Evaluation, Trainer
@@ -45,8 +47,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         (a task under a scenario), until a budget of work is used up. A step is one epoch over
         the samples that the action keeps. The unit of work and of time is a *full epoch*: a
         forward and a backward pass over all N training samples. A step on k samples costs k / N,
-        a scoring pass (`refresh_period`) 1 / 3; evaluation is not charged. The last epoch is cut
-        to what is left of the budget. The learning rate follows work spent / budget, so the
+        scoring m samples (`refresh_period`) m / 3N; evaluation is not charged. The last epoch is
+        cut to what is left of the budget. The learning rate follows work spent / budget, so the
         schedule completes whatever is pruned. A last, partial mini-batch sums its losses and
         divides by the nominal batch size.
 
@@ -117,8 +119,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         reward: a name above, or a callable from `prune_env.reward.Outcome` to named parts.
         clock: `work` (counted, deterministic) or `wall` (measured seconds, over those of a full
             epoch; from one answer of the environment to the end of the next training).
-        refresh_period: after every so many epochs, score all N samples by a forward pass,
-            charged; None uses the losses met in training only, which are free and go stale.
+        refresh_period: after every so many epochs, score samples by a forward pass, charged;
+            None uses the losses met in training only, which are free and go stale.
+        refreshed: `all` samples are scored then, or `hidden`, what the epoch did not train on.
+        scale_learning_rate: multiply an epoch's learning rate by N / num_selected.
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
         max_weight: upper bound of a `weights` action, at least 1.
         device: `auto` (CUDA where there is one), or what `torch.device` takes.
@@ -149,6 +153,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         reward: str | Reward = "rate",
         clock: str = "work",
         refresh_period: int | None = None,
+        refreshed: str = "all",
+        scale_learning_rate: bool = False,
         loss_decay: float = 0.8,
         max_weight: float = 10.0,
         device: str = "auto",
@@ -159,6 +165,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         check_choice("action", action, ENCODINGS)
         check_choice("clock", clock, CLOCKS)
         check_choice("precision", precision, PRECISIONS)
+        check_choice("refreshed", refreshed, REFRESHED)
+        check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
         if isinstance(reward, str):
             check_choice("reward", reward, REWARDS)
@@ -170,9 +178,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         if num_samples is not None:
             check_count("num_samples", num_samples)
         minimum = DEFAULT_MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
-        _check_amount(keep_fraction, minimum, choose_keep_fraction, action)
+        amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
+        _check_chosen(choose_keep_fraction, action)
         if reward == "step-rate" and min_keep_fraction is None:
-            _check_step_rate(action, choose_keep_fraction)
+            check_bounded(action in ("mask", "weights") or choose_keep_fraction)
         self._device = resolve_device(device)
         self._maker = EpisodeMaker(
             tasks=_several(task),
@@ -187,7 +196,6 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             make_trainer=self._make_trainer,
         )
         size = max(self._maker.sizes.values())
-        amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
         self._encoding = Encoding(action, amount, num_samples=size, max_weight=max_weight)
         self._observer = SampleTable(size) if observation == "samples" else Summary()
         self._fixed_size = size if self._encoding.per_sample or self._observer.per_sample else None
@@ -195,7 +203,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             self._check_size(instance, other)
         self._reward = REWARDS[reward] if isinstance(reward, str) else reward
         self._budget = budget
-        self._refresh_period = refresh_period
+        self._refresh_period, self._refreshed = refresh_period, refreshed
+        self._scale_learning_rate = scale_learning_rate
         self._episode: Episode | None = None
         self._curve: list[tuple[float, float]] = []
         self.render_mode = render_mode
@@ -220,8 +229,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         super().reset(seed=seed)
         instance = self._maker.choose(self.np_random, options or {})
         self._check_size(instance, self._maker.size(instance))
-        entropy = self.np_random.integers(2**32, size=4).tolist()
-        self._episode = run = self._maker.start(instance, np.random.SeedSequence(entropy))
+        self._entropy = self.np_random.integers(2**32, size=4).tolist()
+        self._episode = run = self._maker.start(instance, np.random.SeedSequence(self._entropy))
         self._curve = [(run.work, run.validation.accuracy)]
         run.clock.wait_for_agent()
         return self._observation(run), run.info()
@@ -246,7 +255,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     def begin_step(self, action: np.ndarray) -> tuple[Episode, Selection]:
         """What `step` does before training: decode the action. For joint training."""
         run = self._running_episode()
-        return run, run.select(self._encoding, action)
+        selection = run.select(self._encoding, action)
+        if self._scale_learning_rate:
+            factor = run.num_samples / len(selection)
+            selection = replace(selection, learning_rate_factor=factor)
+        return run, selection
 
     def end_step(
         self, selection: Selection, result: EpochResult, evaluate: Callable[[], Evaluation]
@@ -254,7 +267,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         """What `step` does after training: statistics, time, reward, observation, end."""
         run = self._any_episode()
         run.record(result)
-        num_scored = run.score_if_due(self._refresh_period)
+        num_scored = run.score_if_due(self._refresh_period, self._refreshed)
         time = run.charge(num_scored)
         outcome = Outcome(
             before=run.validation,
@@ -270,6 +283,16 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         observation = self._observation(run)
         run.clock.wait_for_agent()
         return observation, float(sum(parts.values())), run.over, False, info
+
+    def rehearse(self) -> Rehearsal:
+        """Extra trainings on this episode's training samples; what they cost is not charged."""
+        run = self._any_episode()
+        return Rehearsal(
+            task=self._maker.task(run.instance[0]),
+            instance=run.instance,
+            split=run.split,
+            entropy=self._entropy,
+        )
 
     def test(self) -> Evaluation:
         """The present network on the test data: for an evaluator, never for an agent."""
@@ -361,26 +384,9 @@ def _several(value: Any) -> list[Any]:
     return values
 
 
-def _check_amount(
-    keep_fraction: float, minimum: float, choose_keep_fraction: bool, action: str
-) -> None:
-    check_fraction("keep_fraction", keep_fraction)
-    check_fraction("min_keep_fraction", minimum)
-    if keep_fraction < minimum:
-        raise ValueError(
-            f"`keep_fraction` must be at least `min_keep_fraction` {minimum}, got {keep_fraction}"
-        )
+def _check_chosen(choose_keep_fraction: bool, action: str) -> None:
     if choose_keep_fraction and ENCODINGS[action].length is None:
         raise ValueError(
             "`choose_keep_fraction` goes with the actions mixture, features and bins, got "
             f"{action!r}; a mask or weights choose it already"
-        )
-
-
-def _check_step_rate(action: str, choose_keep_fraction: bool) -> None:
-    if action in ("mask", "weights") or choose_keep_fraction:
-        raise ValueError(
-            "`min_keep_fraction` must be given with reward 'step-rate' where the action chooses "
-            "how much to keep, since tiny steps would score best (see "
-            "prune_env.reward.step_rate); or use reward 'rate'"
         )

@@ -26,6 +26,10 @@ from prune_env.tasks import Task, get_task, split_maker
 from prune_env.training import EpochResult, Evaluation, Trainer
 
 Instance = tuple[str, str]  # names of task and scenario
+REFRESHED = {
+    "all": "every sample is scored by a refreshing forward pass",
+    "hidden": "only what the last epoch did not train on",
+}
 
 
 @dataclass(kw_only=True)
@@ -103,22 +107,29 @@ class Episode:
         self.diverged = not result.finite
         self.num_trained = len(result.indices)
 
-    def score_if_due(self, period: int | None) -> int:
-        """Every `period` epochs, refresh all losses by a forward pass, if the budget affords it.
+    def score_if_due(self, period: int | None, which: str = "all") -> int:
+        """Every `period` epochs, refresh losses by a forward pass, if the budget affords it.
+
+        Args:
+            period: epochs; None never scores.
+            which: one of `REFRESHED`.
 
         Returns:
-            How many samples were scored: N or 0.
+            How many samples were scored.
         """
-        due = period is not None and self.statistics.epoch % period == 0 and not self.diverged
-        if not due or not self.clock.affords_scoring(self.num_trained, self.num_samples):
+        if period is None or self.statistics.epoch % period or self.diverged:
+            return 0
+        stale = self.statistics.epochs_since_seen() > 0
+        indices = np.flatnonzero(stale) if which == "hidden" else np.arange(self.num_samples)
+        if not len(indices) or not self.clock.affords_scoring(self.num_trained, len(indices)):
             return 0
         with self.stopwatch.measure("scoring"):
-            losses, correct = self.trainer.score()
+            losses, correct = self.trainer.score(indices)
             if np.isfinite(losses).all():
-                self.statistics.record(np.arange(self.num_samples), losses, correct)
+                self.statistics.record(indices, losses, correct)
             else:
                 self.diverged = True
-        return self.num_samples
+        return len(indices)
 
     def charge(self, num_scored: int) -> float:
         """End the step's time; returns it in full epochs on the clock."""
@@ -244,7 +255,7 @@ class EpisodeMaker:
         names = [task.name if isinstance(task, Task) else task for task in tasks]
         self.instances: list[Instance] = list(itertools.product(names, scenarios))
         for name in names:
-            self._task(name)
+            self.task(name)
         self.sizes: dict[Instance, int] = {}
         self.sizes |= {instance: self.size(instance) for instance in self.instances}
 
@@ -270,7 +281,7 @@ class EpisodeMaker:
             for name, child in zip(names, seeds.spawn(len(names)), strict=True)
         }
         split = self._split(instance, streams["split"], streams["scenario"])
-        task = self._task(instance[0])
+        task = self.task(instance[0])
         generator = torch.Generator().manual_seed(int(streams["init"].integers(2**63)))
         network = build_model(task.model, split.input_shape, split.num_classes, generator)
         precision = resolve_precision(self._precision, self._device, large=task.as_pictures)
@@ -289,7 +300,8 @@ class EpisodeMaker:
             stopwatch=Stopwatch(device=self._device),
         )
 
-    def _task(self, name: str) -> Task:
+    def task(self, name: str) -> Task:
+        """The task of that name, with the network asked for."""
         task = self._own_tasks[name] if name in self._own_tasks else get_task(name)
         return task.with_model(self._model)
 
@@ -299,7 +311,7 @@ class EpisodeMaker:
         name, scenario = instance
         scenarios.parse(scenario)  # before a dataset is loaded
         data = self._own_tasks.get(name) or get_task(name)  # the same whatever the network
-        make = split_maker(data, self._device, self._task(name).as_pictures)
+        make = split_maker(data, self._device, self.task(name).as_pictures)
         return scenarios.apply(scenario, make(split_rng), rng, num_samples=self._num_samples)
 
     def _checked_clock(

@@ -105,8 +105,16 @@ class Comparison:
 
     def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
         agent = make_agent(spec, keep_fraction=self.keep_fraction)
+        budget = self.epochs * (1 if agent.reference else self.keep_fraction)
+        charged = getattr(agent, "charged_work", 0.0)
+        if charged >= budget:
+            raise ValueError(
+                f"`agent` {spec!r} charges {charged:.4g} full epochs for its scores to a budget of "
+                f"{budget:.4g}; raise `epochs`, lower the scores' epochs or networks, or report "
+                "them apart with cost=separate"
+            )
         arguments: dict[str, Any] = {
-            "budget": self.epochs * (1 if agent.reference else self.keep_fraction),
+            "budget": budget - charged,
             "keep_fraction": self.keep_fraction,
             "min_keep_fraction": min(0.01, self.keep_fraction),
             "model": self.model,
@@ -166,11 +174,16 @@ def run_episode(
 
     Returns:
         A record that can be written as JSON: arguments of the agent, curve by epoch, last-epoch
-        test accuracy and loss, work, samples, seconds, device and versions.
+        test accuracy and loss, work (`scoring_work` is that of an agent's `prepare`, part of
+        `work` where it is charged), samples, seconds, device and versions.
     """
     agent.reset(seed)
     observation, info = env.reset(seed=seed)
-    curve = [_point(info)]
+    rehearsal = env.rehearse()
+    if hasattr(agent, "prepare"):
+        agent.prepare(rehearsal)
+    charged = getattr(agent, "charged_work", 0.0)
+    curve = [_point(info, charged)]
     state, terminated, agent_seconds = None, False, 0.0
     while not terminated:
         start = time.perf_counter()
@@ -178,17 +191,19 @@ def run_episode(
         action, state = agent.predict(observation, state, first, deterministic=True)
         agent_seconds += time.perf_counter() - start
         observation, _, terminated, _, info = env.step(action)
-        curve.append(_point(info))
+        curve.append(_point(info, charged))
         on_epoch(info)
     seconds = env.seconds
     seconds["selection"] += agent_seconds
+    seconds["scoring"] += rehearsal.seconds
     test = env.test()
     return {
-        "agent_arguments": {k: v for k, v in vars(agent).items() if not k.startswith("_")},
+        "agent_arguments": _arguments(agent),
         "reference": agent.reference,
         "num_samples": info["num_samples"],
-        "budget": info["budget"],
-        "work": info["work"],
+        "budget": info["budget"] + charged,
+        "work": info["work"] + charged,
+        "scoring_work": rehearsal.work,
         "num_selected": sum(point["num_selected"] for point in curve),
         "num_trained": sum(point["num_trained"] for point in curve),
         "num_scored": sum(point["num_scored"] for point in curve),
@@ -214,6 +229,16 @@ _CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
 _COUNTS = ("num_selected", "num_trained", "num_scored")
 
 
-def _point(info: Record) -> Record:
+def _point(info: Record, charged: float) -> Record:
     """One point of the curve; nothing was selected, trained or scored before the first epoch."""
-    return {key: info[key] for key in _CURVE} | {key: info.get(key, 0) for key in _COUNTS}
+    point = {key: info[key] for key in _CURVE} | {key: info.get(key, 0) for key in _COUNTS}
+    return point | {"work": point["work"] + charged}
+
+
+def _arguments(agent: Agent) -> Record:
+    """Public attributes of an agent, and of the one that it is put around."""
+    public = {name: value for name, value in vars(agent).items() if not name.startswith("_")}
+    return {
+        name: _arguments(value) if hasattr(value, "predict") else value
+        for name, value in public.items()
+    }

@@ -21,11 +21,13 @@ class Selection:
         indices: (K,) int64, distinct positions in the training set, in no particular order.
         weights: (K,) float32 loss multipliers, or None for 1 everywhere.
         num_added: how many of the indices are random additions up to the minimum.
+        learning_rate_factor: times the recipe's learning rate, for this epoch.
     """
 
     indices: np.ndarray
     weights: np.ndarray | None = None
     num_added: int = 0
+    learning_rate_factor: float = 1.0
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -125,8 +127,11 @@ def mixture(
     return np.flatnonzero(kept)
 
 
-def _lower_median(values: np.ndarray) -> float:
-    # A value that occurs: half-way between two of them, both would tie, and rounding decide.
+def lower_median(values: np.ndarray) -> float:
+    """The lower of the two middle values.
+
+    A value that occurs: half-way between two of them both would tie, and rounding decide.
+    """
     position = (len(values) - 1) // 2
     return float(np.partition(values, position)[position])
 
@@ -142,7 +147,7 @@ def _rule_scores(
     elif rule == "lowest":
         scores = -loss_mean
     else:
-        median = _lower_median(loss_mean[seen]) if seen.any() else 0.0
+        median = lower_median(loss_mean[seen]) if seen.any() else 0.0
         scores = -np.abs(loss_mean - loss_mean.dtype.type(median))
     if not seen.all():
         scores[~seen] = np.finfo(scores.dtype).min

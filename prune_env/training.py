@@ -118,9 +118,13 @@ class Trainer:
             rng=self._augment_rng,
             device=self._device,
         )
+
+        def learning_rate(done: int) -> float:
+            return selection.learning_rate_factor * self.recipe.learning_rate_at(progress(done))
+
         self.model.train()
         with _repeatable_kernels(self._device):
-            losses, correct = self._train(order, weights, augment, progress)
+            losses, correct = self._train(order, weights, augment, learning_rate)
         return EpochResult(
             indices=chosen,
             losses=losses.cpu().numpy(),
@@ -133,7 +137,7 @@ class Trainer:
         order: Tensor,
         weights: Tensor | None,
         augment: Augmentation,
-        progress: Callable[[int], float],
+        learning_rate: Callable[[int], float],
     ) -> tuple[Tensor, Tensor]:
         """Train on `order` (K,); losses and correctness (K,), all on the device."""
         train, size = self._split.train, self.recipe.batch_size
@@ -149,8 +153,7 @@ class Trainer:
             parts = (self._split.normalise(pictures), *self._update.targets(labels, gradients))
             logits = []
             for inputs, *targets in zip(*(part.split(size) for part in parts), strict=True):
-                rate = self.recipe.learning_rate_at(progress(done))
-                set_learning_rate(self._update.optimiser, rate)
+                set_learning_rate(self._update.optimiser, learning_rate(done))
                 logits.append(self._update.step(inputs, *targets))
                 done += len(inputs)
             fresh_losses, fresh_correct = _judge(torch.cat(logits), labels)
@@ -159,9 +162,10 @@ class Trainer:
         return torch.cat(losses), torch.cat(correct)
 
     @torch.no_grad()
-    def score(self) -> tuple[np.ndarray, np.ndarray]:
-        """Losses (N,) and correctness (N,) of all training samples by a forward pass."""
-        losses, correct = zip(*self._forward(self._split.train), strict=True)
+    def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and correctness by a forward pass over all training samples, or `indices`."""
+        train = self._split.train if indices is None else self._split.train.subset(indices)
+        losses, correct = zip(*self._forward(train), strict=True)
         return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ LAYERS = [
     {"action", "observation", "report", "scenarios", "sources", "updates"},
     {"training"},
     {"batched", "reward", "tasks"},
-    {"episode"},
+    {"episode", "rehearsal"},
     {"env"},
     {"catalogue", "evaluation", "vector"},
     {"cli"},

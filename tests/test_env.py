@@ -1,8 +1,11 @@
 """The decision problem: budget, reward, observation, divergence, instances, bad input."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from conftest import blob_task, blobs, make, rollout
 
 from prune_env.env import DataPruningEnv
@@ -51,6 +54,39 @@ def test_scoring_passes_are_charged_a_third_and_refresh_every_loss():
     spent = sum(3 * info["num_trained"] + info["num_scored"] for info in infos)
     assert 3 * 2 * N - 3 < spent <= 3 * 2 * N
     assert infos[-1]["num_trained"] > 0
+
+
+def test_only_the_hidden_may_be_scored_and_are_charged_for():
+    arguments = {"action": "mask", "budget": 2, "refresh_period": 1, "refreshed": "hidden"}
+    env = DataPruningEnv(blob_task(), **arguments)
+    env.reset(seed=0)
+    mask = np.arange(N) < 60
+    observation, _, _, _, info = env.step(mask.astype(np.int8))
+    assert info["num_scored"] == 30
+    assert info["step_time"] == pytest.approx(60 / N + 30 / (3 * N))
+    assert observation["samples"][:, SAMPLE_COLUMN["times_seen"]].tolist() == [1] * N
+    fresh = env._any_episode().trainer.score()[0]
+    losses = observation["samples"][:, SAMPLE_COLUMN["loss"]]
+    assert losses[60:] == pytest.approx(fresh[60:], rel=1e-5)
+    assert losses[:60] != pytest.approx(fresh[:60], rel=1e-5)
+    info = env.step(np.ones(N, np.int8))[4]
+    assert info["num_scored"] == 0
+
+
+def test_the_learning_rate_is_scaled_by_the_samples_left_out():
+    weights, rates = [], []
+    recipe = Recipe(batch_size=16, schedule="constant", learning_rate=0.1)
+    for scale, learning_rate in ((True, 0.1), (False, 0.3), (False, 0.1)):
+        task = blob_task(recipe=replace(recipe, learning_rate=learning_rate))
+        env = DataPruningEnv(task, action="mask", budget=1, scale_learning_rate=scale)
+        env.reset(seed=0)
+        env.step((np.arange(N) < 30).astype(np.int8))
+        trainer = env._any_episode().trainer
+        weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
+        rates.append(trainer._update.optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.3, 0.3, 0.1])
+    assert torch.allclose(weights[0], weights[1])
+    assert not torch.allclose(weights[0], weights[2])
 
 
 @pytest.mark.parametrize("clock", ["work", "wall"])
@@ -321,6 +357,8 @@ BAD = [
     ({"num_samples": 0}, "`num_samples` must be at least 1"),
     ({"num_samples": 10**6}, "`num_samples` must be at most the 90 training samples"),
     ({"refresh_period": 0}, "`refresh_period` must be at least 1"),
+    ({"refreshed": "some"}, "`refreshed` must be one of 'all', 'hidden', got 'some'"),
+    ({"scale_learning_rate": 2}, "`scale_learning_rate` must be one of False, True, got 2"),
     ({"loss_decay": 0}, "`loss_decay` must be in"),
     ({"max_weight": 0.5}, "`max_weight` must be finite and at least 1"),
     ({"device": "cuda:99"}, "`device` must be a device that is there, got 'cuda:99'"),

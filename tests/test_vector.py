@@ -46,6 +46,13 @@ CASES = {
         "choose_keep_fraction": True,
     },
     "scoring passes": {"task": "digits", "action": "mixture", "refresh_period": 2},
+    "hidden scored, learning rate scaled": {
+        "task": "blobs",
+        "action": "features",
+        "refresh_period": 1,
+        "refreshed": "hidden",
+        "scale_learning_rate": True,
+    },
     "two tasks": {"task": ["blobs", "digits"], "action": "features"},
     "masks and tables": {"task": "blobs", "action": "mask", "observation": "samples"},
     "weights": {"task": "blobs", "action": "weights", "observation": "samples"},

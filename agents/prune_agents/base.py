@@ -18,16 +18,66 @@ REFRESH_MODES = {
 
 
 class SampleTableView:
-    """The columns of one environment's sample table by name: each (N,)."""
+    """One environment's samples before a step: the columns of its table by name, each (N,).
 
-    def __init__(self, table: np.ndarray):
+    Attributes:
+        progress: share of the budget spent, in [0, 1].
+        memory: what the agent keeps of this environment's episode; empty at its start.
+    """
+
+    def __init__(
+        self,
+        table: np.ndarray,
+        progress: float = 0.0,
+        memory: dict[str, Any] | None = None,
+    ):
         self._table = table
+        self.progress = progress
+        self.memory: dict[str, Any] = {} if memory is None else memory
 
     def __len__(self) -> int:
         return len(self._table)
 
     def __getitem__(self, column: str) -> np.ndarray:
         return self._table[:, SAMPLE_COLUMN[column]]
+
+    def past(self, share: float) -> bool:
+        """Whether that share of the budget, in [0, 1], is spent."""
+        return bool(self.progress >= np.float32(share))  # the observation's precision
+
+
+class Memories:
+    """What an agent keeps of each of the environments that it serves side by side."""
+
+    def __init__(self) -> None:
+        self._memories: dict[int, dict[str, Any]] = {}
+
+    def views(
+        self, observation: dict[str, np.ndarray], episode_start: np.ndarray | None
+    ) -> tuple[list[SampleTableView], bool]:
+        """A view for each environment, with an empty memory where an episode starts.
+
+        Args:
+            observation: `samples` (N, F) and `run` (G,), or both with a leading axis K.
+            episode_start: (K,) bool, marks first observations; so does a progress of 0.
+
+        Returns:
+            K views, and whether there was a leading axis.
+        """
+        tables, runs = observation["samples"], observation["run"]
+        batched = tables.ndim == 3
+        tables, runs = (tables, runs) if batched else (tables[None], runs[None])
+        progress = runs[:, RUN_COLUMN["progress"]]
+        starts = progress == 0
+        if episode_start is not None:
+            starts = starts | np.asarray(episode_start, dtype=bool)
+        for position in np.flatnonzero(starts):
+            self._memories[int(position)] = {}
+        views = [
+            SampleTableView(table, float(share), self._memories.setdefault(position, {}))
+            for position, (table, share) in enumerate(zip(tables, progress, strict=True))
+        ]
+        return views, batched
 
 
 class MaskAgent(ABC):
@@ -59,7 +109,7 @@ class MaskAgent(ABC):
     def reset(self, seed: int) -> None:
         """Forget all and start the agent's own random stream from `seed`."""
         self._rng = np.random.default_rng(seed)
-        self._held: dict[int, tuple[np.ndarray, int]] = {}
+        self._environments = Memories()
 
     def predict(
         self,
@@ -68,7 +118,7 @@ class MaskAgent(ABC):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Masks for one observation or a batch of them.
+        """Masks, or weights, for one observation or a batch of them.
 
         Args:
             observation: `samples` (N, F) and `run` (G,), or both with a leading axis K.
@@ -77,36 +127,55 @@ class MaskAgent(ABC):
             deterministic: not used: a rule's chance is part of the rule.
 
         Returns:
-            (N,) or (K, N) int8 masks, and `state`.
+            (N,) or (K, N) int8 masks or float32 weights, and `state`.
         """
         del deterministic
-        tables, runs = observation["samples"], observation["run"]
-        batched = tables.ndim == 3
-        tables, runs = (tables, runs) if batched else (tables[None], runs[None])
-        starts = runs[:, RUN_COLUMN["progress"]] == 0
-        if episode_start is not None:
-            starts = starts | np.asarray(episode_start, dtype=bool)
-        masks = [
-            self._mask(position, SampleTableView(table), bool(start))
-            for position, (table, start) in enumerate(zip(tables, starts, strict=True))
-        ]
-        return np.stack(masks) if batched else masks[0], state
+        views, batched = self._environments.views(observation, episode_start)
+        actions = [self._held_action(view) for view in views]
+        return np.stack(actions) if batched else actions[0], state
 
     @abstractmethod
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
-        """Indices of the `count` samples to train on: (count,) int64."""
+        """Indices of the samples to train on, (K,) int64 and distinct; nominally `count`."""
 
-    def _mask(self, position: int, samples: SampleTableView, start: bool) -> np.ndarray:
-        mask, age = (None, 0) if start else self._held.get(position, (None, 0))
-        if mask is None or (self.period is not None and age >= self.period):
-            count = max(1, round(self.keep_fraction * len(samples)))
-            mask, age = np.zeros(len(samples), dtype=np.int8), 0
-            mask[self.select(samples, count)] = 1
-        self._held[position] = (mask, age + 1)
-        return mask.copy()
+    def act(self, samples: SampleTableView) -> np.ndarray:
+        """A new selection as an action of one environment: (N,) int8."""
+        mask = np.zeros(len(samples), dtype=np.int8)
+        mask[self._selected(samples)] = 1
+        return mask
+
+    def _selected(self, samples: SampleTableView) -> np.ndarray:
+        return self.select(samples, max(1, round(self.keep_fraction * len(samples))))
+
+    def _held_action(self, samples: SampleTableView) -> np.ndarray:
+        action, age = samples.memory.get("held", (None, 0))
+        if action is None or (self.period is not None and age >= self.period):
+            action, age = self.act(samples), 0
+        samples.memory["held"] = action, age + 1
+        return action.copy()
 
     def _top(self, scores: np.ndarray, count: int) -> np.ndarray:
         return top(scores, count, self._rng)
+
+
+class WeightsAgent(MaskAgent):
+    """A rule that also weighs the losses of the samples that it picks."""
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """What this agent needs its environment to be made with."""
+        return super().env_arguments | {"action": "weights"}
+
+    @abstractmethod
+    def weights(self, samples: SampleTableView) -> np.ndarray:
+        """Loss multiplier of each sample, should it be selected, above 0: (N,) floats."""
+
+    def act(self, samples: SampleTableView) -> np.ndarray:
+        """A new selection as an action of one environment: (N,) float32, 0 = pruned."""
+        weights = np.zeros(len(samples), dtype=np.float32)
+        chosen = self._selected(samples)
+        weights[chosen] = self.weights(samples)[chosen]
+        return weights
 
 
 class LossAgent(MaskAgent):
@@ -157,3 +226,8 @@ class LossAgent(MaskAgent):
     def scores(self, samples: SampleTableView) -> np.ndarray:
         """Scores (N,), infinite where no loss was recorded."""
         return np.where(samples["times_seen"] > 0, self.known_scores(samples), np.inf)
+
+
+def uniform_propensities(keep_fraction: float, num_samples: int) -> np.ndarray:
+    """Probability (N,) of each sample under a uniform draw of the kept count."""
+    return np.full(num_samples, max(1, round(keep_fraction * num_samples)) / num_samples)

@@ -1,0 +1,142 @@
+"""Published rules that leave out what is learnt, and watch it: IES, PDD, KAKURENBO."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from prune_agents.base import MaskAgent, SampleTableView
+from prune_env.arguments import check_count, check_fraction, check_positive
+from prune_env.clock import FORWARD_COST
+from prune_env.selection import top
+
+
+class IES(MaskAgent):
+    """Leave out a sample while the second differences of its loss stay near 0.
+
+    Source: Yuan et al. 2025 (IES, ICLR), arXiv 2502.07547, section 3
+
+    Mastered is a sample whose |u_t - 2 u_(t-1) + u_(t-2)| averages less than `threshold` over
+    the last `window` epochs, from epoch window + 3 on, so a run of few epochs prunes nothing.
+    What is left out is scored by a forward pass after each epoch, charged, and may come back.
+    If all are mastered, the one farthest from it is trained on (ours: no epoch may be empty).
+
+    Args:
+        threshold: in nats, above 0; theirs is 0.001 for CIFAR-10, 0.002 for CIFAR-100.
+        window: second differences averaged, at least 1.
+    """
+
+    def __init__(self, *, threshold: float = 1e-3, window: int = 3):
+        check_positive("threshold", threshold)
+        check_count("window", window)
+        super().__init__(keep_fraction=1.0)
+        self.threshold = threshold
+        self.window = window
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """What this agent needs its environment to be made with."""
+        return super().env_arguments | {"refresh_period": 1, "refreshed": "hidden"}
+
+    def select(self, samples: SampleTableView, count: int) -> np.ndarray:
+        """All but the mastered."""
+        history = samples.memory.setdefault("losses", [])
+        if samples["times_seen"].any():
+            history.append(samples["loss"].copy())
+        # One second difference more than is averaged must be there, as in their released code.
+        if len(history) < self.window + 3:
+            return np.arange(len(samples))
+        del history[: -(self.window + 3)]
+        bends = np.abs(np.diff(np.stack(history), n=2, axis=0))[1:].mean(axis=0)
+        kept = np.flatnonzero(bends >= self.threshold)
+        return kept if len(kept) else top(bends, 1, self._rng)
+
+
+class PDD(MaskAgent):
+    """Train on samples whose true class has a probability under a threshold; at last on all.
+
+    Source: Shriram et al. 2025 (Progressive Data Dropout, NeurIPS), arXiv 2505.22342
+
+    Their difficulty-based variant. It looks at every sample by a forward pass in every epoch,
+    which they do not count and which is charged here; the pass is taken between epochs and not
+    before each batch (a departure). The last full epoch's worth of the budget is full data. If
+    no sample is under the threshold, the hardest one is trained on (ours).
+
+    Args:
+        threshold: probability in (0, 1].
+    """
+
+    def __init__(self, *, threshold: float = 0.3):
+        check_fraction("threshold", threshold)
+        super().__init__(keep_fraction=1.0)
+        self.threshold = threshold
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """What this agent needs its environment to be made with."""
+        return super().env_arguments | {"refresh_period": 1, "refreshed": "all"}
+
+    def select(self, samples: SampleTableView, count: int) -> np.ndarray:
+        """All of a loss above -log(threshold), or never met; all at the end."""
+        if self._revises(samples):
+            chosen = np.arange(len(samples))
+        else:
+            hard = samples["loss"] > -math.log(self.threshold)
+            chosen = np.flatnonzero(hard | (samples["times_seen"] == 0))
+            chosen = chosen if len(chosen) else top(samples["loss"], 1, self._rng)
+        spent = samples.memory.get("spent", 0.0)
+        samples.memory["spent"] = spent + len(chosen) / len(samples) + FORWARD_COST
+        return chosen
+
+    @staticmethod
+    def _revises(samples: SampleTableView) -> bool:
+        """Whether at most one full epoch of the budget is left, told from work and progress."""
+        if samples.progress == 0:
+            return False
+        spent = samples.memory.get("spent", 0.0)
+        return spent / samples.progress - spent <= 1
+
+
+class Kakurenbo(MaskAgent):
+    """Hide the lowest losses, up to a falling share, if predicted right with confidence.
+
+    Source: Nguyen et al. 2023 (KAKURENBO, NeurIPS), arXiv 2310.10102, section 3
+
+    The hidden are scored by a forward pass after each epoch, charged, and the learning rate is
+    multiplied by N / (N - hidden). Their share falls at 30, 60 and 80 % of the epochs; here of
+    the work.
+
+    Args:
+        keep_fraction: 1 - the largest share hidden, in (0, 1]; what lacks confidence is kept too.
+        confidence: smallest probability of the predicted class of a hidden sample, in [0, 1].
+    """
+
+    SHARES = ((0.0, 1.0), (0.3, 0.8), (0.6, 0.6), (0.8, 0.4))  # from progress on: of the share
+
+    def __init__(self, *, keep_fraction: float = 0.25, confidence: float = 0.7):
+        check_fraction("confidence", confidence, zero=True)
+        super().__init__(keep_fraction=keep_fraction)
+        self.confidence = confidence
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """What this agent needs its environment to be made with."""
+        return super().env_arguments | {
+            "refresh_period": 1,
+            "refreshed": "hidden",
+            "scale_learning_rate": True,
+        }
+
+    def select(self, samples: SampleTableView, count: int) -> np.ndarray:
+        """All but the hidden."""
+        share = [share for start, share in self.SHARES if samples.past(start)][-1]
+        num_candidates = int(share * (len(samples) - count) + 1e-9)
+        losses = np.where(samples["times_seen"] > 0, samples["loss"], np.inf)
+        candidates = top(-losses, num_candidates, self._rng)
+        # Predicted right, the probability of the predicted class is that of the true one.
+        sure = (samples["correct"] > 0) & (np.exp(-losses) >= self.confidence)
+        kept = np.ones(len(samples), dtype=bool)
+        kept[candidates] = ~sure[candidates]
+        return np.flatnonzero(kept)
