@@ -62,7 +62,7 @@ class Run(_Common):
     """Run one episode of one agent."""
 
     agent: str = "random"
-    """name, or name:key=value,key=value"""
+    """name, or name:key=value,key=value, with modifiers as in ucb+anneal:0.125+rescale"""
     task: str = "digits"
     """name, or folder:PATH"""
     scenario: str = "clean"

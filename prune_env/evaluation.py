@@ -30,7 +30,7 @@ class Comparison:
     Attributes:
         tasks: names.
         scenarios: names.
-        agents: names, or `name:key=value,...`.
+        agents: as `prune_env.registry.make_agent` reads them.
         seeds: seeds of the episodes; the same split, weights and order for every agent.
         epochs: length of the reference run, in full epochs, above 0. Everybody else's budget is
             `keep_fraction` times that.

@@ -17,7 +17,7 @@ from prune_env.selection import gumbel_top, random_subset, top
 class SeTa(MaskAgent):
     """Of a random share, a window of loss groups that slides from easy to hard, over and over.
 
-    Source: Zhou et al. 2025 (SeTa, CVPR), arXiv 2503.13385, section 3
+    Source: Zhou et al. 2025 (SeTa, CVPR), arXiv 2503.13385
 
     Groups are the k-means of the last losses, started here from evenly spaced ones (they draw the
     start). They differ in size, so the samples of an epoch do too: the keep fraction is nominal,

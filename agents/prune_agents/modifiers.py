@@ -172,7 +172,7 @@ class WarmUp(Modifier):
 class ClassBalance(Modifier):
     """A floor under every class: at least a share of its fair part of what is kept.
 
-    Source: class-balanced sampling, such as section 3 of Cui et al. 2019, arXiv 1901.05555
+    Source: class-balanced sampling, as in Cui et al. 2019, arXiv 1901.05555
 
     The fair part of a class is equal quotas, as far as its samples go. Where the agent keeps
     less than the floor, random samples of the class are added at weight 1, and as many random ones

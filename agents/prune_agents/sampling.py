@@ -75,7 +75,7 @@ def check_prune_probability(name: str, value: float | None, keep_fraction: float
 class InfoBatch(WeightsAgent):
     """Prune with probability r below the mean loss and weigh what stays of it by 1 / (1 - r).
 
-    Source: Qin et al. 2024 (InfoBatch, ICLR), arXiv 2303.04947, section 2
+    Source: Qin et al. 2024 (InfoBatch, ICLR), arXiv 2303.04947, sections 2.3 and 2.4
 
     Only the share of the samples below the mean is ever thinned, so a nominal 1 - r is not
     reached: more samples an epoch, and fewer epochs in the same budget. The last 1 - delta are

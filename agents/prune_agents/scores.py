@@ -152,7 +152,7 @@ def forgetting_events(correct: np.ndarray) -> np.ndarray:
 class EL2N(ScoreAgent):
     """The largest errors early in training: the norm of probabilities minus the true class.
 
-    Source: Paul et al. 2021 (Data Diet, NeurIPS), arXiv 2107.07075, section 2.2
+    Source: Paul et al. 2021 (Data Diet, NeurIPS), arXiv 2107.07075, definition 2.2
 
     Theirs are 10 networks and 20 of 200 epochs; here 5 and 2 of 20.
 
@@ -181,7 +181,7 @@ def el2n(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
 class GraNd(ScoreAgent):
     """The largest gradient norms early in training, over all weights.
 
-    Source: Paul et al. 2021 (Data Diet, NeurIPS), arXiv 2107.07075, section 2.1
+    Source: Paul et al. 2021 (Data Diet, NeurIPS), arXiv 2107.07075, definition 2.1
 
     Networks and epochs as for EL2N.
 
@@ -218,7 +218,7 @@ def gradient_norms(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor
 class AUM(ScoreAgent):
     """The smallest mean margins over a training: true logit minus the largest other.
 
-    Source: Pleiss et al. 2020 (NeurIPS), arXiv 2001.10528, section 3
+    Source: Pleiss et al. 2020 (NeurIPS), arXiv 2001.10528
 
     The margin is measured by a forward pass after each epoch and charged; theirs is met in
     training. They remove the smallest margins as mislabelled; as a pruning score the hardest are
