@@ -90,6 +90,15 @@ def _run_vector(run: RunSummary, num_classes: int) -> np.ndarray:
     return np.clip(values, 0, _RUN_HIGH).astype(np.float32)
 
 
+def _box_of_rows(highs: np.ndarray, num_rows: int) -> spaces.Box:
+    """Box of rows in [0, highs] (F,), whose bounds are one row seen N times: no memory at all."""
+    table = np.broadcast_to(highs, (num_rows, len(highs)))
+    box = spaces.Box(np.zeros_like(table), table, dtype=np.float32)
+    for name in ("low", "high", "bounded_below", "bounded_above"):
+        setattr(box, name, np.broadcast_to(getattr(box, name)[0].copy(), table.shape))
+    return box
+
+
 class SampleTable:
     """Dict(`samples`: (N, F) table with `SAMPLE_COLUMNS`, `run`: (G,) with `RUN_COLUMNS`).
 
@@ -101,10 +110,9 @@ class SampleTable:
 
     def __init__(self, num_samples: int):
         highs = np.array([column.high for column in SAMPLE_COLUMNS], dtype=np.float32)
-        table = np.broadcast_to(highs, (num_samples, len(SAMPLE_COLUMNS)))
         self.space: spaces.Space[Any] = spaces.Dict(
             {
-                "samples": spaces.Box(np.zeros_like(table), table, dtype=np.float32),
+                "samples": _box_of_rows(highs, num_samples),
                 "run": spaces.Box(np.zeros_like(_RUN_HIGH), _RUN_HIGH, dtype=np.float32),
             }
         )
