@@ -21,7 +21,7 @@ def paper(monkeypatch):
 
 def test_a_study_is_written_and_not_run_twice(paper, monkeypatch, tmp_path):
     monkeypatch.setattr(paper, "SOMETIMES", ("random", "ucb"))
-    arguments = {"num_samples": 60, "epochs": 4, "seeds": 1, "threads": 1, "device": "cpu"}
+    arguments = {"num_samples": 60, "epochs": 3, "seeds": 1, "threads": 1, "device": "cpu"}
     arguments |= {"runs": tmp_path / "runs", "out": tmp_path / "out"}
     paper.main(studies=("sometimes",), **arguments)
     file = tmp_path / "out" / "paper-digits.json"
@@ -34,16 +34,19 @@ def test_a_study_is_written_and_not_run_twice(paper, monkeypatch, tmp_path):
     assert written == {"paper-digits.json", "paper-digits.md", "paper-digits-sometimes.png"}
 
 
-def test_sometimes_is_neither_all_nor_none(paper):
+def test_sometimes_is_neither_all_nor_none_of_the_last_selections(paper, monkeypatch):
+    monkeypatch.setattr(paper, "WINDOW", 2)
+    chosen = iter([[0, 1], [0, 2], [0, 1], [0, 1]])
+
     class Given(RandomDynamic):
         def select(self, samples, count):
-            return np.array([[0, 1], [0, 2], [0, 1]][len(watch.sometimes)])
+            return np.array(next(chosen))
 
     watch = paper.Watch(Given())
     watch.reset(0)
-    for progress in (0, 0.3, 0.6):
-        watch.predict(observe(progress, 4))
-    assert watch.sometimes == [0, 0.5, 0.5]
+    for epoch in range(4):
+        watch.predict(observe(epoch / 5, 4))
+    assert watch.shares == [[0.25, 0.5, 0.25], [0.25, 0.5, 0.25], [0.5, 0, 0.5]]
 
 
 def test_a_folder_needs_a_name(paper):
