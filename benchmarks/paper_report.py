@@ -138,13 +138,15 @@ def _long_table(rows: list[Row]) -> str:
 
 
 def _sometimes_table(rows: list[Row]) -> str:
-    titles = ["agent", "scenario", "after 2 selections", "at half", "at the end", "selections"]
+    titles = ["agent", "scenario", "sometimes, at first", "at half", "at the end"]
+    titles += ["never, at the end", "always, at the end", "test accuracy [%]"]
     lines = [
         (
             row["agent"],
             row["scenario"],
-            *(f"{row['sometimes'][at]:.2f}" for at in (1, row["selections"] // 2, -1)),
-            row["selections"],
+            *(f"{row['sometimes'][at]:.2f}" for at in (0, len(row["sometimes"]) // 2, -1)),
+            *(f"{row[share][-1]:.2f}" for share in ("never", "always")),
+            _accuracy(row),
         )
         for row in rows
     ]
@@ -171,8 +173,9 @@ def _draw_sometimes(rows: list[Row], file: Path) -> None:
         axes = figure.add_subplot(1, len(scenarios), place)
         for row in rows:
             if row["scenario"] == scenario:
-                axes.plot(np.arange(1, row["selections"] + 1), row["sometimes"], label=row["agent"])
-        axes.set(xlabel="selections", ylabel="share of samples selected sometimes", title=scenario)
+                axes.plot(row["sometimes"], label=row["agent"])
+        axes.set(xlabel="selections after the fifth", title=scenario)
+        axes.set(ylabel="share in some of the last five", ylim=(0, 1))
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(file)

@@ -178,10 +178,8 @@ def run_episode(
         `work` where it is charged), samples, seconds, device and versions.
     """
     agent.reset(seed)
+    scoring = _prepare(env, agent, seed)
     observation, info = env.reset(seed=seed)
-    rehearsal = env.rehearse()
-    if hasattr(agent, "prepare"):
-        agent.prepare(rehearsal)
     charged = getattr(agent, "charged_work", 0.0)
     curve = [_point(info, charged)]
     state, terminated, agent_seconds = None, False, 0.0
@@ -195,7 +193,7 @@ def run_episode(
         on_epoch(info)
     seconds = env.seconds
     seconds["selection"] += agent_seconds
-    seconds["scoring"] += rehearsal.seconds
+    seconds["scoring"] += scoring["seconds"]
     test = env.test()
     return {
         "agent_arguments": _arguments(agent),
@@ -203,7 +201,7 @@ def run_episode(
         "num_samples": info["num_samples"],
         "budget": info["budget"] + charged,
         "work": info["work"] + charged,
-        "scoring_work": rehearsal.work,
+        "scoring_work": scoring["work"],
         "num_selected": sum(point["num_selected"] for point in curve),
         "num_trained": sum(point["num_trained"] for point in curve),
         "num_scored": sum(point["num_scored"] for point in curve),
@@ -223,6 +221,16 @@ def run_episode(
             "numpy": np.__version__,
         },
     }
+
+
+def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> dict[str, float]:
+    """Let the agent train beforehand, if it does; the work and seconds that it took."""
+    if not hasattr(agent, "prepare"):
+        return {"work": 0.0, "seconds": 0.0}
+    env.reset(seed=seed)  # once more afterwards: a measuring clock starts anew then
+    rehearsal = env.rehearse()
+    agent.prepare(rehearsal)
+    return {"work": rehearsal.work, "seconds": rehearsal.seconds}
 
 
 _CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")

@@ -256,3 +256,18 @@ def test_ccs_is_of_exact_count(fraction):
 def test_bad_arguments_are_refused(spec, message):
     with pytest.raises(ValueError, match=message):
         make_agent(spec, keep_fraction=0.3)
+
+
+def test_the_clock_starts_after_the_preparation(monkeypatch):
+    agent = make_agent("el2n:networks=1", keep_fraction=0.5)
+    env = make_env(agent, clock="wall")
+    seen, prepare = [], type(agent).prepare
+
+    def watched(self, rehearsal):
+        seen.append(env._any_episode().clock)
+        prepare(self, rehearsal)
+
+    monkeypatch.setattr(type(agent), "prepare", watched)
+    run_episode(env, agent, seed=0)
+    assert seen[0].spent == 0
+    assert env._any_episode().clock is not seen[0]
