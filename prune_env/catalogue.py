@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from importlib.metadata import EntryPoint
 
 from prune_env.action import ENCODINGS
 from prune_env.models import MODELS
-from prune_env.registry import agent_entries, describe_agent
+from prune_env.registry import agent_entries, describe, modifier_entries
 from prune_env.reward import REWARDS
 from prune_env.scenarios import SCENARIOS
 from prune_env.tasks import get_task, task_names
 
 
-def _agents() -> dict[str, str]:
-    described = {name: describe_agent(name) for name in sorted(agent_entries())}
-    return {name: f"{line} [{source}]" for name, (line, source) in described.items()}
+def _described(entries: dict[str, EntryPoint]) -> dict[str, str]:
+    lines = {name: describe(entries[name]) for name in sorted(entries)}
+    return {name: f"{line} [{source}]" for name, (line, source) in lines.items()}
 
 
 def _tasks() -> dict[str, str]:
@@ -33,7 +34,8 @@ _SECTIONS = {
     "models": lambda: MODELS,
     "encodings": lambda: {name: entry.description for name, entry in ENCODINGS.items()},
     "rewards": _rewards,
-    "agents": _agents,
+    "agents": lambda: _described(agent_entries()),
+    "modifiers": lambda: _described(modifier_entries()),
 }
 
 

@@ -23,7 +23,9 @@ class List:
     """Show what there is to choose from."""
 
     what: tyro.conf.Positional[
-        Literal["all", "tasks", "scenarios", "models", "encodings", "rewards", "agents"]
+        Literal[
+            "all", "tasks", "scenarios", "models", "encodings", "rewards", "agents", "modifiers"
+        ]
     ] = "all"
     """which of it"""
 
@@ -49,6 +51,8 @@ class _Common:
     """work (counted, deterministic) or wall (measured)"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+    precision: str = "auto"
+    """float32, bfloat16, or auto: bfloat16 for larger networks where the device computes in it"""
     threads: int | None = None
     """CPU threads of torch; by default 1 for an mlp and all cores for other networks"""
     out: Path | None = None
@@ -60,7 +64,7 @@ class Run(_Common):
     """Run one episode of one agent."""
 
     agent: str = "random"
-    """name, or name:key=value,key=value"""
+    """name, or name:key=value,key=value, with modifiers as in ucb+anneal:0.125+rescale"""
     task: str = "digits"
     """name, or folder:PATH"""
     scenario: str = "clean"
@@ -82,7 +86,8 @@ class Compare(_Common):
     scenarios: Several = ("clean",)
     """clean, noise:F, imbalance:R, duplicates:F, joined by +"""
     agents: Several = ("full", "short", "static-random", "random", "epsilon-greedy", "ucb")
-    """names, or name:key=value,key=value; full is the reference, with the whole of --epochs"""
+    """names, name:key=value,key=value, either with modifiers as in ucb+anneal:0.125+rescale, or
+    all; full is the reference, with the whole of --epochs"""
     seeds: int = 5
     """how many; seeds 0, 1, ... are run"""
 
@@ -91,7 +96,12 @@ class Compare(_Common):
         if self.seeds < 1:
             raise UserError(f"`seeds` must be at least 1, got {self.seeds}")
         seeds = tuple(range(self.seeds))
-        _compare(self, self.task, self.scenarios, self.agents, seeds)
+        agents = self.agents
+        if agents == ("all",):
+            from prune_env.registry import agent_entries
+
+            agents = tuple(sorted(agent_entries()))
+        _compare(self, self.task, self.scenarios, agents, seeds)
 
 
 class UserError(Exception):
@@ -122,6 +132,7 @@ def _compare(
             num_samples=common.num_samples,
             clock=common.clock,
             device=common.device,
+            precision=common.precision,
         )
         tune_process(comparison.models, threads=common.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)

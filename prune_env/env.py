@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from torch import nn
 
@@ -26,8 +27,10 @@ from prune_env.clock import CLOCKS
 from prune_env.data import Split
 from prune_env.episode import REFRESHED, Episode, EpisodeMaker, Instance, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
+from prune_env.precision import PRECISIONS
+from prune_env.rehearsal import Rehearsal
 from prune_env.rendering import RENDER_MODES, render
-from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward
+from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward, check_bounded
 from prune_env.selection import Selection
 from prune_env.tasks import Task
 from prune_env.training import EpochResult, Evaluation, Trainer
@@ -44,8 +47,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         (a task under a scenario), until a budget of work is used up. A step is one epoch over
         the samples that the action keeps. The unit of work and of time is a *full epoch*: a
         forward and a backward pass over all N training samples. A step on k samples costs k / N,
-        scoring m samples (`refresh_period`) m / 3N; evaluation is not charged. The last epoch is cut
-        to what is left of the budget. The learning rate follows work spent / budget, so the
+        scoring m samples (`refresh_period`) m / 3N; evaluation is not charged. The last epoch is
+        cut to what is left of the budget. The learning rate follows work spent / budget, so the
         schedule completes whatever is pruned. A last, partial mini-batch sums its losses and
         divides by the nominal batch size.
 
@@ -123,6 +126,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
         max_weight: upper bound of a `weights` action, at least 1.
         device: `auto` (CUDA where there is one), or what `torch.device` takes.
+        precision: `float32`, `bfloat16` (matrix products and convolutions; the rest stays
+            float32), or `auto`: bfloat16 for networks larger than an mlp where the device
+            computes in it. The same seed gives the same trajectory for one device and precision.
         render_mode: None, `ansi` (a line) or `rgb_array` (the accuracy curve).
 
     Versions:
@@ -152,11 +158,13 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         loss_decay: float = 0.8,
         max_weight: float = 10.0,
         device: str = "auto",
+        precision: str = "auto",
         render_mode: str | None = None,
     ):
         check_choice("observation", observation, OBSERVATIONS)
         check_choice("action", action, ENCODINGS)
         check_choice("clock", clock, CLOCKS)
+        check_choice("precision", precision, PRECISIONS)
         check_choice("refreshed", refreshed, REFRESHED)
         check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
@@ -170,9 +178,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         if num_samples is not None:
             check_count("num_samples", num_samples)
         minimum = DEFAULT_MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
-        _check_amount(keep_fraction, minimum, choose_keep_fraction, action)
+        amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
+        _check_chosen(choose_keep_fraction, action)
         if reward == "step-rate" and min_keep_fraction is None:
-            _check_step_rate(action, choose_keep_fraction)
+            check_bounded(action in ("mask", "weights") or choose_keep_fraction)
         self._device = resolve_device(device)
         self._maker = EpisodeMaker(
             tasks=_several(task),
@@ -183,20 +192,16 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             clock=clock,
             loss_decay=loss_decay,
             device=self._device,
+            precision=precision,
             make_trainer=self._make_trainer,
         )
         size = max(self._maker.sizes.values())
-        amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
         self._encoding = Encoding(action, amount, num_samples=size, max_weight=max_weight)
         self._observer = SampleTable(size) if observation == "samples" else Summary()
         self._fixed_size = size if self._encoding.per_sample or self._observer.per_sample else None
         for instance, other in self._maker.sizes.items():
             self._check_size(instance, other)
-        self._encodings = {
-            "observation": observation,
-            "action": action,
-            "choose_keep_fraction": choose_keep_fraction,
-        }
+        self.encodings = {"observation": observation, "action": action}
         self._reward = REWARDS[reward] if isinstance(reward, str) else reward
         self._budget = budget
         self._refresh_period, self._refreshed = refresh_period, refreshed
@@ -225,8 +230,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         super().reset(seed=seed)
         instance = self._maker.choose(self.np_random, options or {})
         self._check_size(instance, self._maker.size(instance))
-        entropy = self.np_random.integers(2**32, size=4).tolist()
-        self._episode = run = self._maker.start(instance, np.random.SeedSequence(entropy))
+        self._entropy = self.np_random.integers(2**32, size=4).tolist()
+        self._episode = run = self._maker.start(instance, np.random.SeedSequence(self._entropy))
         self._curve = [(run.work, run.validation.accuracy)]
         run.clock.wait_for_agent()
         return self._observation(run), run.info()
@@ -280,6 +285,16 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         run.clock.wait_for_agent()
         return observation, float(sum(parts.values())), run.over, False, info
 
+    def rehearse(self) -> Rehearsal:
+        """Extra trainings on this episode's training samples; what they cost is not charged."""
+        run = self._any_episode()
+        return Rehearsal(
+            task=self._maker.task(run.instance[0]),
+            instance=run.instance,
+            split=run.split,
+            entropy=self._entropy,
+        )
+
     def test(self) -> Evaluation:
         """The present network on the test data: for an evaluator, never for an agent."""
         return self._any_episode().test()
@@ -290,14 +305,14 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return self._episode is None or self._episode.over
 
     @property
-    def encodings(self) -> dict[str, Any]:
-        """Names of what is observed and how actions are written, as arguments of this class."""
-        return dict(self._encodings)
-
-    @property
     def device_name(self) -> str:
         """The device trained on, in words."""
         return device_name(self._device)
+
+    @property
+    def precision(self) -> str:
+        """The number format of the present network's matrix products."""
+        return str(self._any_episode().trainer.precision).removeprefix("torch.")
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -317,8 +332,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         network: nn.Module,
         order_rng: np.random.Generator,
         augment_rng: np.random.Generator,
+        precision: torch.dtype,
     ) -> Trainer | BatchedTrainer:
-        return make_trainer(task, split, network, order_rng, augment_rng)
+        return make_trainer(task, split, network, order_rng, augment_rng, precision)
 
     def _observation(self, run: Episode) -> Observation:
         return self._observer.encode(run.statistics, run.summary(), run.split.num_classes)
@@ -374,26 +390,9 @@ def _several(value: Any) -> list[Any]:
     return values
 
 
-def _check_amount(
-    keep_fraction: float, minimum: float, choose_keep_fraction: bool, action: str
-) -> None:
-    check_fraction("keep_fraction", keep_fraction)
-    check_fraction("min_keep_fraction", minimum)
-    if keep_fraction < minimum:
-        raise ValueError(
-            f"`keep_fraction` must be at least `min_keep_fraction` {minimum}, got {keep_fraction}"
-        )
+def _check_chosen(choose_keep_fraction: bool, action: str) -> None:
     if choose_keep_fraction and ENCODINGS[action].entries is None:
         raise ValueError(
             "`choose_keep_fraction` goes with the actions mixture, features and bins, got "
             f"{action!r}; a mask or weights choose it already"
-        )
-
-
-def _check_step_rate(action: str, choose_keep_fraction: bool) -> None:
-    if action in ("mask", "weights") or choose_keep_fraction:
-        raise ValueError(
-            "`min_keep_fraction` must be given with reward 'step-rate' where the action chooses "
-            "how much to keep, since tiny steps would score best (see "
-            "prune_env.reward.step_rate); or use reward 'rate'"
         )

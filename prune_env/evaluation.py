@@ -30,7 +30,7 @@ class Comparison:
     Attributes:
         tasks: names.
         scenarios: names.
-        agents: names, or `name:key=value,...`.
+        agents: as `prune_env.registry.make_agent` reads them.
         seeds: seeds of the episodes; the same split, weights and order for every agent.
         epochs: length of the reference run, in full epochs, above 0. Everybody else's budget is
             `keep_fraction` times that.
@@ -39,6 +39,7 @@ class Comparison:
         num_samples: cut every training set to this many, or None.
         clock: `work` or `wall`.
         device: as for `DataPruningEnv`.
+        precision: as for `DataPruningEnv`.
     """
 
     tasks: tuple[str, ...]
@@ -51,6 +52,7 @@ class Comparison:
     num_samples: int | None = None
     clock: str = "work"
     device: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         """Check all that needs no data."""
@@ -78,6 +80,7 @@ class Comparison:
             "num_samples": self.num_samples,
             "clock": self.clock,
             "device": self.device,
+            "precision": self.precision,
         }
 
     @property
@@ -102,14 +105,23 @@ class Comparison:
 
     def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
         agent = make_agent(spec, keep_fraction=self.keep_fraction)
+        budget = self.epochs * (1 if agent.reference else self.keep_fraction)
+        charged = getattr(agent, "charged_work", 0.0)
+        if charged >= budget:
+            raise ValueError(
+                f"`agent` {spec!r} charges {charged:.4g} full epochs for its scores to a budget of "
+                f"{budget:.4g}; raise `epochs`, lower the scores' epochs or networks, or report "
+                "them apart with cost=separate"
+            )
         arguments: dict[str, Any] = {
-            "budget": self.epochs * (1 if agent.reference else self.keep_fraction),
+            "budget": budget - charged,
             "keep_fraction": self.keep_fraction,
             "min_keep_fraction": min(0.01, self.keep_fraction),
             "model": self.model,
             "num_samples": self.num_samples,
             "clock": self.clock,
             "device": self.device,
+            "precision": self.precision,
         }
         return DataPruningEnv(task, scenario=scenario, **(arguments | agent.env_arguments)), agent
 
@@ -162,11 +174,14 @@ def run_episode(
 
     Returns:
         A record that can be written as JSON: arguments of the agent, curve by epoch, last-epoch
-        test accuracy and loss, work, samples, seconds, device and versions.
+        test accuracy and loss, work (`scoring_work` is that of an agent's `prepare`, part of
+        `work` where it is charged), samples, seconds, device and versions.
     """
     agent.reset(seed)
+    scoring = _prepare(env, agent, seed)
     observation, info = env.reset(seed=seed)
-    curve = [_point(info)]
+    charged = getattr(agent, "charged_work", 0.0)
+    curve = [_point(info, charged)]
     state, terminated, agent_seconds = None, False, 0.0
     while not terminated:
         start = time.perf_counter()
@@ -174,17 +189,19 @@ def run_episode(
         action, state = agent.predict(observation, state, first, deterministic=True)
         agent_seconds += time.perf_counter() - start
         observation, _, terminated, _, info = env.step(action)
-        curve.append(_point(info))
+        curve.append(_point(info, charged))
         on_epoch(info)
     seconds = env.seconds
     seconds["selection"] += agent_seconds
+    seconds["scoring"] += scoring["seconds"]
     test = env.test()
     return {
-        "agent_arguments": {k: v for k, v in vars(agent).items() if not k.startswith("_")},
+        "agent_arguments": _arguments(agent),
         "reference": agent.reference,
         "num_samples": info["num_samples"],
-        "budget": info["budget"],
-        "work": info["work"],
+        "budget": info["budget"] + charged,
+        "work": info["work"] + charged,
+        "scoring_work": scoring["work"],
         "num_selected": sum(point["num_selected"] for point in curve),
         "num_trained": sum(point["num_trained"] for point in curve),
         "num_scored": sum(point["num_scored"] for point in curve),
@@ -194,6 +211,7 @@ def run_episode(
         "seconds": seconds,
         "curve": curve,
         "device": env.device_name,
+        "precision": env.precision,
         "threads": torch.get_num_threads(),
         "versions": {
             "prune_env": prune_env.__version__,
@@ -205,10 +223,30 @@ def run_episode(
     }
 
 
+def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> dict[str, float]:
+    """Let the agent train beforehand, if it does; the work and seconds that it took."""
+    if not hasattr(agent, "prepare"):
+        return {"work": 0.0, "seconds": 0.0}
+    env.reset(seed=seed)  # once more afterwards: a measuring clock starts anew then
+    rehearsal = env.rehearse()
+    agent.prepare(rehearsal)
+    return {"work": rehearsal.work, "seconds": rehearsal.seconds}
+
+
 _CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
 _COUNTS = ("num_selected", "num_trained", "num_scored")
 
 
-def _point(info: Record) -> Record:
+def _point(info: Record, charged: float) -> Record:
     """One point of the curve; nothing was selected, trained or scored before the first epoch."""
-    return {key: info[key] for key in _CURVE} | {key: info.get(key, 0) for key in _COUNTS}
+    point = {key: info[key] for key in _CURVE} | {key: info.get(key, 0) for key in _COUNTS}
+    return point | {"work": point["work"] + charged}
+
+
+def _arguments(agent: Agent) -> Record:
+    """Public attributes of an agent, and of the one that it is put around."""
+    public = {name: value for name, value in vars(agent).items() if not name.startswith("_")}
+    return {
+        name: _arguments(value) if hasattr(value, "predict") else value
+        for name, value in public.items()
+    }

@@ -1,10 +1,12 @@
-"""Agents by name, found through the entry-point group `prune_env.agents`."""
+"""Agents and modifiers by name, found through entry points."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 import json
+import re
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
@@ -12,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 GROUP = "prune_env.agents"
+MODIFIER_GROUP = "prune_env.modifiers"
 
 
 class Agent(Protocol):
@@ -19,6 +22,8 @@ class Agent(Protocol):
 
     Attributes:
         env_arguments: keyword arguments that its environment must be made with.
+        prepare: may be there: called with the environment's `rehearse()` before the first step.
+        charged_work: may be there: full epochs of `prepare` to be taken from the budget.
         reference: True for an agent that gets the whole training the others shorten.
     """
 
@@ -46,9 +51,21 @@ def agent_entries() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def describe_agent(name: str) -> tuple[str, str]:
-    """First line and source of an agent's docstring."""
-    lines = (inspect.getdoc(agent_entries()[name].load()) or "").splitlines() or [""]
+def modifier_entries() -> dict[str, EntryPoint]:
+    """Entry points of all modifiers installed, by name: what may be put around an agent."""
+    return {entry.name: entry for entry in entry_points(group=MODIFIER_GROUP)}
+
+
+def agents_with(attribute: str) -> list[str]:
+    """Names of the agents installed that have an attribute or method of that name."""
+    return sorted(
+        name for name, entry in agent_entries().items() if hasattr(entry.load(), attribute)
+    )
+
+
+def describe(entry: EntryPoint) -> tuple[str, str]:
+    """First line and source of the docstring of an agent or modifier."""
+    lines = (inspect.getdoc(entry.load()) or "").splitlines() or [""]
     source = [line for line in lines if line.startswith("Source:")]
     return lines[0], source[0].removeprefix("Source: ") if source else ""
 
@@ -57,48 +74,67 @@ def make_agent(spec: str, *, keep_fraction: float) -> Agent:
     """Make an agent of what the command line calls it.
 
     Args:
-        spec: a name, or `name:key=value,key=value`.
+        spec: `name` or `name:key=value,key=value`, then any number of modifiers, each after a
+            `+`, innermost first: `ucb:c=2+anneal:0.125+rescale`. A modifier's first argument
+            needs no key.
         keep_fraction: kept / N in (0, 1], handed to agents that take it.
 
     Returns:
         The agent, not yet reset.
 
     Raises:
-        ValueError: if there is no such agent, or it takes no such arguments.
+        ValueError: if there is no such agent or modifier, or it takes no such arguments.
     """
+    first, *rest = re.split(r"\+(?=[A-Za-z])", spec)
+    factory, arguments = _factory("agent", agent_entries(), first)
+    if "keep_fraction" in inspect.signature(factory).parameters:
+        arguments.setdefault("keep_fraction", keep_fraction)
+    agent = factory(**arguments)
+    for part in rest:
+        factory, arguments = _factory("modifier", modifier_entries(), part)
+        agent = factory(agent, **arguments)
+    return agent
+
+
+def _factory(
+    kind: str, entries: dict[str, EntryPoint], spec: str
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What `spec` names, and its arguments."""
     name, _, text = spec.partition(":")
-    entries = agent_entries()
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
         raise ValueError(
-            f"`agent` must be one of {', '.join(sorted(entries))}, got {name!r}"
+            f"`{kind}` must be one of {', '.join(sorted(entries))}, got {name!r}"
             + (f"; did you mean {near[0]!r}?" if near else "")
         )
     factory = entries[name].load()
-    arguments = _parse_arguments(spec, text)
-    parameters = inspect.signature(factory).parameters
+    parameters = list(inspect.signature(factory).parameters)
+    if kind == "modifier":  # the first is the agent
+        parameters = parameters[1:]
+    positional = parameters[0] if kind == "modifier" and parameters else None
+    arguments = _parse_arguments(kind, spec, text, positional)
     unknown = sorted(set(arguments) - set(parameters))
     if unknown:
         raise ValueError(
-            f"`agent` {name!r} takes {', '.join(parameters) or 'no arguments'}, got "
+            f"`{kind}` {name!r} takes {', '.join(parameters) or 'no arguments'}, got "
             f"{', '.join(unknown)} in {spec!r}"
         )
-    if "keep_fraction" in parameters:
-        arguments.setdefault("keep_fraction", keep_fraction)
-    return factory(**arguments)
+    return factory, arguments
 
 
-def _parse_arguments(spec: str, text: str) -> dict[str, Any]:
-    arguments = {}
+def _parse_arguments(kind: str, spec: str, text: str, positional: str | None) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
+        if positional is not None and not equals and not arguments:
+            key, equals, value = positional, "=", part
         if not (equals and key and value):
             raise ValueError(
-                f"`agent` arguments are written name:key=value,key=value, got {spec!r}"
+                f"`{kind}` arguments are written name:key=value,key=value, got {spec!r}"
             )
         name = key.strip().replace("-", "_")
         if name in arguments:
-            raise ValueError(f"`agent` arguments must be given once each, got {spec!r}")
+            raise ValueError(f"`{kind}` arguments must be given once each, got {spec!r}")
         arguments[name] = _parse_value(value)
     return arguments
 

@@ -18,6 +18,7 @@ _HEADER = (
     "test accuracy [%]",
     "95 % interval",
     "work",
+    "work of scores",
     "selected",
     "trained",
     "s train",
@@ -31,14 +32,14 @@ _HEADER = (
 def table(rows: list[dict[str, Any]]) -> str:
     """A Markdown table of `Results.summary()`, one per task.
 
-    Work is in full epochs, samples and seconds are means over seeds.
+    Work is in full epochs, samples and seconds are means over seeds. What agents spent on scores
+    beforehand has a column where there is any.
     """
     tasks: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         tasks[row["task"]].append(row)
     return "\n\n".join(
-        f"{task}, {_seeds(group)}\n\n{_markdown([_HEADER, *map(_cells, group)])}"
-        for task, group in tasks.items()
+        f"{task}, {_seeds(group)}\n\n{_markdown(_lines(group))}" for task, group in tasks.items()
     )
 
 
@@ -99,6 +100,14 @@ def _column(episode: Record, key: str) -> np.ndarray:
     return np.array([point[key] for point in episode["curve"]], dtype=np.float64)
 
 
+def _lines(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    lines = [_HEADER, *map(_cells, rows)]
+    if any(row.get("scoring_work", 0) for row in rows):
+        return lines
+    dropped = _HEADER.index("work of scores")
+    return [line[:dropped] + line[dropped + 1 :] for line in lines]
+
+
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     accuracy, seconds = row["test_accuracy"], row["seconds"]
     interval = "-"
@@ -115,6 +124,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{100 * accuracy['mean']:.2f}",
         interval,
         f"{row['work']:.2f}",
+        f"{row.get('scoring_work', 0):.2f}",
         f"{row['num_selected']:.0f}",
         f"{row['num_trained']:.0f}",
         *(f"{seconds[part]:.2f}" for part in ("train", "scoring", "selection", "evaluation")),

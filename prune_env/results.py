@@ -124,6 +124,7 @@ def _row(group: list[Record], targets: dict[tuple[str, str, int], float]) -> dic
         "test_accuracy": mean_interval(record["test_accuracy"] for record in group),
         "budget": mean("budget"),
         "work": mean("work"),
+        "scoring_work": float(np.mean([record.get("scoring_work", 0.0) for record in group])),
         "num_samples": group[0]["num_samples"],
         "num_selected": mean("num_selected"),
         "num_trained": mean("num_trained"),

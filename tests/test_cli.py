@@ -42,7 +42,20 @@ def test_run_shows_one_episode_and_resumes_to_nothing(tmp_path, capsys):
     assert (tmp_path / "episodes.jsonl").read_bytes() == episodes
 
 
-@pytest.mark.parametrize("what", ["all", "tasks", "scenarios", "encodings", "agents"])
+AGENTS = """rs2 infobatch seta orderdp repb ies pdd rcap kakurenbo loss-proportional highest lowest
+middle stalest forgotten forgetting el2n grand aum ccs full short static-random random
+epsilon-greedy ucb"""
+
+
+def test_all_agents_play(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path))
+    main(["compare", "--task", "digits", "--agents", "all", "--seeds", "1", *SMALL])
+    shown = capsys.readouterr().out
+    assert all(f"| {name} " in shown for name in AGENTS.split())
+    assert "diverged" not in shown
+
+
+@pytest.mark.parametrize("what", ["all", "tasks", "scenarios", "encodings", "agents", "modifiers"])
 def test_list_names_what_there_is(what, capsys):
     main(["list", what])
     shown = capsys.readouterr().out
@@ -50,7 +63,8 @@ def test_list_names_what_there_is(what, capsys):
         "tasks": ["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder:PATH"],
         "scenarios": ["clean", "noise:F", "imbalance:R", "duplicates:F"],
         "encodings": ["mask", "scores", "weights", "mixture", "features", "bins"],
-        "agents": ["full", "short", "static-random", "random", "epsilon-greedy", "ucb"],
+        "agents": AGENTS.split(),
+        "modifiers": ["anneal", "warm-up", "class-balance", "rescale"],
     }
     for section, names in expected.items():
         if what in ("all", section):
@@ -63,6 +77,8 @@ BAD = [
     (["--task", "nothing"], "`task` must be one of"),
     (["--task", "folder:/nowhere"], "`task` folder /nowhere does not exist"),
     (["--agents", "nobody"], "`agent` must be one of"),
+    (["--agents", "ucb+nothing"], "`modifier` must be one of"),
+    (["--agents", "el2n:cost=charged"], "charges 11.67 full epochs for its scores"),
     (["--scenarios", "fog"], "`scenario` must be one of"),
     (["--keep-fraction", "0"], "`keep_fraction` must be in"),
     (["--keep-fraction", "1.5"], "did you pass a percentage"),

@@ -123,6 +123,9 @@ def test_an_environment_it_is_not_for_is_refused(policy):
     env = DataPruningEnv("blobs", observation="summary", action="mixture")
     with pytest.raises(ValueError, match="action 'features' for the policy and 'mixture' here"):
         policy.check(env)
+    free = DataPruningEnv("blobs", **policy.env_arguments | {"choose_keep_fraction": True})
+    with pytest.raises(ValueError, match=r"7 action entries for the policy and \(8,\) here"):
+        policy.check(free)
     policy.check(DataPruningEnv("blobs", **policy.env_arguments))
 
 

@@ -2,11 +2,18 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from prune_agents import groups, losses, mastery, sampling
+from prune_agents import groups, losses, mastery, modifiers, sampling, scores
 from prune_agents.bandits import UCB, EpsilonGreedy
 from prune_agents.heuristics import Full, RandomDynamic, Short, StaticRandom
 from prune_env import registry
-from prune_env.registry import GROUP, agent_entries, describe_agent, make_agent
+from prune_env.registry import (
+    GROUP,
+    agent_entries,
+    agents_with,
+    describe,
+    make_agent,
+    modifier_entries,
+)
 
 BUNDLED = {
     "full": Full,
@@ -30,6 +37,11 @@ BUNDLED = {
     "ies": mastery.IES,
     "pdd": mastery.PDD,
     "kakurenbo": mastery.Kakurenbo,
+    "forgetting": scores.Forgetting,
+    "el2n": scores.EL2N,
+    "grand": scores.GraNd,
+    "aum": scores.AUM,
+    "ccs": groups.CCS,
 }
 
 
@@ -66,14 +78,14 @@ def test_the_bundled_agents_are_installed_under_their_names(name, agent_class):
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_every_bundled_agent_has_a_line_and_a_source(name):
-    line, source = describe_agent(name)
+    line, source = describe(agent_entries()[name])
     assert line.endswith(".")
     assert source
     assert not source.startswith("Source")
 
 
 def test_the_source_of_the_bandits_is_the_paper():
-    assert {describe_agent(name)[1] for name in ("ucb", "epsilon-greedy")} == {
+    assert {describe(agent_entries()[name])[1] for name in ("ucb", "epsilon-greedy")} == {
         "Raju et al. 2021, arXiv 2111.12621"
     }
 
@@ -81,8 +93,8 @@ def test_the_source_of_the_bandits_is_the_paper():
 @pytest.mark.usefixtures("installed")
 def test_agents_of_other_packages_are_found():
     assert list(agent_entries()) == ["own", "plain"]
-    assert describe_agent("own") == ("Keeps nothing back.", "this test")
-    assert describe_agent("plain") == ("", "")
+    assert describe(agent_entries()["own"]) == ("Keeps nothing back.", "this test")
+    assert describe(agent_entries()["plain"]) == ("", "")
     assert make_agent("own", keep_fraction=0.5).speed == 1
     assert make_agent("plain", keep_fraction=0.5) == 0.5
 
@@ -112,11 +124,60 @@ def test_a_colon_without_arguments_is_allowed():
     assert make_agent("ucb:", keep_fraction=0.3).c == 1
 
 
+MODIFIERS = {
+    "anneal": modifiers.Anneal,
+    "warm-up": modifiers.WarmUp,
+    "class-balance": modifiers.ClassBalance,
+    "rescale": modifiers.Rescale,
+}
+
+
+@pytest.mark.parametrize(("name", "modifier_class"), MODIFIERS.items())
+def test_the_bundled_modifiers_go_around_an_agent(name, modifier_class):
+    assert modifier_entries()[name].load() is modifier_class
+    agent = make_agent(f"random:period=2+{name}", keep_fraction=0.4)
+    assert type(agent) is modifier_class
+    assert (agent.agent.keep_fraction, agent.agent.period) == (0.4, 2)
+    assert all(describe(modifier_entries()[name]))
+
+
+def test_modifiers_are_put_around_from_the_left_and_take_a_first_argument_without_a_key():
+    agent = make_agent("ucb:c=1e+1+anneal:0.25,data=random+rescale:norm=epoch", keep_fraction=0.3)
+    assert (type(agent), agent.norm) == (modifiers.Rescale, "epoch")
+    assert (agent.agent.share, agent.agent.data) == (0.25, "random")
+    assert agent.agent.agent.c == 10
+
+
+def test_agents_are_found_by_what_they_have():
+    assert agents_with("propensities") == ["epsilon-greedy", "random", "rs2"]
+    assert agents_with("prepare") == ["aum", "ccs", "el2n", "forgetting", "grand"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            "ucb+aneal",
+            r"`modifier` must be one of anneal, .*, got 'aneal'; did you mean 'anneal'\?",
+        ),
+        ("ucb+", r"`agent` must be one of .*, got 'ucb\+'"),
+        ("ucb+anneal:shape=2", r"`modifier` 'anneal' takes share, data, got shape in"),
+        ("ucb+anneal:0.1,0.2", r"`modifier` arguments are written name:key=value"),
+        ("ucb+anneal:0.1,share=0.2", r"`modifier` arguments must be given once each"),
+        ("ucb+anneal:12", r"`share` must be in \[0, 1\], got 12; did you pass a percentage\?"),
+        ("anneal", r"`agent` must be one of"),
+    ],
+)
+def test_a_bad_modifier_is_refused(spec, message):
+    with pytest.raises(ValueError, match=message):
+        make_agent(spec, keep_fraction=0.3)
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("greedy", r"`agent` must be one of .*, got 'greedy'; did you mean 'epsilon-greedy'\?"),
-        ("xyz", r"`agent` must be one of epsilon-greedy, forgotten, .*, got 'xyz'$"),
+        ("xyz", r"`agent` must be one of aum, ccs, .*, got 'xyz'$"),
         ("", r"`agent` must be one of .*, got ''"),
         ("ucb:speed=3", r"`agent` 'ucb' takes keep_fraction, c, .*, got speed in 'ucb:speed=3'"),
         ("full:period=2", r"`agent` 'full' takes no arguments, got period in 'full:period=2'"),

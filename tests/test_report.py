@@ -53,6 +53,11 @@ def test_a_row_by_hand():
     }
 
 
+def test_the_work_of_scores_is_shown_where_there_is_any():
+    assert row_of(scoring_work=2.5)["work of scores"] == "2.50"
+    assert "work of scores" not in row_of(scoring_work=0.0)
+
+
 @pytest.mark.parametrize(
     ("fields", "column", "cell"),
     [

@@ -8,7 +8,6 @@ from conftest import blob_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_agents.base import SampleTableView
 from prune_agents.sampling import RS2, InfoBatch, LossProportional, OrderDP, RePB
 from prune_env.env import DataPruningEnv
 from prune_env.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
@@ -183,16 +182,6 @@ def test_orderdp_by_hand():
         seen |= set(chosen)
     # The two lowest of eight are never the top two of a pool of four.
     assert seen == set(range(6))
-
-
-def test_orderdp_knows_its_propensities():
-    losses = np.array([5, 5, 4, 3, 2, 1], dtype=float)
-    agent, counts = OrderDP(keep_fraction=1 / 3, pool=2 / 3), np.zeros(6)
-    for _ in range(4000):
-        counts[kept(agent, observe(num=6, loss=losses))] += 1
-    view = SampleTableView(observe(num=6, loss=losses)["samples"])
-    assert agent.propensities(view) == pytest.approx(counts / 4000, abs=0.03)
-    assert agent.propensities(view).sum() == pytest.approx(2)
 
 
 def test_repb_by_hand():

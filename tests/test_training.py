@@ -1,181 +1,230 @@
-"""Training from end to end: every algorithm, logs, resuming, the file and its provenance."""
-
-import csv
-import itertools
-import shutil
-from dataclasses import replace
+"""The trainer against plain PyTorch, its streams, and its snapshots."""
 
 import numpy as np
 import pytest
+import torch
+from conftest import blob_task, blobs
+from torch import nn
+from torch.nn import functional as F
 
-from prune_agents import training as module
-from prune_agents.cases import Case
-from prune_agents.evolution import CMA
-from prune_agents.gradient import A2C, PPO, SAC
-from prune_agents.heldout import Heldout
-from prune_agents.policies import load_policy
-from prune_agents.training import GENERATIONS, HELDOUT, POLICY, Training, train
+from prune_env.data import SplitMaker
+from prune_env.models import build_model
+from prune_env.recipes import Recipe
+from prune_env.selection import Selection
+from prune_env.training import Trainer
 
-CASE = Case(task="blobs", budget=1.0)
-SMALL = Training(
-    algorithm=CMA(population=4, columns=("progress", "class_entropy")),
-    cases=(CASE,),
-    scenarios=("clean", "noise:0.3"),
-    steps=80,
-    num_envs=4,
-)
-GRADIENT = {
-    "ppo": PPO(n_steps=4, batch_size=8, n_epochs=2, net_arch=(8,)),
-    "a2c": A2C(n_steps=4, net_arch=(8, 8)),
-    "sac": SAC(buffer_size=200, learning_starts=8, batch_size=8, gradient_steps=1, net_arch=(8,)),
-}
-OBSERVATION = np.random.default_rng(0).uniform(size=(2, 21)).astype(np.float32)
+CPU = torch.device("cpu")
 
 
-def test_evolution_writes_a_policy_with_its_provenance(tmp_path):
-    heldout = Heldout(cases=(CASE,), scenarios=("clean", "imbalance:3"), num_seeds=2)
-    policy = train(SMALL, tmp_path / "run", heldout=heldout, rivals=("random", "highest"))
-    again = load_policy(tmp_path / "run" / POLICY)
-    np.testing.assert_array_equal(policy.act(OBSERVATION), again.act(OBSERVATION))
-    made = again.provenance
-    assert made["settings"]["algorithm"]["name"] == "cma"
-    assert made["settings"]["cases"] == ["blobs budget=1.0"]
-    assert made["seconds"] > 0
-    assert made["versions"].keys() >= {"prune_env", "torch", "stable_baselines3"}
-    comparison = made["evaluation"]["cases"]["blobs budget=1.0"]
-    assert comparison["means"].keys() == {"learned", "random", "highest"}
-    assert made["evaluation"]["seeds"][0] >= 2**31
-    rows = list(csv.DictReader((tmp_path / "run" / "progress.csv").open()))
-    assert float(rows[-1]["rollout/ep_rew_mean"]) > 0
-    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+def make_trainer(recipe, dataset=None, model="mlp:8"):
+    dataset = dataset or blobs()
+    split = SplitMaker(dataset, validation_fraction=0.25, device=CPU)(np.random.default_rng(0))
+    network = build_model(
+        model, split.input_shape, split.num_classes, torch.Generator().manual_seed(1)
+    )
+    trainer = Trainer(
+        split,
+        network,
+        recipe,
+        order_rng=np.random.default_rng(2),
+        augment_rng=np.random.default_rng(3),
+    )
+    return trainer, split
 
 
-def test_evolution_goes_on_where_it_stopped(tmp_path):
-    whole = train(SMALL, tmp_path / "whole")
-    lines = (tmp_path / "whole" / GENERATIONS).read_bytes().splitlines(keepends=True)
-    part = tmp_path / "part"
-    shutil.copytree(tmp_path / "whole", part, ignore=shutil.ignore_patterns(POLICY, "progress*"))
-    (part / GENERATIONS).write_bytes(b"".join(lines[:3]) + lines[3][:10])
-    resumed = train(SMALL, part)
-    np.testing.assert_array_equal(resumed.act(OBSERVATION), whole.act(OBSERVATION))
-    assert len((part / GENERATIONS).read_bytes().splitlines()) == len(lines)
+def everything(split):
+    return Selection(indices=np.arange(len(split.train)))
 
 
-def test_a_policy_that_is_there_is_read_and_other_settings_are_refused(tmp_path):
-    policy = train(SMALL, tmp_path)
-    stamp = (tmp_path / POLICY).stat().st_mtime_ns
-    again = train(SMALL, tmp_path)
-    assert (tmp_path / POLICY).stat().st_mtime_ns == stamp
-    np.testing.assert_array_equal(policy.act(OBSERVATION), again.act(OBSERVATION))
-    with pytest.raises(ValueError, match="seed 0 there and 1 here"):
-        train(replace(SMALL, seed=1), tmp_path)
-
-
-def test_a_constant_policy_sees_nothing(tmp_path):
-    policy = train(replace(SMALL, algorithm=CMA(population=4, columns=())), tmp_path)
-    actions = load_policy(tmp_path / POLICY).act(OBSERVATION)
-    np.testing.assert_array_equal(actions[0], actions[1])
-    assert policy.columns == ()
-
-
-@pytest.mark.parametrize("name", GRADIENT)
-def test_sb3_trains_a_policy_that_acts_as_its_model(name, tmp_path, monkeypatch):
-    runs = []
-
-    class Spy(module.GradientTraining):
-        def policy(self, **encoding):
-            runs.append(self)
-            return super().policy(**encoding)
-
-    monkeypatch.setattr(module, "GradientTraining", Spy)
-    training = replace(SMALL, algorithm=GRADIENT[name], action="mixture", steps=32)
-    policy = train(training, tmp_path)
-    run = runs[0]
-    seen = run._envs.normalize_obs(OBSERVATION)
-    expected = run.model.predict(seen, deterministic=True)[0]
-    np.testing.assert_allclose(load_policy(tmp_path / POLICY).act(OBSERVATION), expected, atol=1e-5)
-    assert run.model.num_timesteps >= 32
-    assert policy.provenance["seconds"] > 0
-
-
-def test_sb3_goes_on_from_its_checkpoint(tmp_path):
-    training = replace(SMALL, algorithm=GRADIENT["ppo"], action="bins", steps=64)
-    train(replace(training, steps=32), tmp_path / "first")
-    resumed = tmp_path / "resumed"
-    shutil.copytree(tmp_path / "first", resumed, ignore=shutil.ignore_patterns(POLICY, "settings*"))
-    settings = {**module.json.loads((tmp_path / "first" / "settings.json").read_text())}
-    (resumed / "settings.json").write_text(module.json.dumps(settings | {"steps": 64}))
-    policy = train(training, resumed)
-    first = load_policy(tmp_path / "first" / POLICY)
-    assert (policy.act(OBSERVATION) != first.act(OBSERVATION)).any()
-    assert sorted(file.name for file in resumed.glob("progress*")) == [
-        "progress-32.csv",
-        "progress.csv",
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize(("model", "shape"), [("mlp:8", (6,)), ("cnn", (2, 8, 8))])
+def test_keeping_everything_equals_a_plain_loop_bit_for_bit(optimiser, model, shape):
+    recipe = Recipe(batch_size=16, learning_rate=0.05, optimiser=optimiser)
+    dataset = blobs(shape=shape)
+    trainer, split = make_trainer(recipe, dataset, model)
+    num_samples, budget = len(split.train), 2
+    results = [
+        trainer.run_epoch(
+            everything(split),
+            limit=num_samples,
+            progress=lambda done, epoch=epoch: (epoch * num_samples + done) / budget / num_samples,
+        )
+        for epoch in range(budget)
     ]
 
-
-def test_a_scorer_of_samples_becomes_a_file(tmp_path):
-    training = replace(
-        SMALL,
-        algorithm=GRADIENT["ppo"],
-        action="scores",
-        observation="samples",
-        scenarios=("clean",),
-        steps=32,
+    network = build_model(
+        model, split.input_shape, split.num_classes, torch.Generator().manual_seed(1)
     )
-    heldout = Heldout(cases=(Case(task="blobs", budget=1.0, num_samples=50),), num_seeds=2)
-    heldout = replace(heldout, scenarios=("clean",))
-    policy = train(training, tmp_path, heldout=heldout, rivals=("random",))
-    assert policy.env_arguments["action"] == "scores"
-    assert load_policy(tmp_path / POLICY).observation == "samples"
-
-
-def test_a_held_out_evaluation_that_stopped_goes_on(tmp_path):
-    heldout = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
-    first = train(SMALL, tmp_path, heldout=heldout, rivals=("random", "short"))
-    (tmp_path / POLICY).unlink()
-    lines = (tmp_path / HELDOUT).read_text().splitlines(keepends=True)
-    (tmp_path / HELDOUT).write_text("".join(lines[:2]))
-    again = train(SMALL, tmp_path, heldout=heldout, rivals=("random", "short"))
-    assert again.provenance["evaluation"] == first.provenance["evaluation"]
-    assert (tmp_path / HELDOUT).read_text() == "".join(lines)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"steps": 0}, "`steps` must be at least 1"),
-        ({"scenarios": ("fog:1",)}, "`scenario` must be one of"),
-        ({"action": "scores"}, "`observation` 'samples' goes with `action` 'scores'"),
-        (
-            {"action": "scores", "observation": "samples"},
-            "`algorithm` must be PPO or A2C for observation 'samples'",
-        ),
-        ({"num_envs": 1, "cases": (CASE, CASE)}, "`num_envs` must be at least 2"),
-    ],
-)
-def test_bad_arguments_are_named(changes, message):
-    with pytest.raises(ValueError, match=message):
-        replace(SMALL, **changes)
-
-
-def test_a_bad_rival_stops_before_anything_is_written(tmp_path):
-    heldout = Heldout(cases=(CASE,), num_seeds=1)
-    with pytest.raises(ValueError, match="`agent` must be one of"):
-        train(SMALL, tmp_path / "run", heldout=heldout, rivals=("rundom",))
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
-def test_evolution_learns_to_balance_classes(tmp_path):
-    training = Training(
-        cases=tuple(itertools.repeat(Case(task="digits"), 4)),
-        scenarios=("clean", "noise:0.3", "imbalance:30"),
-        steps=25_000,
+    if len(shape) == 3:
+        network = network.to(memory_format=torch.channels_last)
+    optimiser_class = torch.optim.SGD if optimiser == "sgd" else torch.optim.AdamW
+    options = {"momentum": 0.9, "nesterov": True} if optimiser == "sgd" else {}
+    stepper = optimiser_class(
+        network.parameters(), lr=0.05, weight_decay=5e-4, fused=True, **options
     )
-    heldout = Heldout(
-        cases=(Case(task="digits"),), scenarios=("clean", "noise:0.3", "imbalance:30"), num_seeds=16
+    inputs = split.inputs(split.train, split.train.rows)
+    if len(shape) == 3:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    rng = np.random.default_rng(2)
+    seen = 0
+    for epoch in range(budget):
+        order = torch.from_numpy(rng.permutation(num_samples))
+        losses = []
+        for batch in order.split(16):
+            share = seen / (budget * num_samples)
+            for group in stepper.param_groups:
+                group["lr"] = recipe.learning_rate_at(share)
+            loss = F.cross_entropy(
+                network(inputs[batch]), split.train.labels[batch], reduction="none"
+            )
+            stepper.zero_grad()
+            (loss.sum() / 16).backward()
+            stepper.step()
+            losses.append(loss.detach())
+            seen += len(batch)
+        np.testing.assert_array_equal(results[epoch].losses, torch.cat(losses))
+        np.testing.assert_array_equal(results[epoch].indices, order)
+    for ours, plain in zip(
+        trainer.model.state_dict().values(), network.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, plain)
+
+
+def test_choosing_a_subset_never_moves_the_random_streams():
+    recipe = Recipe(batch_size=16, crop_padding=1, flip=True)
+    dataset = blobs(shape=(1, 4, 4))
+    (some, split), (every, _) = (make_trainer(recipe, dataset) for _ in range(2))
+    subset = Selection(indices=np.array([5, 3, 40, 7]))
+    first = some.run_epoch(subset, limit=90, progress=lambda _: 0.5)
+    whole = every.run_epoch(everything(split), limit=90, progress=lambda _: 0.5)
+    kept = np.isin(whole.indices, subset.indices)
+    np.testing.assert_array_equal(first.indices, whole.indices[kept])
+    for name in ("order_rng", "augment_rng"):
+        assert some.snapshot()[name] == every.snapshot()[name]
+
+
+def test_a_partial_batch_moves_the_weights_by_its_share_of_the_nominal_batch():
+    recipe = Recipe(batch_size=64, momentum=0.0, weight_decay=0.0, schedule="constant")
+    trainer, split = make_trainer(recipe)
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    index = 11
+    inputs = split.inputs(split.train, split.train.rows[[index]])
+    network = build_model("mlp:8", split.input_shape, 3, torch.Generator().manual_seed(1))
+    F.cross_entropy(network(inputs), split.train.labels[[index]]).backward()
+    trainer.run_epoch(Selection(indices=np.array([index])), limit=9, progress=lambda _: 0.0)
+    after = trainer.model.state_dict()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(
+            before[name] - after[name], recipe.learning_rate * parameter.grad / 64
+        )
+
+
+def test_weights_multiply_losses_and_leave_the_records_alone():
+    recipe = Recipe(batch_size=16, momentum=0.0, weight_decay=0.0, schedule="constant")
+    indices = np.arange(16)
+    plain, _ = make_trainer(recipe)
+    doubled, _ = make_trainer(recipe)
+    start = [p.detach().clone() for p in plain.model.parameters()]
+    one = plain.run_epoch(Selection(indices=indices), limit=16, progress=lambda _: 0.0)
+    two = doubled.run_epoch(
+        Selection(indices=indices, weights=np.full(16, 2.0, np.float32)),
+        limit=16,
+        progress=lambda _: 0.0,
     )
-    policy = train(training, tmp_path, heldout=heldout, rivals=("short", "random", "middle"))
-    against = policy.provenance["evaluation"]["cases"]["digits"]["against"]
-    assert against["best single"]["low"] > 0.01
+    np.testing.assert_array_equal(one.losses, two.losses)
+    for begin, p, d in zip(
+        start, plain.model.parameters(), doubled.model.parameters(), strict=True
+    ):
+        torch.testing.assert_close(begin - d, 2 * (begin - p))
+
+
+def test_recorded_losses_are_free_of_label_smoothing():
+    smooth, split = make_trainer(Recipe(batch_size=16, label_smoothing=0.2))
+    sharp, _ = make_trainer(Recipe(batch_size=16))
+    one = smooth.run_epoch(everything(split), limit=16, progress=lambda _: 0.0)
+    two = sharp.run_epoch(everything(split), limit=16, progress=lambda _: 0.0)
+    np.testing.assert_array_equal(one.losses, two.losses)
+    again = smooth.run_epoch(everything(split), limit=16, progress=lambda _: 0.0)
+    other = sharp.run_epoch(everything(split), limit=16, progress=lambda _: 0.0)
+    assert not np.array_equal(again.losses, other.losses)
+
+
+def test_label_smoothing_trains_on_pytorchs_smoothed_loss():
+    recipe = Recipe(
+        batch_size=90, label_smoothing=0.2, momentum=0.0, weight_decay=0.0, schedule="constant"
+    )
+    trainer, split = make_trainer(recipe)
+    network = build_model("mlp:8", split.input_shape, 3, torch.Generator().manual_seed(1))
+    inputs = split.inputs(split.train, split.train.rows)
+    F.cross_entropy(network(inputs), split.train.labels, label_smoothing=0.2).backward()
+    before = [p.detach().clone() for p in network.parameters()]
+    trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.0)
+    for begin, ours, plain in zip(
+        before, trainer.model.parameters(), network.parameters(), strict=True
+    ):
+        torch.testing.assert_close(begin - ours, recipe.learning_rate * plain.grad)
+
+
+def test_an_epoch_is_cut_to_its_limit():
+    trainer, split = make_trainer(Recipe(batch_size=16))
+    result = trainer.run_epoch(everything(split), limit=40, progress=lambda _: 0.0)
+    assert len(result.indices) == len(result.losses) == 40
+    assert result.num_updates == 3
+
+
+def test_restoring_a_snapshot_repeats_training_bit_for_bit():
+    trainer, split = make_trainer(Recipe(batch_size=16, crop_padding=1), blobs(shape=(1, 4, 4)))
+    run = lambda: trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.3)  # noqa: E731
+    run()
+    saved = trainer.snapshot()
+    first, weights = run(), [p.detach().clone() for p in trainer.model.parameters()]
+    run()
+    trainer.restore(saved)
+    again = run()
+    np.testing.assert_array_equal(first.losses, again.losses)
+    assert all(map(torch.equal, weights, trainer.model.parameters()))
+
+
+def test_measuring_an_epoch_leaves_the_training_as_it_was():
+    measured, split = make_trainer(Recipe(batch_size=16))
+    untouched, _ = make_trainer(Recipe(batch_size=16))
+    assert measured.measure_epoch_seconds() > 0
+    results = [
+        trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.3)
+        for trainer in (measured, untouched)
+    ]
+    np.testing.assert_array_equal(results[0].losses, results[1].losses)
+
+
+def test_scoring_and_evaluation_agree_with_a_forward_pass_and_change_nothing():
+    trainer, split = make_trainer(Recipe(batch_size=16), blobs(shape=(2, 8, 8)), "cnn")
+    trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.3)
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    losses, correct = trainer.score()
+    result = trainer.evaluate(split.train)
+    trainer.model.eval()
+    inputs = split.inputs(split.train, split.train.rows)
+    logits = trainer.model(inputs).detach()
+    expected = F.cross_entropy(logits, split.train.labels, reduction="none")
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    np.testing.assert_array_equal(correct, logits.argmax(1) == split.train.labels)
+    assert result.loss == pytest.approx(float(expected.mean()), rel=1e-5)
+    assert result.accuracy == pytest.approx(float(correct.mean()))
+    assert all(torch.equal(v, before[k]) for k, v in trainer.model.state_dict().items())
+
+
+def test_a_users_module_trains_and_leaves_the_global_generator_alone(small_task):
+    from prune_env.env import DataPruningEnv
+
+    def network(input_shape, num_classes):
+        return nn.Sequential(nn.Flatten(), nn.Linear(*input_shape, num_classes))
+
+    state = torch.random.get_rng_state()
+    env = DataPruningEnv(blob_task(model=network), budget=6, keep_fraction=0.5)
+    _, info = env.reset(seed=0)
+    start = info["validation_accuracy"]
+    for _ in range(12):
+        _, _, terminated, _, info = env.step(env.action_space.sample())
+    assert terminated
+    assert info["validation_accuracy"] > max(start, 0.6)
+    assert torch.equal(state, torch.random.get_rng_state())

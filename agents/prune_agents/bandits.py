@@ -55,6 +55,24 @@ class EpsilonGreedy(LossAgent):
         rest = self._rng.choice(np.flatnonzero(left), size=explored, replace=False, shuffle=False)
         return np.concatenate([greedy, rest])
 
+    def propensities(self, samples: SampleTableView) -> np.ndarray:
+        """Probability (N,) that each sample is selected: 1 above the greedy threshold.
+
+        Samples that tie at it, such as those never met, share what chance leaves them.
+        """
+        num_samples = len(samples)
+        count = max(1, round(self.keep_fraction * num_samples))
+        explored = round(self.epsilon * count)
+        num_greedy, num_rest = count - explored, num_samples - (count - explored)
+        scores = self.scores(samples)
+        greedy = np.ones(num_samples)
+        if num_greedy < num_samples:
+            threshold = np.sort(scores)[::-1][max(num_greedy - 1, 0)]
+            above, ties = scores > threshold, scores == threshold
+            greedy = np.where(ties, (num_greedy - above.sum()) / ties.sum(), above)
+        chance = explored / num_rest if num_rest else 0.0
+        return greedy + (1 - greedy) * chance
+
 
 class UCB(LossAgent):
     """The highest running mean plus `c` times the running variance of the loss.

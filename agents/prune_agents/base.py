@@ -43,7 +43,7 @@ class SampleTableView:
 
     def past(self, share: float) -> bool:
         """Whether that share of the budget, in [0, 1], is spent."""
-        return self.progress >= np.float32(share)  # the observation's precision
+        return bool(self.progress >= np.float32(share))  # the observation's precision
 
 
 class Memories:
@@ -226,3 +226,8 @@ class LossAgent(MaskAgent):
     def scores(self, samples: SampleTableView) -> np.ndarray:
         """Scores (N,), infinite where no loss was recorded."""
         return np.where(samples["times_seen"] > 0, self.known_scores(samples), np.inf)
+
+
+def uniform_propensities(keep_fraction: float, num_samples: int) -> np.ndarray:
+    """Probability (N,) of each sample under a uniform draw of the kept count."""
+    return np.full(num_samples, max(1, round(keep_fraction * num_samples)) / num_samples)

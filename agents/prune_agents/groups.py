@@ -1,4 +1,4 @@
-"""Published rules on groups of samples: SeTa's groups of like loss, RCAP's classes."""
+"""Published rules on groups of samples: SeTa's by loss, RCAP's classes, CCS's by score."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import numpy as np
 
 from prune_agents.base import MaskAgent, SampleTableView
 from prune_agents.sampling import last_losses
-from prune_env.arguments import check_count, check_fraction, check_positive
-from prune_env.selection import gumbel_top, random_subset
+from prune_agents.scores import SCORES
+from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
+from prune_env.rehearsal import Rehearsal
+from prune_env.selection import gumbel_top, random_subset, top
 
 
 class SeTa(MaskAgent):
     """Of a random share, a window of loss groups that slides from easy to hard, over and over.
 
-    Source: Zhou et al. 2025 (SeTa, CVPR), arXiv 2503.13385, section 3
+    Source: Zhou et al. 2025 (SeTa, CVPR), arXiv 2503.13385
 
     Groups are the k-means of the last losses, started here from evenly spaced ones (they draw the
     start). They differ in size, so the samples of an epoch do too: the keep fraction is nominal,
@@ -112,7 +114,7 @@ class RCAP(MaskAgent):
         labels = samples["label"].astype(np.int64)
         sizes = np.bincount(labels)
         # A sample never met has the loss of a guess, which is also the clip.
-        guess = math.log(max(2, np.count_nonzero(sizes)))
+        guess = math.log(max(2, len(np.unique(labels))))
         losses = np.where(samples["times_seen"] > 0, np.minimum(samples["loss"], guess), guess)
         class_losses = np.bincount(labels, weights=losses) / np.maximum(sizes, 1)
         chosen = []
@@ -121,6 +123,79 @@ class RCAP(MaskAgent):
             members = np.flatnonzero(labels == label)
             drawn = gumbel_top(losses[members] / self.temperature, wanted[label], self._rng)
             chosen.append(members[drawn])
+        return np.concatenate(chosen)
+
+
+class CCS(MaskAgent):
+    """Drop the hardest share beta, then equal quotas of the ranges of a score.
+
+    Source: Zheng et al. 2023 (CCS, ICLR), arXiv 2210.15809, algorithm 1
+
+    Args:
+        keep_fraction: kept / N in (0, 1].
+        score: one of `prune_agents.scores.SCORES`, with its default arguments.
+        beta: share dropped, in [0, 1 - keep_fraction]; None is a third of what is pruned (theirs
+            is tuned, 0 to 0.4 as more is pruned).
+        num_strata: ranges of equal width, at least 1.
+        cost: `separate` or `charged`.
+    """
+
+    def __init__(
+        self,
+        *,
+        keep_fraction: float = 0.25,
+        score: str = "aum",
+        beta: float | None = None,
+        num_strata: int = 50,
+        cost: str = "separate",
+    ):
+        check_choice("score", score, SCORES)
+        check_count("num_strata", num_strata)
+        beta = (1 - keep_fraction) / 3 if beta is None else beta
+        check_fraction("beta", beta, zero=True)
+        if beta > 1 - keep_fraction:
+            raise ValueError(
+                f"`beta` must be at most 1 - keep_fraction, {1 - keep_fraction:g}, got {beta}"
+            )
+        self._scorer = SCORES[score](keep_fraction=keep_fraction, cost=cost)
+        super().__init__(keep_fraction=keep_fraction, period=None)
+        self.score = score
+        self.beta = beta
+        self.num_strata = num_strata
+        self.cost = cost
+
+    def reset(self, seed: int) -> None:
+        """Forget all, the scores too."""
+        super().reset(seed)
+        self._scorer.reset(seed)
+
+    @property
+    def scoring_work(self) -> float:
+        """That of the score."""
+        return self._scorer.scoring_work
+
+    @property
+    def charged_work(self) -> float:
+        """What is taken from the budget."""
+        return self._scorer.charged_work
+
+    def prepare(self, rehearsal: Rehearsal) -> None:
+        """Train on the episode's training samples and score them."""
+        self._scorer.prepare(rehearsal)
+
+    def select(self, samples: SampleTableView, count: int) -> np.ndarray:
+        """Equal quotas of the strata, at random within each."""
+        scores = self._scorer.prepared(len(samples))
+        num_left = max(count, len(scores) - math.floor(self.beta * len(scores)))
+        left = top(-scores, num_left, self._rng)
+        edges = np.linspace(scores[left].min(), scores[left].max(), self.num_strata + 1)
+        strata = np.searchsorted(edges[1:-1], scores[left], side="right")
+        sizes = np.bincount(strata, minlength=self.num_strata)
+        wanted = quotas(np.ones(self.num_strata), sizes, count)
+        chosen = []
+        for stratum in np.flatnonzero(wanted):
+            members = left[strata == stratum]
+            chosen.append(members[random_subset(len(members), wanted[stratum], self._rng)])
         return np.concatenate(chosen)
 
 

@@ -104,6 +104,10 @@ def test_accuracies(case: Case, scenario: str, agent: Agent, seeds: Sequence[int
 
     The agent is reset once for a batch of episodes, from their first seed.
     """
+    if getattr(agent, "charged_work", 0):
+        raise ValueError(
+            "`agents` trained before the first step cannot be judged jointly; use prune-env compare"
+        )
     arguments: dict[str, Any] = case.env_arguments | {"scenario": scenario} | agent.env_arguments
     arguments.setdefault("min_keep_fraction", min(0.01, case.keep_fraction))
     accuracies: list[float] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prune_agents.base import MaskAgent, SampleTableView
+from prune_agents.base import MaskAgent, SampleTableView, uniform_propensities
 from prune_env.selection import random_subset
 
 
@@ -66,3 +66,7 @@ class RandomDynamic(MaskAgent):
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """A uniform subset."""
         return random_subset(len(samples), count, self._rng)
+
+    def propensities(self, samples: SampleTableView) -> np.ndarray:
+        """Probability (N,) that each sample is selected: the same for all."""
+        return uniform_propensities(self.keep_fraction, len(samples))

@@ -16,7 +16,7 @@ from prune_env.selection import top
 class IES(MaskAgent):
     """Leave out a sample while the second differences of its loss stay near 0.
 
-    Source: Yuan et al. 2025 (IES, ICLR), arXiv 2502.07547, section 3
+    Source: Yuan et al. 2025 (IES, ICLR), arXiv 2502.07547
 
     Mastered is a sample whose |u_t - 2 u_(t-1) + u_(t-2)| averages less than `threshold` over
     the last `window` epochs, from epoch window + 3 on, so a run of few epochs prunes nothing.
@@ -51,7 +51,7 @@ class IES(MaskAgent):
         del history[: -(self.window + 3)]
         bends = np.abs(np.diff(np.stack(history), n=2, axis=0))[1:].mean(axis=0)
         kept = np.flatnonzero(bends >= self.threshold)
-        return kept if len(kept) else bends.argmax()[None]
+        return kept if len(kept) else top(bends, 1, self._rng)
 
 
 class PDD(MaskAgent):
@@ -85,7 +85,7 @@ class PDD(MaskAgent):
         else:
             hard = samples["loss"] > -math.log(self.threshold)
             chosen = np.flatnonzero(hard | (samples["times_seen"] == 0))
-            chosen = chosen if len(chosen) else samples["loss"].argmax()[None]
+            chosen = chosen if len(chosen) else top(samples["loss"], 1, self._rng)
         spent = samples.memory.get("spent", 0.0)
         samples.memory["spent"] = spent + len(chosen) / len(samples) + FORWARD_COST
         return chosen
@@ -102,7 +102,7 @@ class PDD(MaskAgent):
 class Kakurenbo(MaskAgent):
     """Hide the lowest losses, up to a falling share, if predicted right with confidence.
 
-    Source: Nguyen et al. 2023 (KAKURENBO, NeurIPS), arXiv 2310.10102, section 3
+    Source: Nguyen et al. 2023 (KAKURENBO, NeurIPS), arXiv 2310.10102
 
     The hidden are scored by a forward pass after each epoch, charged, and the learning rate is
     multiplied by N / (N - hidden). Their share falls at 30, 60 and 80 % of the epochs; here of

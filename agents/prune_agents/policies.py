@@ -83,10 +83,13 @@ class Policy:
     def check(self, env: DataPruningEnv) -> None:
         """Raise ValueError, saying what differs, unless `env` is one that the policy is for."""
         differing = [
-            f"{name} {wanted!r} for the policy and {env.encodings[name]!r} here"
-            for name, wanted in self.env_arguments.items()
-            if env.encodings[name] != wanted
+            f"{name} {self.env_arguments[name]!r} for the policy and {here!r} here"
+            for name, here in env.encodings.items()
+            if self.env_arguments[name] != here
         ]
+        shape = env.action_space.shape
+        if not differing and self.action != "scores" and shape != (len(self.entries),):
+            differing = [f"{len(self.entries)} action entries for the policy and {shape} here"]
         if differing:
             raise ValueError(
                 f"the environment does not fit the policy: {'; '.join(differing)}; make it with "

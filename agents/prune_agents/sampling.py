@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from prune_agents.base import MaskAgent, SampleTableView, WeightsAgent
+from prune_agents.base import MaskAgent, SampleTableView, WeightsAgent, uniform_propensities
 from prune_env.arguments import check_at_least, check_fraction
 from prune_env.selection import gumbel_top, random_subset, top
 
@@ -52,11 +52,7 @@ class RS2(MaskAgent):
 
     def propensities(self, samples: SampleTableView) -> np.ndarray:
         """Probability (N,) that each sample is selected, over the draw of the permutation."""
-        return _uniform_propensities(self.keep_fraction, len(samples))
-
-
-def _uniform_propensities(keep_fraction: float, num_samples: int) -> np.ndarray:
-    return np.full(num_samples, max(1, round(keep_fraction * num_samples)) / num_samples)
+        return uniform_propensities(self.keep_fraction, len(samples))
 
 
 def check_prune_probability(name: str, value: float | None, keep_fraction: float) -> float:
@@ -79,7 +75,7 @@ def check_prune_probability(name: str, value: float | None, keep_fraction: float
 class InfoBatch(WeightsAgent):
     """Prune with probability r below the mean loss and weigh what stays of it by 1 / (1 - r).
 
-    Source: Qin et al. 2024 (InfoBatch, ICLR), arXiv 2303.04947, section 2
+    Source: Qin et al. 2024 (InfoBatch, ICLR), arXiv 2303.04947, sections 2.3 and 2.4
 
     Only the share of the samples below the mean is ever thinned, so a nominal 1 - r is not
     reached: more samples an epoch, and fewer epochs in the same budget. The last 1 - delta are
@@ -137,25 +133,9 @@ class OrderDP(MaskAgent):
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """The top `count` of a uniform draw."""
-        drawn = random_subset(len(samples), self._pool_size(len(samples), count), self._rng)
+        size = max(count, round(self.pool * len(samples)))
+        drawn = random_subset(len(samples), size, self._rng)
         return drawn[top(last_losses(samples)[drawn], count, self._rng)]
-
-    def propensities(self, samples: SampleTableView) -> np.ndarray:
-        """Probability (N,): drawn, with fewer than `count` higher losses drawn beside it."""
-        from scipy.stats import hypergeom  # a second to import, needed only here
-
-        num_samples = len(samples)
-        count = max(1, round(self.keep_fraction * num_samples))
-        pool = self._pool_size(num_samples, count)
-        # Ties share the mean of their ranks' probabilities, since chance decides among them.
-        _, group = np.unique(-last_losses(samples), return_inverse=True)
-        by_rank = hypergeom.cdf(count - 1, num_samples - 1, np.arange(num_samples), pool - 1)
-        sizes = np.bincount(group)
-        means = np.add.reduceat(by_rank, np.cumsum(sizes) - sizes) / sizes
-        return pool / num_samples * means[group]
-
-    def _pool_size(self, num_samples: int, count: int) -> int:
-        return max(count, round(self.pool * num_samples))
 
 
 class RePB(WeightsAgent):

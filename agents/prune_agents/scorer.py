@@ -65,7 +65,7 @@ def scorer_inputs(observation: dict[str, np.ndarray]) -> np.ndarray:
 
 
 class SampleScorerPolicy(ActorCriticPolicy):
-    """For Stable-Baselines3, observation `samples` and action `scores`: one network for every sample.
+    """For observation `samples` and action `scores`: one network, the same for every sample.
 
     A sample's statistics and the state of the run go through one small network, the same for all,
     so that permuting the samples permutes the scores and the number of weights does not depend

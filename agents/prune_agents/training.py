@@ -96,7 +96,7 @@ class Training:
         algorithm = self.algorithm
         if isinstance(algorithm, PPO) and self.num_envs * algorithm.n_steps % algorithm.batch_size:
             raise ValueError(
-                f"`num_envs` times `n_steps` {algorithm.n_steps} must be a multiple of `batch_size` "
+                f"`num_envs` times {algorithm.n_steps} steps must be a multiple of the batch size "
                 f"{algorithm.batch_size}, got {self.num_envs} environments"
             )
         for scenario in self.scenarios:

@@ -1,0 +1,290 @@
+"""What may be put around an agent: annealing, rescaling, warm-up, a floor under every class."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from prune_agents.base import Memories, SampleTableView
+from prune_agents.groups import quotas
+from prune_env.arguments import check_at_least, check_choice, check_fraction
+from prune_env.registry import Agent, agents_with
+from prune_env.rehearsal import Rehearsal
+from prune_env.selection import random_subset
+
+Propensities = Callable[[SampleTableView], np.ndarray]
+DATA = {"full": "all samples", "random": "a new random subset every epoch"}
+NORMS = {
+    "update": "every update's gradient has the expectation of full data's",
+    "epoch": "an epoch's summed gradient has it: fewer, larger steps, as InfoBatch takes",
+}
+SOURCES = {
+    "best": "the agent's own where it knows them, else counted",
+    "known": "the agent's own",
+    "counted": "the share of the epochs in which it kept a sample",
+}
+
+
+class Modifier(ABC):
+    """An agent around another: it sees what that one sees, and may change what it does.
+
+    Args:
+        agent: decides sample by sample, with action `mask` or `weights`.
+
+    Raises:
+        ValueError: if it decides otherwise.
+    """
+
+    def __init__(self, agent: Agent):
+        arguments = agent.env_arguments
+        if (
+            arguments.get("action") not in ("mask", "weights")
+            or arguments.get("observation", "samples") != "samples"
+        ):
+            raise ValueError(
+                f"`agent` under {type(self).__name__} must take action 'mask' or 'weights' on "
+                f"observation 'samples', got {type(agent).__name__} with {arguments}"
+            )
+        self.agent = agent
+        self.reset(0)
+
+    @property
+    def reference(self) -> bool:
+        """That of the agent."""
+        return self.agent.reference
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """What the agent needs its environment to be made with."""
+        return self.agent.env_arguments
+
+    @property
+    def charged_work(self) -> float:
+        """Full epochs that the agent's preparation takes from the budget."""
+        return getattr(self.agent, "charged_work", 0.0)
+
+    def prepare(self, rehearsal: Rehearsal) -> None:
+        """Let the agent prepare itself, if it does so."""
+        if hasattr(self.agent, "prepare"):
+            self.agent.prepare(rehearsal)
+
+    @property
+    def propensities(self) -> Propensities | None:
+        """Probability of each sample to be kept, (N,) for a view, where the agent knows it."""
+        known = getattr(self.agent, "propensities", None)
+        return None if known is None else partial(self._propensities, known)
+
+    def reset(self, seed: int) -> None:
+        """Forget all, start the agent's random stream from `seed` and one's own beside it."""
+        self.agent.reset(seed)
+        self._rng = np.random.default_rng([seed, 1])
+        self._environments = Memories()
+
+    def predict(
+        self,
+        observation: dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """The agent's actions, modified; see `MaskAgent.predict`."""
+        actions, state = self.agent.predict(observation, state, episode_start, deterministic)
+        views, batched = self._environments.views(observation, episode_start)
+        pairs = zip(views, actions if batched else actions[None], strict=True)
+        modified = [self.modify(view, action) for view, action in pairs]
+        return np.stack(modified) if batched else modified[0], state
+
+    def _propensities(self, known: Propensities, samples: SampleTableView) -> np.ndarray:
+        return known(samples)
+
+    @abstractmethod
+    def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
+        """The agent's action for one environment, (N,), or another of its kind."""
+
+
+class Anneal(Modifier):
+    """The last share of the budget on full or on random data.
+
+    Source: Qin et al. 2024 (InfoBatch, ICLR), arXiv 2303.04947, section 2.4
+
+    Args:
+        agent: decides before.
+        share: of the budget, in [0, 1].
+        data: `full`, or `random`, of as many samples as the agent kept.
+    """
+
+    def __init__(self, agent: Agent, share: float = 0.125, *, data: str = "full"):
+        check_fraction("share", share, zero=True)
+        check_choice("data", data, DATA)
+        super().__init__(agent)
+        self.share = share
+        self.data = data
+
+    def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
+        """The agent's action, and at the end other data at weight 1."""
+        if not self._anneals(samples):
+            return action
+        if self.data == "full":
+            return np.ones_like(action)
+        annealed = np.zeros_like(action)
+        count = int(np.count_nonzero(action))
+        annealed[random_subset(len(samples), count, self._rng)] = 1
+        return annealed
+
+    def _anneals(self, samples: SampleTableView) -> bool:
+        return self.share > 0 and samples.past(1 - self.share)
+
+    def _propensities(self, known: Propensities, samples: SampleTableView) -> np.ndarray:
+        propensities = known(samples)
+        if not self._anneals(samples):
+            return propensities
+        share = 1.0 if self.data == "full" else propensities.mean()
+        return np.full(len(samples), share)
+
+
+class WarmUp(Modifier):
+    """The first share of the budget on full data.
+
+    Source: common practice, such as the first epochs of Raju et al. 2021, arXiv 2111.12621
+
+    Args:
+        agent: decides afterwards.
+        share: of the budget, in [0, 1].
+    """
+
+    def __init__(self, agent: Agent, share: float = 0.1):
+        check_fraction("share", share, zero=True)
+        super().__init__(agent)
+        self.share = share
+
+    def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
+        """All samples at first, then the agent's action."""
+        return action if samples.past(self.share) else np.ones_like(action)
+
+    def _propensities(self, known: Propensities, samples: SampleTableView) -> np.ndarray:
+        return known(samples) if samples.past(self.share) else np.ones(len(samples))
+
+
+class ClassBalance(Modifier):
+    """A floor under every class: at least a share of its fair part of what is kept.
+
+    Source: class-balanced sampling, as in Cui et al. 2019, arXiv 1901.05555
+
+    The fair part of a class is equal quotas, as far as its samples go. Where the agent keeps
+    less than the floor, random samples of the class are added at weight 1, and as many random ones
+    of classes above their floors are taken away: the count stays.
+
+    Args:
+        agent: decides.
+        floor: share of the fair part, in [0, 1].
+    """
+
+    def __init__(self, agent: Agent, floor: float = 0.5):
+        check_fraction("floor", floor, zero=True)
+        super().__init__(agent)
+        self.floor = floor
+
+    @property
+    def propensities(self) -> None:
+        """Not known: the floor may change every class's."""
+        return None
+
+    def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
+        """The agent's action with classes brought up to their floors."""
+        labels = samples["label"].astype(np.int64)
+        sizes, kept = np.bincount(labels), action > 0
+        have = np.bincount(labels[kept], minlength=len(sizes))
+        fair = quotas(np.ones(len(sizes)), sizes, int(have.sum()))
+        floors = np.floor(self.floor * fair + 1e-9).astype(np.int64)
+        missing = np.maximum(floors - have, 0)
+        if not missing.any():
+            return action
+        changed = action.copy()
+        surplus = np.maximum(have - floors, 0)
+        removed = quotas(surplus.astype(float), surplus, int(missing.sum()))
+        for label in np.flatnonzero(missing + removed):
+            members = labels == label
+            self._flip(changed, np.flatnonzero(members & ~kept), missing[label], 1)
+            self._flip(changed, np.flatnonzero(members & kept), removed[label], 0)
+        return changed
+
+    def _flip(self, action: np.ndarray, candidates: np.ndarray, count: int, value: int) -> None:
+        chosen = candidates[random_subset(len(candidates), count, self._rng)]
+        action[chosen] = value
+
+
+class Rescale(Modifier):
+    """Weigh each kept loss by the inverse of its sample's propensity to be kept.
+
+    Source: Horvitz & Thompson 1952, doi 10.1080/01621459.1952.10483446
+
+    Unbiased where the agent knows its propensities and none is 0. Where it does not know them,
+    the share of the epochs so far in which it kept the sample stands for them (as in RePB,
+    openreview Zw1Uw7u6Su), which is biased. A weight above `max_weight` is cut, a bias too.
+
+    Args:
+        agent: has action `mask`.
+        norm: what is unbiased; one of `NORMS`.
+        source: of the propensities; one of `SOURCES`.
+        max_weight: at least 1.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        norm: str = "update",
+        *,
+        source: str = "best",
+        max_weight: float = 50.0,
+    ):
+        check_choice("norm", norm, NORMS)
+        check_choice("source", source, SOURCES)
+        check_at_least("max_weight", max_weight, 1)
+        if agent.env_arguments.get("action") == "weights":
+            raise ValueError(
+                f"`agent` under Rescale must not weigh losses itself, got {type(agent).__name__}"
+            )
+        super().__init__(agent)
+        if source == "known" and self.propensities is None:
+            raise ValueError(
+                f"`agent` under Rescale must know its propensities, got {type(agent).__name__}; "
+                f"these do: {', '.join(agents_with('propensities'))}; or count how often it keeps "
+                "a sample with source=counted"
+            )
+        self.norm = norm
+        self.source = source
+        self.max_weight = max_weight
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """The agent's, with its mask as weights."""
+        return self.agent.env_arguments | {"action": "weights", "max_weight": self.max_weight}
+
+    def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
+        """Weights (N,) float32 of what the agent keeps."""
+        kept = action > 0
+        share = kept.mean() if self.norm == "update" else 1.0
+        counted = self.source == "counted" or self.propensities is None
+        propensities = self._counted(samples, kept) if counted else self._drawn(samples, kept)
+        inverse = share / np.maximum(propensities, 1e-12)
+        return np.where(kept, np.minimum(inverse, self.max_weight), 0).astype(np.float32)
+
+    def _counted(self, samples: SampleTableView, kept: np.ndarray) -> np.ndarray:
+        """Share of the epochs so far, this one included, in which each sample was kept."""
+        memory = samples.memory
+        memory["epochs"] = memory.get("epochs", 0) + 1
+        memory["times"] = memory.get("times", np.zeros(len(samples))) + kept
+        return memory["times"] / memory["epochs"]
+
+    def _drawn(self, samples: SampleTableView, kept: np.ndarray) -> np.ndarray:
+        """What the selection was drawn with, also while the agent holds it."""
+        held, propensities = samples.memory.get("drawn", (None, None))
+        if held is None or not np.array_equal(held, kept):
+            assert self.propensities is not None
+            propensities = self.propensities(samples)
+            samples.memory["drawn"] = kept, propensities
+        return propensities

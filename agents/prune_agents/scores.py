@@ -1,0 +1,257 @@
+"""Static subsets by scores of trainings beforehand: forgetting, EL2N, GraNd, AUM."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prune_agents.base import MaskAgent, SampleTableView
+from prune_env.arguments import check_at_least, check_choice, check_count
+from prune_env.clock import FORWARD_COST
+from prune_env.rehearsal import Rehearsal, RehearsedNetwork
+
+COSTS = {
+    "separate": "the work of scoring is reported beside the budget",
+    "charged": "it is taken from the budget",
+}
+
+
+class ScoreAgent(MaskAgent):
+    """One subset for the whole run, by the mean score of fresh networks really trained.
+
+    The evaluator calls `prepare` before the first step. One environment at a time.
+
+    Args:
+        keep_fraction: kept / N in (0, 1].
+        epochs: of each scoring training, at least 1; None is `EPOCHS`.
+        networks: trained, from different initial weights; None is `NETWORKS`.
+        schedule: length of their learning-rate schedule in epochs, at least `epochs`; None is
+            `SCHEDULE`, or `epochs` where that is None too.
+        cost: one of `COSTS`.
+    """
+
+    EPOCHS: int
+    NETWORKS: int
+    SCHEDULE: float | None = None
+
+    def __init__(
+        self,
+        *,
+        keep_fraction: float = 0.25,
+        epochs: int | None = None,
+        networks: int | None = None,
+        schedule: float | None = None,
+        cost: str = "separate",
+    ):
+        self.epochs = self.EPOCHS if epochs is None else epochs
+        self.networks = self.NETWORKS if networks is None else networks
+        self.schedule = schedule or self.SCHEDULE or self.epochs
+        self.cost = cost
+        check_count("epochs", self.epochs)
+        check_count("networks", self.networks)
+        check_at_least("schedule", self.schedule, self.epochs)
+        check_choice("cost", cost, COSTS)
+        super().__init__(keep_fraction=keep_fraction, period=None)
+
+    def reset(self, seed: int) -> None:
+        """Forget all, the scores too."""
+        super().reset(seed)
+        self._scores: np.ndarray | None = None
+
+    @property
+    def scoring_work(self) -> float:
+        """Full epochs that `prepare` takes."""
+        return self.networks * self._network_work()
+
+    @property
+    def charged_work(self) -> float:
+        """Those that are taken from the budget."""
+        return self.scoring_work if self.cost == "charged" else 0.0
+
+    def prepare(self, rehearsal: Rehearsal) -> None:
+        """Train on the episode's training samples and score them."""
+        settings: dict[str, Any] = {
+            "name": type(self).__name__,
+            "epochs": self.epochs,
+            "networks": self.networks,
+            "schedule": self.schedule,
+        }
+        self._scores = rehearsal.scores(settings, self._mean_score)
+
+    @abstractmethod
+    def score(self, network: RehearsedNetwork) -> np.ndarray:
+        """Train one network and score by it, larger = keep: (N,) floats."""
+
+    @abstractmethod
+    def _network_work(self) -> float:
+        """Full epochs that one network takes."""
+
+    def select(self, samples: SampleTableView, count: int) -> np.ndarray:
+        """The top `count` by score."""
+        return self._top(self.prepared(len(samples)), count)
+
+    def prepared(self, num_samples: int) -> np.ndarray:
+        """The scores (N,).
+
+        Raises:
+            RuntimeError: if they are not there, or of another number of samples.
+        """
+        if self._scores is None or len(self._scores) != num_samples:
+            raise RuntimeError(
+                f"{type(self).__name__} scores samples beforehand: call reset(seed), then "
+                "prepare(env.rehearse()) after the environment's reset, before predict()"
+            )
+        return self._scores
+
+    def _mean_score(self, rehearsal: Rehearsal) -> np.ndarray:
+        scores = [self.score(rehearsal.network(number)) for number in range(self.networks)]
+        return np.mean(scores, axis=0)
+
+
+class Forgetting(ScoreAgent):
+    """The most often forgotten samples of a training before; those never learnt first.
+
+    Source: Toneva et al. 2019 (ICLR), arXiv 1812.05159
+
+    Their scoring training is a whole one of 200 epochs.
+
+    Args: see ScoreAgent.
+    """
+
+    EPOCHS, NETWORKS = 10, 1
+
+    def score(self, network: RehearsedNetwork) -> np.ndarray:
+        """Times forgotten."""
+        runs = range(self.epochs)
+        results = [network.train_epoch(epoch, schedule=self.schedule) for epoch in runs]
+        return forgetting_events(np.stack([result.correct for result in results]))
+
+    def _network_work(self) -> float:
+        return float(self.epochs)  # correctness is met in training
+
+
+def forgetting_events(correct: np.ndarray) -> np.ndarray:
+    """Times each sample went from right to wrong; the number of epochs where it was never right.
+
+    Args:
+        correct: (E, N) bool, by epoch.
+
+    Returns:
+        (N,) float64.
+    """
+    events = (correct[:-1] & ~correct[1:]).sum(axis=0)
+    return np.where(correct.any(axis=0), events, len(correct)).astype(np.float64)
+
+
+class EL2N(ScoreAgent):
+    """The largest errors early in training: the norm of probabilities minus the true class.
+
+    Source: Paul et al. 2021 (Data Diet, NeurIPS), arXiv 2107.07075, definition 2.2
+
+    Theirs are 10 networks and 20 of 200 epochs; here 5 and 2 of 20.
+
+    Args: see ScoreAgent.
+    """
+
+    EPOCHS, NETWORKS, SCHEDULE = 2, 5, 20
+
+    def score(self, network: RehearsedNetwork) -> np.ndarray:
+        """Norms of the errors after the last epoch."""
+        for epoch in range(self.epochs):
+            network.train_epoch(epoch, schedule=self.schedule)
+        return network.measure(el2n)
+
+    def _network_work(self) -> float:
+        return self.epochs + FORWARD_COST
+
+
+@torch.no_grad()
+def el2n(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Euclidean norms (B,) of softmax minus one-hot."""
+    probabilities = network(inputs).float().softmax(dim=1)
+    return (probabilities - F.one_hot(labels, probabilities.shape[1])).norm(dim=1)
+
+
+class GraNd(ScoreAgent):
+    """The largest gradient norms early in training, over all weights.
+
+    Source: Paul et al. 2021 (Data Diet, NeurIPS), arXiv 2107.07075, definition 2.1
+
+    Networks and epochs as for EL2N.
+
+    Args: see ScoreAgent.
+    """
+
+    EPOCHS, NETWORKS, SCHEDULE = 2, 5, 20
+
+    def score(self, network: RehearsedNetwork) -> np.ndarray:
+        """Norms of the gradients after the last epoch."""
+        for epoch in range(self.epochs):
+            network.train_epoch(epoch, schedule=self.schedule)
+        return network.measure(gradient_norms, work=1.0)
+
+    def _network_work(self) -> float:
+        return self.epochs + 1.0
+
+
+def gradient_norms(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Euclidean norms (B,) of each sample's own gradient of the cross-entropy."""
+    weights = {name: weight.detach() for name, weight in network.named_parameters()}
+    buffers = dict(network.named_buffers())
+
+    def loss(weights: dict[str, Tensor], sample: Tensor, label: Tensor) -> Tensor:
+        logits = torch.func.functional_call(network, (weights, buffers), (sample[None],))
+        return F.cross_entropy(logits, label[None])
+
+    per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
+    gradients = per_sample(weights, inputs, labels).values()
+    squares = [gradient.flatten(1).square().sum(dim=1) for gradient in gradients]
+    return torch.stack(squares).sum(dim=0).sqrt()
+
+
+class AUM(ScoreAgent):
+    """The smallest mean margins over a training: true logit minus the largest other.
+
+    Source: Pleiss et al. 2020 (NeurIPS), arXiv 2001.10528
+
+    The margin is measured by a forward pass after each epoch and charged; theirs is met in
+    training. They remove the smallest margins as mislabelled; as a pruning score the hardest are
+    kept, as in Zheng et al. 2023 (arXiv 2210.15809).
+
+    Args: see ScoreAgent.
+    """
+
+    EPOCHS, NETWORKS = 10, 1
+
+    def score(self, network: RehearsedNetwork) -> np.ndarray:
+        """Mean margins, negated."""
+        margins = []
+        for epoch in range(self.epochs):
+            network.train_epoch(epoch, schedule=self.schedule)
+            margins.append(network.measure(margin))
+        return -np.mean(margins, axis=0)
+
+    def _network_work(self) -> float:
+        return self.epochs * (1 + FORWARD_COST)
+
+
+@torch.no_grad()
+def margin(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Logit (B,) of the true class minus the largest of the others."""
+    logits = network(inputs).float()
+    true = logits.gather(1, labels[:, None])[:, 0]
+    return true - logits.scatter(1, labels[:, None], -math.inf).amax(dim=1)
+
+
+SCORES: dict[str, type[ScoreAgent]] = {
+    "forgetting": Forgetting,
+    "el2n": EL2N,
+    "grand": GraNd,
+    "aum": AUM,
+}

@@ -1,0 +1,257 @@
+"""The questions of arXiv 2111.12621, asked again: `python benchmarks/paper.py --task digits`.
+
+Writes `paper-<name>.json`, `paper-<name>.md` and pictures to `benchmarks/results/`. Every episode
+is kept under `--runs` as it ends, and a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from measure import header
+from paper_report import CONDITIONS, KEPT, STATIC, Row, read, write
+from tqdm import tqdm
+
+from prune_env.arguments import resolve_device
+from prune_env.env import DataPruningEnv
+from prune_env.evaluation import Comparison, run_episode
+from prune_env.registry import Agent, agent_entries, make_agent
+from prune_env.results import Record, Results, mean_interval
+from prune_env.runtime import tune_process
+from prune_env.tasks import get_task, register_task
+
+RESULTS = Path(__file__).parent / "results"
+DYNAMIC = ("random", "rs2", "epsilon-greedy", "ucb", "infobatch")
+CHARGED = (
+    "el2n:networks=1,epochs=2,cost=charged",
+    "grand:networks=1,epochs=2,cost=charged",
+    "forgetting:epochs=4,cost=charged",
+    "aum:epochs=3,cost=charged",
+)
+SENSITIVITY = (
+    *(f"epsilon-greedy:epsilon={value}" for value in (0, 0.05, 0.1, 0.2, 0.4, 0.8)),
+    *(f"ucb:c={value}" for value in (0, 0.5, 1, 2, 4)),
+    "ucb:rule=ucb1",
+    *(f"{agent}:decay={v}" for agent in ("epsilon-greedy", "ucb") for v in (0.2, 0.5, 1.0)),
+    *(f"{agent}:period={v}" for agent in ("epsilon-greedy", "ucb") for v in (2, 4, 10)),
+    *(f"{agent}:refresh=forward,period={v}" for agent in ("epsilon-greedy", "ucb") for v in (1, 4)),
+)
+SOMETIMES = ("random", "epsilon-greedy", "ucb", "infobatch", "orderdp", "rcap")
+SOMETIMES += ("highest", "highest:refresh=forward", "ucb:refresh=forward")
+WINDOW = 5  # selections; random at keep 0.3 has 0.83 sometimes, 0.17 never, 0.002 always
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all studies share: one task, one length, the same seeds."""
+
+    task: str
+    epochs: float
+    num_samples: int | None
+    seeds: tuple[int, ...]
+    device: str
+    runs: Path
+
+    def rows(
+        self,
+        study: str,
+        agents: Iterable[str],
+        *,
+        keep_fraction: float,
+        scenarios: tuple[str, ...] = ("clean",),
+    ) -> list[Row]:
+        """Run what is missing of a comparison and summarise it, a row an agent and scenario."""
+        comparison = Comparison(
+            tasks=(self.task,),
+            scenarios=scenarios,
+            agents=tuple(agents),
+            seeds=self.seeds,
+            epochs=self.epochs,
+            keep_fraction=keep_fraction,
+            num_samples=self.num_samples,
+            device=self.device,
+        )
+        results = Results(comparison.settings, self.runs / f"{study}-{keep_fraction}")
+        comparison.run(results)
+        lengths = defaultdict(list)
+        for record in results.records:
+            lengths[record["scenario"], record["agent"]].append(len(record["curve"]) - 1)
+        return [
+            row
+            | {"keep_fraction": keep_fraction, "study": study}
+            | {"num_epochs": float(np.mean(lengths[row["scenario"], row["agent"]]))}
+            for row in results.summary()
+        ]
+
+
+def rules(setting: Setting) -> list[Row]:
+    """Every agent under every condition, at keep 0.3."""
+    return setting.rows("rules", sorted(agent_entries()), keep_fraction=0.3, scenarios=CONDITIONS)
+
+
+def pruning(setting: Setting) -> list[Row]:
+    """Static scores against dynamic rules, 30 to 90 % pruned."""
+    agents = ("full", "short", *STATIC, *DYNAMIC)
+    return [row for kept in KEPT for row in setting.rows("pruning", agents, keep_fraction=kept)]
+
+
+def charged(setting: Setting) -> list[Row]:
+    """Static scores whose training is paid from the budget, at half the data."""
+    agents = ("short", "random", "static-random", *CHARGED)
+    return setting.rows("charged", agents, keep_fraction=0.5)
+
+
+def sensitivity(setting: Setting) -> list[Row]:
+    """Epsilon, c, decay, period and refresh mode, at keep 0.3."""
+    scenarios = ("clean", "noise:0.3")
+    return setting.rows("sensitivity", SENSITIVITY, keep_fraction=0.3, scenarios=scenarios)
+
+
+class Watch:
+    """An agent that counts how often it selected each sample, of its last `WINDOW` times."""
+
+    reference = False
+
+    def __init__(self, agent: Agent):
+        self._agent = agent
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """The agent's."""
+        return self._agent.env_arguments
+
+    def reset(self, seed: int) -> None:
+        """Count anew."""
+        self._agent.reset(seed)
+        self._masks: deque[np.ndarray] = deque(maxlen=WINDOW)
+        self.shares: list[list[float]] = []
+
+    def predict(self, *arguments: Any, **keywords: Any) -> Any:
+        """The agent's action, counted."""
+        action, state = self._agent.predict(*arguments, **keywords)
+        self._masks.append(action > 0)
+        if len(self._masks) == WINDOW:
+            times = np.sum(self._masks, axis=0)
+            never, always = float((times == 0).mean()), float((times == WINDOW).mean())
+            self.shares.append([never, 1 - never - always, always])
+        return action, state
+
+
+def sometimes(setting: Setting) -> list[Row]:
+    """Share of the samples in some, none and all of the last five selections, at keep 0.3."""
+    kept, epochs = 0.3, 2.5 * setting.epochs
+    settings = {"epochs": epochs, "num_samples": setting.num_samples, "keep_fraction": kept}
+    results = Results(settings, setting.runs / "sometimes")
+    names = [(s, a, seed) for seed in setting.seeds for s in CONDITIONS[:2] for a in SOMETIMES]
+    missing = [name for name in names if (setting.task, *name) not in results]
+    for scenario, spec, seed in tqdm(missing, desc="sometimes"):
+        agent = Watch(make_agent(spec, keep_fraction=kept))
+        arguments = {"budget": kept * epochs, "num_samples": setting.num_samples}
+        env = DataPruningEnv(
+            setting.task,
+            scenario=scenario,
+            device=setting.device,
+            **(arguments | agent.env_arguments),
+        )
+        record = run_episode(env, agent, seed=seed)
+        record |= {"task": setting.task, "scenario": scenario, "agent": spec, "seed": seed}
+        results.add(record)
+    return [_sometimes_row(names, group) for names, group in _groups(results.records).items()]
+
+
+def _groups(records: list[Record]) -> dict[tuple[str, str], list[Record]]:
+    groups = defaultdict(list)
+    for record in records:
+        groups[record["scenario"], record["agent"]].append(record)
+    return groups
+
+
+def _sometimes_row(names: tuple[str, str], group: list[Record]) -> Row:
+    curves = [record["agent_arguments"]["shares"] for record in group]
+    length = min(map(len, curves))
+    never, part, always = np.mean([curve[:length] for curve in curves], axis=0).round(4).T.tolist()
+    return {
+        "study": "sometimes",
+        "scenario": names[0],
+        "agent": names[1],
+        "seeds": sorted(record["seed"] for record in group),
+        "never": never,
+        "sometimes": part,
+        "always": always,
+        "test_accuracy": mean_interval(record["test_accuracy"] for record in group),
+    }
+
+
+STUDIES: dict[str, Callable[[Setting], list[Row]]] = {
+    "rules": rules,
+    "pruning": pruning,
+    "charged": charged,
+    "sensitivity": sensitivity,
+    "sometimes": sometimes,
+}
+
+
+def main(
+    *,
+    task: str = "digits",
+    name: str | None = None,
+    epochs: float = 16.0,
+    num_samples: int | None = None,
+    seeds: int = 5,
+    studies: tuple[str, ...] = tuple(STUDIES),
+    device: str = "auto",
+    threads: int | None = None,
+    runs: Path = Path("runs/paper"),
+    out: Path = RESULTS,
+) -> None:
+    """Run the studies and write what they show.
+
+    Args:
+        task: name, or folder:PATH.
+        name: what the results call the task; must be given for a folder.
+        epochs: length of the reference run in full epochs.
+        num_samples: cut the training set to this many.
+        seeds: how many.
+        studies: which of rules, pruning, charged, sensitivity, sometimes.
+        device: auto, cpu, cuda.
+        threads: CPU threads of torch.
+        runs: folder of the episodes, to go on from.
+        out: folder of the results.
+    """
+    name = task if name is None else name
+    if ":" in name:
+        raise SystemExit("`name` must be given for a folder: results hold no paths")
+    if name != task:
+        register_task(name, lambda: replace(get_task(task), name=name))
+    tune_process([str(get_task(name).model)], threads=threads)
+    setting = Setting(
+        task=name,
+        epochs=epochs,
+        num_samples=num_samples,
+        seeds=tuple(range(seeds)),
+        device=device,
+        runs=runs / name,
+    )
+    rows = {study: STUDIES[study](setting) for study in studies}
+    evidence = header(resolve_device(device), 0) | {
+        "task": name,
+        "epochs": epochs,
+        "num_samples": num_samples,
+        "seeds": seeds,
+    }
+    held = read(out, name) | rows
+    rows = {study: held[study] for study in STUDIES if study in held}
+    titles = {study: str(STUDIES[study].__doc__) for study in rows}
+    write(out, name, evidence, rows, titles)
+
+
+if __name__ == "__main__":
+    torch.set_num_interop_threads(1)
+    tyro.cli(main)

@@ -1,0 +1,191 @@
+"""What `paper.py` writes: JSON, tables and pictures of its studies' rows."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+CONDITIONS = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
+STATIC = ("static-random", "forgetting", "el2n", "grand", "aum", "ccs")
+KEPT = (0.7, 0.5, 0.3, 0.1)
+Row = dict[str, Any]
+
+
+def read(out: Path, name: str) -> dict[str, list[Row]]:
+    """Rows of the studies written before."""
+    file = out / f"paper-{name}.json"
+    return json.loads(file.read_text(encoding="utf-8"))["studies"] if file.exists() else {}
+
+
+def write(
+    out: Path, name: str, evidence: Row, rows: dict[str, list[Row]], titles: dict[str, str]
+) -> None:
+    """One JSON file, one of tables, and the pictures."""
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(evidence | {"studies": rows}, indent=1, allow_nan=False)
+    (out / f"paper-{name}.json").write_text(text + "\n", encoding="utf-8")
+    blocks = [f"# {name}", _evidence_line(evidence)]
+    for study, group in rows.items():
+        blocks += [f"## {study}\n\n{titles[study]}", TABLES[study](group)]
+    for study, draw in PICTURES.items():
+        if study in rows:
+            picture = out / f"paper-{name}-{study}.png"
+            draw(rows[study], picture)
+            blocks.append(f"![{study}]({picture.name})")
+    (out / f"paper-{name}.md").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def _evidence_line(evidence: Row) -> str:
+    samples = evidence["num_samples"] or "all"
+    return (
+        f"{evidence['epochs']:g} full epochs is the reference, {samples} training samples, "
+        f"{evidence['seeds']} seeds, 95 % intervals by Student's t. {evidence['device']}, "
+        f"{evidence['threads']} thread(s), torch {evidence['versions']['torch']}, "
+        f"{evidence['date']}."
+    )
+
+
+def _accuracy(row: Row) -> str:
+    value = row["test_accuracy"]
+    if value["low"] is None:
+        return f"{100 * value['mean']:.1f}"
+    return f"{100 * value['mean']:.1f} ± {50 * (value['high'] - value['low']):.1f}"
+
+
+def _table(header_cells: Iterable[str], lines: Iterable[Iterable[Any]]) -> str:
+    cells = [list(header_cells), *([str(cell) for cell in line] for line in lines)]
+    cells.insert(1, ["---"] * len(cells[0]))
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+
+
+def _wide(rows: list[Row], column: str) -> dict[str, dict[Any, Row]]:
+    wide: dict[str, dict[Any, Row]] = defaultdict(dict)
+    for row in rows:
+        wide[row["agent"]][row[column]] = row
+    return wide
+
+
+def _rules_table(rows: list[Row]) -> str:
+    """Accuracy by condition, and what a run was made of under the first condition."""
+    wide = _wide(rows, "scenario")
+
+    def mean(cells: dict[Any, Row]) -> float:
+        return float(np.mean([row["test_accuracy"]["mean"] for row in cells.values()]))
+
+    def line(agent: str, cells: dict[Any, Row]) -> list[str]:
+        row = cells[CONDITIONS[0]]
+        nominal = row["num_samples"] if agent in ("full", "short") else 0.3 * row["num_samples"]
+        realised = row["num_trained"] / row["num_epochs"]
+        seconds = row["seconds"]
+        epoch_seconds = seconds["train"] / row["num_trained"] * row["num_samples"]
+        share = 100 * seconds["selection"] / row["num_epochs"] / epoch_seconds
+        return [
+            agent,
+            *(_accuracy(cells[condition]) for condition in CONDITIONS),
+            f"{100 * mean(cells):.1f}",
+            f"{row['work']:.2f}",
+            f"{row['scoring_work']:.2f}",
+            f"{nominal:.0f}",
+            f"{realised:.0f}",
+            f"{row['num_epochs']:.0f}",
+            *(f"{seconds[part]:.2f}" for part in ("train", "scoring", "selection")),
+            f"{share:.1f}",
+        ]
+
+    titles = ["agent", *CONDITIONS, "mean", "work", "scores", "nominal", "realised", "epochs"]
+    titles += ["s train", "s scoring", "s selection", "selection / full epoch [%]"]
+    ordered = sorted(wide.items(), key=lambda item: -mean(item[1]))
+    return _table(titles, [line(*item) for item in ordered])
+
+
+def _pruning_table(rows: list[Row]) -> str:
+    """Accuracy by share pruned, and the whole price at the second of them."""
+    wide = _wide(rows, "keep_fraction")
+    titles = ["agent", *(f"{100 * (1 - kept):.0f} % pruned" for kept in KEPT)]
+    titles += ["work + scores at 50 %", "s, all, at 50 %"]
+
+    def line(agent: str, cells: dict[Any, Row]) -> list[str]:
+        row = cells[KEPT[1]]
+        total = row["work"] + row["scoring_work"]
+        seconds = sum(row["seconds"].values())
+        accuracies = [_accuracy(cells[kept]) for kept in KEPT]
+        return [agent, *accuracies, f"{total:.2f}", f"{seconds:.2f}"]
+
+    return _table(titles, [line(*item) for item in wide.items()])
+
+
+def _long_table(rows: list[Row]) -> str:
+    titles = ["agent", "scenario", "test accuracy [%]", "work", "trained", "s train", "s scoring"]
+    lines = [
+        (
+            row["agent"],
+            row["scenario"],
+            _accuracy(row),
+            f"{row['work']:.2f}",
+            f"{row['num_trained']:.0f}",
+            f"{row['seconds']['train']:.2f}",
+            f"{row['seconds']['scoring']:.2f}",
+        )
+        for row in rows
+    ]
+    return _table(titles, lines)
+
+
+def _sometimes_table(rows: list[Row]) -> str:
+    titles = ["agent", "scenario", "sometimes, at first", "at half", "at the end"]
+    titles += ["never, at the end", "always, at the end", "test accuracy [%]"]
+    lines = [
+        (
+            row["agent"],
+            row["scenario"],
+            *(f"{row['sometimes'][at]:.2f}" for at in (0, len(row["sometimes"]) // 2, -1)),
+            *(f"{row[share][-1]:.2f}" for share in ("never", "always")),
+            _accuracy(row),
+        )
+        for row in rows
+    ]
+    return _table(titles, lines)
+
+
+def _draw_pruning(rows: list[Row], file: Path) -> None:
+    figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for agent, cells in _wide(rows, "keep_fraction").items():
+        accuracies = [100 * cells[kept]["test_accuracy"]["mean"] for kept in KEPT]
+        style = "--" if agent in STATIC else "-"
+        axes.plot([100 * (1 - kept) for kept in KEPT], accuracies, style, marker=".", label=agent)
+    axes.set(xlabel="pruned [%]", ylabel="test accuracy [%]", title="static dashed, dynamic solid")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(file)
+
+
+def _draw_sometimes(rows: list[Row], file: Path) -> None:
+    figure = Figure(figsize=(9, 4), dpi=120, layout="constrained")
+    scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
+    for place, scenario in enumerate(scenarios, start=1):
+        axes = figure.add_subplot(1, len(scenarios), place)
+        for row in rows:
+            if row["scenario"] == scenario:
+                axes.plot(row["sometimes"], label=row["agent"])
+        axes.set(xlabel="selections after the fifth", title=scenario)
+        axes.set(ylabel="share in some of the last five", ylim=(0, 1))
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(file)
+
+
+TABLES: dict[str, Callable[[list[Row]], str]] = {
+    "rules": _rules_table,
+    "pruning": _pruning_table,
+    "charged": _long_table,
+    "sensitivity": _long_table,
+    "sometimes": _sometimes_table,
+}
+PICTURES = {"pruning": _draw_pruning, "sometimes": _draw_sometimes}

@@ -1,0 +1,176 @@
+"""Extra trainings on an episode's own training samples, for agents that score them beforehand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import prune_env
+from prune_env.clock import FORWARD_COST
+from prune_env.data import Split
+from prune_env.models import build_model
+from prune_env.selection import Selection
+from prune_env.sources import cache_folder
+from prune_env.tasks import Task
+from prune_env.training import EpochResult, Trainer
+
+# Maps a network, inputs (B, ...) and labels (B,) to a number for each sample, (B,).
+Measure = Callable[[nn.Module, Tensor, Tensor], Tensor]
+_MEASURED_AT_ONCE = 64  # samples; gradients of each are this many copies of the network
+
+
+class Rehearsal:
+    """Fresh networks to train on an instance's training samples. No other data are seen.
+
+    Every chance in it comes from the episode's seed, and the initial weights differ from the
+    episode's own.
+
+    Args:
+        task: network and recipe.
+        instance: names of the task and the scenario.
+        split: the episode's.
+        entropy: the episode's seed.
+
+    Attributes:
+        work: full epochs spent so far: N samples trained are 1, a forward pass over them 1/3.
+        seconds: spent so far; those of the first time where scores came from the cache.
+    """
+
+    def __init__(
+        self, *, task: Task, instance: tuple[str, str], split: Split, entropy: Sequence[int]
+    ):
+        self._task, self._instance, self._split = task, instance, split
+        self._entropy = [int(number) for number in entropy]
+        self.work = 0.0
+        self.seconds = 0.0
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+        return len(self._split.train)
+
+    def network(self, number: int) -> RehearsedNetwork:
+        """A network with fresh weights; equal numbers give equal ones."""
+        seeds = np.random.SeedSequence(self._entropy, spawn_key=(1_000_000, number))
+        init, order, augment = (np.random.default_rng(child) for child in seeds.spawn(3))
+        generator = torch.Generator().manual_seed(int(init.integers(2**63)))
+        split, task = self._split, self._task
+        network = build_model(task.model, split.input_shape, split.num_classes, generator)
+        trainer = Trainer(split, network, task.recipe, order_rng=order, augment_rng=augment)
+        return RehearsedNetwork(self, trainer, split)
+
+    def scores(
+        self, settings: dict[str, Any], compute: Callable[[Rehearsal], np.ndarray]
+    ) -> np.ndarray:
+        """What `compute` returns for this rehearsal, kept on disk under all it depends on.
+
+        Args:
+            settings: name and arguments of the score, JSON-able.
+            compute: trains networks of this rehearsal and returns (N,) floats.
+
+        Raises:
+            ValueError: if the cache folder cannot be written; nothing was trained then.
+        """
+        if not isinstance(self._task.model, str):  # a user's own network has no name to keep it by
+            return compute(self)
+        key = self._key(settings)
+        file = cache_folder() / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        if file.exists():
+            with np.load(file) as held:
+                if str(held["key"]) == key:
+                    self.work += float(held["work"])
+                    self.seconds += float(held["seconds"])
+                    return held["values"]
+        part = file.with_suffix(".part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part.touch()
+        except OSError as error:
+            raise ValueError(
+                f"scores are kept in {file.parent}, which cannot be written ({error}); name "
+                "another folder in the variable PRUNE_ENV_CACHE"
+            ) from error
+        work, start = self.work, time.perf_counter()
+        values = compute(self)
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        with part.open("wb") as handle:
+            np.savez(handle, values=values, key=key, work=self.work - work, seconds=seconds)
+        part.replace(file)
+        return values
+
+    def _key(self, settings: dict[str, Any]) -> str:
+        """Everything that scores depend on, the data themselves included."""
+        train = self._split.train
+        digest = hashlib.sha256()
+        for part in (train.pool, train.rows, train.labels):
+            digest.update(np.ascontiguousarray(part.cpu().numpy()).data)
+        task, scenario = self._instance
+        described = {
+            "score": settings,
+            "task": task,
+            "scenario": scenario,
+            "model": self._task.model,
+            "recipe": repr(self._task.recipe),
+            "seed": self._entropy,
+            "data": digest.hexdigest(),
+            "device": train.rows.device.type,
+            "threads": torch.get_num_threads(),
+            "versions": [prune_env.__version__, torch.__version__],
+        }
+        return json.dumps(described, sort_keys=True)
+
+
+class RehearsedNetwork:
+    """One network of a rehearsal, trained by the task's recipe; counts its work there."""
+
+    def __init__(self, rehearsal: Rehearsal, trainer: Trainer, split: Split):
+        self._rehearsal, self._trainer, self._split = rehearsal, trainer, split
+
+    def train_epoch(self, epoch: int, *, schedule: float) -> EpochResult:
+        """Train on all samples once.
+
+        Args:
+            epoch: how many there were before.
+            schedule: length of the learning-rate schedule in epochs.
+
+        Returns:
+            Losses and correctness when trained on, in the order of the training set.
+        """
+        num_samples = self._rehearsal.num_samples
+        result = self._trainer.run_epoch(
+            Selection(indices=np.arange(num_samples)),
+            limit=num_samples,
+            progress=lambda done: (epoch + done / num_samples) / schedule,
+        )
+        self._rehearsal.work += 1
+        back = np.argsort(result.indices)
+        return EpochResult(
+            indices=result.indices[back],
+            losses=result.losses[back],
+            correct=result.correct[back],
+            num_updates=result.num_updates,
+        )
+
+    def measure(self, function: Measure, *, work: float = FORWARD_COST) -> np.ndarray:
+        """A number for each training sample, (N,) float32, in evaluation mode, not augmented.
+
+        Args:
+            function: (network, inputs (B, ...), labels (B,)) -> (B,).
+            work: what it costs over all samples: 1/3 forward, 1 forward and backward.
+        """
+        train = self._split.train
+        self._trainer.model.eval()
+        values = []
+        for batch in torch.arange(len(train), device=train.rows.device).split(_MEASURED_AT_ONCE):
+            inputs = self._split.inputs(train, train.rows[batch])
+            values.append(function(self._trainer.model, inputs, train.labels[batch]).detach())
+        self._rehearsal.work += work
+        return torch.cat(values).float().cpu().numpy()

@@ -1,0 +1,64 @@
+"""What every agent installed keeps to, whatever its rule."""
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from conftest import blob_task
+
+from prune_env.env import DataPruningEnv
+from prune_env.evaluation import run_episode
+from prune_env.registry import agent_entries, make_agent
+from prune_env.vector import DataPruningVectorEnv
+
+NAMES = sorted(agent_entries())
+MODIFIED = ["ucb+anneal:0.125+rescale", "infobatch+warm-up", "lowest+class-balance"]
+UNPREPARED = [name for name in NAMES if not hasattr(agent_entries()[name].load(), "prepare")]
+N = 90
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path))
+
+
+@pytest.mark.parametrize("spec", NAMES + MODIFIED)
+def test_an_agent_spends_its_budget_repeats_itself_and_touches_no_global_generator(spec):
+    states = np.random.get_state()[1].copy(), random.getstate(), torch.get_rng_state()  # noqa: NPY002
+    agent = make_agent(spec, keep_fraction=0.4)
+    env = DataPruningEnv(blob_task(), budget=2, device="cpu", **agent.env_arguments)
+    record, again = (run_episode(env, agent, seed=1) for _ in range(2))
+    assert record["curve"] == again["curve"]
+    spent = 3 * record["num_trained"] + record["num_scored"]
+    assert 3 * 2 * N - 3 < spent <= 3 * 2 * N
+    assert not record["diverged"]
+    assert all(point["num_trained"] > 0 for point in record["curve"][1:])
+    assert np.array_equal(np.random.get_state()[1], states[0])  # noqa: NPY002
+    assert random.getstate() == states[1]
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
+@pytest.mark.parametrize("spec", UNPREPARED + MODIFIED)
+def test_an_agent_plays_several_environments_at_once_as_it_plays_one(spec):
+    agent = make_agent(spec, keep_fraction=0.4)
+    envs = DataPruningVectorEnv(2, task="blobs", budget=1, **agent.env_arguments)
+    observation, _ = envs.reset(seed=0)
+    starts = np.ones(2, dtype=bool)
+    ended = np.zeros(2, dtype=int)
+    while ended.min() < 2:  # into second episodes
+        actions, _ = agent.predict(observation, None, starts)
+        assert actions.shape == (2, N)
+        observation, _, terminated, _, _ = envs.step(actions)
+        starts = terminated
+        ended += terminated
+
+
+@pytest.mark.parametrize("spec", UNPREPARED + MODIFIED)
+def test_an_agent_travels_to_other_processes(spec):
+    agent = make_agent(spec, keep_fraction=0.4)
+    env = DataPruningEnv("blobs", **agent.env_arguments)
+    observation, _ = env.reset(seed=0)
+    copy = pickle.loads(pickle.dumps(agent))
+    assert np.array_equal(copy.predict(observation)[0], agent.predict(observation)[0])

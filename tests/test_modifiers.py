@@ -1,0 +1,190 @@
+"""Modifiers: by hand, around each other, and whether what they promise to be unbiased is."""
+
+import numpy as np
+import pytest
+from conftest import blob_task
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_sampling import observe
+
+from prune_agents.heuristics import Full, RandomDynamic, StaticRandom
+from prune_agents.losses import Highest, Lowest
+from prune_agents.modifiers import Anneal, ClassBalance, Rescale, WarmUp
+from prune_agents.sampling import RS2, InfoBatch
+from prune_env.env import DataPruningEnv
+from prune_env.evaluation import run_episode
+from prune_env.registry import make_agent
+
+
+def act(agent, observation):
+    return agent.predict(observation)[0]
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_anneal_ends_on_full_data(share):
+    agent = Anneal(Highest(keep_fraction=0.25), share)
+    table = {"loss_mean": np.arange(8)}
+    before = act(agent, observe(0.74, **table))
+    assert before.sum() == (2 if share == 0.25 else 8)
+    assert act(agent, observe(0.75, **table)).tolist() == [1] * 8
+
+
+def test_anneal_ends_on_random_data_of_the_same_count():
+    agent = Anneal(Highest(keep_fraction=0.25), 0.5, data="random")
+    table = {"num": 40, "loss_mean": np.arange(40)}
+    assert np.flatnonzero(act(agent, observe(0.4, **table))).min() == 30
+    drawn = [act(agent, observe(0.6, **table)) for _ in range(3)]
+    assert [mask.sum() for mask in drawn] == [10] * 3
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert act(Anneal(Highest(), 0), observe(1.0, **table)).sum() == 10
+
+
+def test_annealed_weights_are_one():
+    agent = Anneal(InfoBatch(r=0.5, delta=1.0), 0.25)
+    losses = {"loss": [1, 1, 1, 1, 4, 4, 4, 4]}
+    assert 2 in act(agent, observe(0.5, **losses))
+    assert act(agent, observe(0.8, **losses)).tolist() == [1] * 8
+
+
+def test_warm_up_begins_on_full_data():
+    agent = WarmUp(Lowest(keep_fraction=0.25), 0.3)
+    assert act(agent, observe(0.29, loss_mean=np.arange(8))).sum() == 8
+    assert np.flatnonzero(act(agent, observe(0.3, loss_mean=np.arange(8)))).tolist() == [0, 1]
+
+
+def test_class_balance_by_hand():
+    # The highest four are of class 0; the fair part is 2 of each, the floor half of it.
+    labels = np.repeat([0, 1], 4)
+    table = observe(label=labels, loss_mean=np.arange(8)[::-1])
+    masks = [act(ClassBalance(Highest(keep_fraction=0.5), floor), table) for floor in (0, 0.5, 1.0)]
+    assert [mask[labels == 1].sum() for mask in masks] == [0, 1, 2]
+    assert [mask.sum() for mask in masks] == [4, 4, 4]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 60), st.floats(0.05, 1), st.floats(0, 1), st.integers(1, 5), st.integers(0, 9)
+)
+def test_class_balance_keeps_the_count_and_its_floors(num, fraction, floor, num_classes, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, num_classes, num)
+    inner = Highest(keep_fraction=fraction)
+    mask = act(ClassBalance(inner, floor), observe(num=num, label=labels, loss_mean=labels))
+    assert mask.sum() == max(1, round(fraction * num))
+    sizes, have = np.bincount(labels), np.bincount(labels[mask > 0], minlength=labels.max() + 1)
+    fair = mask.sum() / np.count_nonzero(sizes)
+    assert (have >= np.floor(floor * np.minimum(np.floor(fair), sizes) + 1e-9)).all()
+
+
+@pytest.mark.parametrize("norm", ["update", "epoch"])
+@pytest.mark.parametrize(
+    "agent",
+    [
+        RandomDynamic(),
+        RS2(),
+        make_agent("epsilon-greedy:epsilon=0.5", keep_fraction=0.3),
+    ],
+    ids=lambda agent: type(agent).__name__,
+)
+def test_rescaled_losses_are_unbiased_where_the_propensity_is_known(agent, norm):
+    losses = np.array([0.1, 0.2, 0.5, 0.5, 1, 1.5, 2, 2.5, 4, 6])
+    columns = {"loss": losses, "loss_mean": losses, "num": 10}
+    wrapped = Rescale(agent, norm, source="known", max_weight=1e6)
+    drawn = [act(wrapped, observe(0.5, **columns)) for _ in range(4000)]
+    # The sum over an epoch; and the mean of the samples that an update is made of.
+    size = 1 if norm == "epoch" else np.count_nonzero(drawn[0]) / len(losses)
+    sums = np.array([weights @ losses / size for weights in drawn])
+    error = sums.std() / np.sqrt(len(sums))
+    assert abs(sums.mean() - losses.sum()) < 4 * error + 1e-5
+
+
+def test_a_selection_that_is_held_keeps_the_propensities_it_was_drawn_with():
+    agent = Rescale(make_agent("epsilon-greedy:epsilon=0.5,period=5", keep_fraction=0.5))
+    first = act(agent, observe(0.1, loss_mean=np.arange(8)))
+    later = act(agent, observe(0.2, loss_mean=np.arange(8)[::-1]))
+    assert len(set(first[first > 0].tolist())) == 2
+    assert later.tolist() == first.tolist()
+
+
+def test_without_known_propensities_the_epochs_kept_are_counted():
+    agent = Rescale(Highest(keep_fraction=0.5), "epoch")
+    act(agent, observe(0.0, num=4, loss_mean=[1, 2, 3, 4]))
+    assert act(agent, observe(0.5, num=4, loss_mean=[5, 2, 3, 4])).tolist() == [2, 0, 0, 1]
+    cut = Rescale(Highest(keep_fraction=0.5), "epoch", max_weight=1.5)
+    act(cut, observe(0.0, num=4, loss_mean=[1, 2, 3, 4]))
+    assert act(cut, observe(0.5, num=4, loss_mean=[5, 2, 3, 4])).tolist() == [1.5, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("random+anneal:0.5+rescale:epoch", [4, 1]),
+        ("random+warm-up:0.5+rescale:epoch", [1, 4]),
+        ("random+rescale:epoch+anneal:0.5", [4, 1]),
+    ],
+)
+def test_modifiers_know_of_each_others_full_data(spec, expected):
+    agent = make_agent(spec, keep_fraction=0.25)
+    weights = [act(agent, observe(p)) for p in (0.2, 0.7)]
+    assert [float(w[w > 0].mean()) for w in weights] == expected
+
+
+def test_modifiers_serve_several_environments_and_start_anew_with_episodes():
+    agent = Anneal(StaticRandom(keep_fraction=0.25), 0.5)
+    pair = [observe(0.0), observe(0.6)]
+    both = {key: np.stack([o[key] for o in pair]) for key in ("samples", "run")}
+    masks = act(agent, both)
+    assert masks.sum(axis=1).tolist() == [2, 8]
+
+
+@pytest.mark.parametrize(
+    "spec", ["ucb+anneal:0.125+rescale", "lowest+class-balance+warm-up", "el2n:networks=1+rescale"]
+)
+def test_a_modified_agent_plays_and_its_record_says_how(spec, monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path))
+    agent = make_agent(spec, keep_fraction=0.4)
+    env = DataPruningEnv(blob_task(), budget=2, **agent.env_arguments)
+    records = [run_episode(env, agent, seed=1) for _ in range(2)]
+    assert records[0]["curve"] == records[1]["curve"]
+    assert records[0]["agent_arguments"]["agent"]
+    assert records[0]["work"] == pytest.approx(2, abs=1 / 90)
+
+
+def test_the_reference_stays_one():
+    assert Anneal(Full()).reference
+    assert not Anneal(Highest()).reference
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Anneal(Highest(), 12), r"`share` must be in \[0, 1\], got 12; did you pass"),
+        (
+            lambda: Anneal(Highest(), data="half"),
+            "`data` must be one of 'full', 'random', got 'half'",
+        ),
+        (lambda: WarmUp(Highest(), -1), r"`share` must be in \[0, 1\], got -1"),
+        (lambda: ClassBalance(Highest(), 2), r"`floor` must be in \[0, 1\], got 2"),
+        (lambda: Rescale(Highest(), "step"), "`norm` must be one of 'update', 'epoch', got 'step'"),
+        (lambda: Rescale(Highest(), max_weight=0), "`max_weight` must be finite and at least 1"),
+        (lambda: Rescale(InfoBatch()), "must not weigh losses itself, got InfoBatch"),
+        (
+            lambda: Rescale(Highest(), source="known"),
+            "know its propensities, got Highest; these do: epsilon-greedy, random, rs2;",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_only_agents_that_decide_sample_by_sample_can_be_modified():
+    class Mixer:
+        reference = False
+        env_arguments = {"observation": "summary", "action": "mixture"}  # noqa: RUF012
+
+    with pytest.raises(
+        ValueError, match="`agent` under Anneal must take action 'mask' or 'weights'"
+    ):
+        Anneal(Mixer())
