@@ -1,0 +1,88 @@
+"""Which reward to train on: one preset of PPO, every reward, with and without a free keep fraction.
+
+    python benchmarks/rewards.py
+
+Each policy is judged by what is wanted in the end, the test accuracy at the end of runs of equal
+budget, on seeds that training never drew. Writes benchmarks/results/rewards.json; a run that is
+stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from prune_agents.cases import Case
+from prune_agents.gradient import PPO
+from prune_agents.heldout import Heldout
+from prune_agents.tables import points
+from prune_agents.training import Training, train
+from prune_env.runtime import tune_process
+
+RESULT = Path(__file__).parent / "results" / "rewards.json"
+REWARDS = ("rate", "gain", "loss", "terminal")
+RIVALS = ("random", "short", "infobatch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewards:
+    """Train a policy for each reward, and compare them."""
+
+    task: str = "digits"
+    """case, as for prune-env train"""
+    steps: int = 24_576
+    """of the environment, for each policy"""
+    seeds: int = 48
+    """held-out episodes in each scenario"""
+    training_seeds: int = 1
+    """policies of each reward"""
+
+    def __call__(self) -> None:
+        """Train what is missing, write, print."""
+        case = Case.parse(self.task)
+        tune_process({case.network}, threads=1)
+        preset = Training(algorithm=PPO(), cases=(case,), steps=self.steps)
+        heldout = Heldout(cases=(case,), num_seeds=self.seeds)
+        rows = [
+            self._row(replace(preset, reward=reward, choose_keep_fraction=free, seed=seed), heldout)
+            for free in (False, True)
+            for reward in REWARDS
+            for seed in range(self.training_seeds)
+        ]
+        record = {
+            "preset": preset.settings | {"reward": REWARDS, "choose_keep_fraction": [False, True]},
+            "heldout": {"scenarios": heldout.scenarios, "num_seeds": heldout.num_seeds},
+            "device": platform.processor() or platform.machine(),
+            "rows": rows,
+        }
+        RESULT.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        print("| reward | keep fraction | seed | over random | over short | over infobatch |")
+        print("| --- | --- | ---: | ---: | ---: | ---: |")
+        for row in rows:
+            keep = "chosen" if row["choose_keep_fraction"] else "0.25"
+            gains = " | ".join(points(row["against"][name]) for name in RIVALS)
+            print(f"| {row['reward']} | {keep} | {row['seed']} | {gains} |")
+
+    @staticmethod
+    def _row(training: Training, heldout: Heldout) -> dict[str, Any]:
+        free = "chosen" if training.choose_keep_fraction else "fixed"
+        out = Path("runs") / "rewards" / f"{training.reward}-{free}-{training.seed}"
+        policy = train(training, out, heldout=heldout, rivals=RIVALS)
+        (comparison,) = policy.provenance["evaluation"]["cases"].values()
+        return {
+            "reward": training.reward,
+            "choose_keep_fraction": training.choose_keep_fraction,
+            "seed": training.seed,
+            "seconds": policy.provenance["seconds"],
+            "means": comparison["means"]["learned"],
+            "against": comparison["against"],
+        }
+
+
+if __name__ == "__main__":
+    tyro.cli(Rewards)()

@@ -1,0 +1,156 @@
+"""Learned policies against every fixed rule, on data conditions kept apart from those of training.
+
+    python benchmarks/scenarios.py --name digits --task digits "digits model=mlp:256"
+    python benchmarks/scenarios.py --name mine --task "folder:PATH model=cnn" --seeds 12
+    python benchmarks/scenarios.py --name other --conditions severities combinations
+
+Everybody gets the same budget, split, weights and order for a seed; the seeds are none that any
+training draws. Differences are paired by seed, with 95 % bootstrap intervals over seeds; the best
+single rule is the best on these very seeds, which favours it. Results go to
+benchmarks/results/scenarios-NAME.json and .png; a run that is stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from matplotlib.figure import Figure
+
+import prune_env
+from prune_agents.cases import Case
+from prune_agents.heldout import RIVALS, Cell, Heldout, judge, report
+from prune_agents.policies import Learned, bundled_policy, load_policy
+from prune_agents.tables import comparison_table
+from prune_agents.training import TRAINING_SCENARIOS
+from prune_env.registry import Agent
+from prune_env.results import claim_folder
+from prune_env.runtime import tune_process
+
+RESULTS = Path(__file__).parent / "results"
+# By name, so that a result says whether a condition was met in training.
+CONDITIONS = {
+    "standard": ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9"),
+    "severities": (
+        "noise:0.1",
+        "noise:0.5",
+        "imbalance:5",
+        "imbalance:100",
+        "duplicates:0.7",
+        "duplicates:0.97",
+    ),
+    "combinations": (
+        "noise:0.2+imbalance:20",
+        "noise:0.3+duplicates:0.8",
+        "imbalance:20+duplicates:0.8",
+    ),
+    "training": TRAINING_SCENARIOS,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenarios:
+    """Judge policies and rules; print tables; write JSON and a picture."""
+
+    name: str
+    """of the result"""
+    task: tuple[str, ...] = ("digits",)
+    """cases, as for prune-env train: "TASK model=... num_samples=... budget=..." """
+    conditions: tuple[str, ...] = ("standard",)
+    """standard, severities, combinations, training, or single scenarios"""
+    policies: tuple[str, ...] = ("bundled",)
+    """policy files, as NAME=FILE; bundled is the package's"""
+    agents: tuple[str, ...] = RIVALS
+    """fixed agents, the rivals"""
+    shown: tuple[str, ...] = ()
+    """agents run beside them that do not count as rivals"""
+    seeds: int = 48
+    """episodes of each agent in each condition"""
+    first_seed: int = 1000
+    """how many of the held-out seeds to pass over: the first are those of prune-env train"""
+    threads: int | None = None
+    """CPU threads of torch; by default 1 for mlps and all cores for other networks"""
+
+    def __call__(self) -> None:
+        """Run what is missing, then write."""
+        cases = tuple(map(Case.parse, self.task))
+        named = [CONDITIONS.get(name, (name,)) for name in self.conditions]
+        heldout = Heldout(
+            cases=cases,
+            scenarios=tuple(dict.fromkeys(scenario for group in named for scenario in group)),
+            num_seeds=self.seeds,
+            first=self.first_seed,
+        )
+        threads = tune_process({case.network for case in cases}, threads=self.threads)
+        folder = Path("runs") / f"scenarios-{self.name}"
+        policies = dict(map(_policy, self.policies))
+        provenance = {name: agent.policy.provenance for name, agent in policies.items()}
+        claim_folder(folder, {"first_seed": self.first_seed, "policies": provenance}, ())
+        agents: dict[str, Agent | None] = {**policies, **dict.fromkeys((*self.agents, *self.shown))}
+        accuracies = judge(heldout, agents, folder / "cells.jsonl")
+        comparisons = {name: report(accuracies, name, self.agents) for name in policies}
+        record = {
+            "cases": [case.name for case in cases],
+            "scenarios": heldout.scenarios,
+            "seen_in_training": [s for s in heldout.scenarios if s in TRAINING_SCENARIOS],
+            "seeds": [heldout.seeds[0], heldout.seeds[-1]],
+            "rivals": self.agents,
+            "policies": provenance,
+            "device": platform.processor() or platform.machine(),
+            "threads": threads,
+            "versions": {"prune_env": prune_env.__version__, "torch": torch.__version__},
+            "comparisons": comparisons,
+            "means": {
+                " | ".join(cell): float(values.mean()) for cell, values in accuracies.items()
+            },
+        }
+        _write(RESULTS / f"scenarios-{self.name}.json", record)
+        draw(accuracies, list(agents), RESULTS / f"scenarios-{self.name}.png")
+        for name, comparison in comparisons.items():
+            for case, table in comparison.items():
+                print(f"\n{name} on {case}, {self.seeds} seeds\n\n{comparison_table(table)}")
+
+
+def _policy(text: str) -> tuple[str, Learned]:
+    name, _, file = text.partition("=")
+    return name, Learned.of(load_policy(Path(file) if file else bundled_policy()))
+
+
+def _write(file: Path, record: Mapping[str, Any]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def draw(accuracies: Mapping[Cell, np.ndarray], agents: list[str], file: Path) -> None:
+    """A panel a case: each agent's gain over `random`, by condition, with its standard error."""
+    cases = list(dict.fromkeys(case for case, _, _ in accuracies))
+    scenarios = list(dict.fromkeys(scenario for _, scenario, _ in accuracies))
+    height = 1.2 + 0.28 * len(agents)
+    figure = Figure(figsize=(2.6 * len(scenarios) + 2, height * len(cases)), layout="constrained")
+    panels = figure.subplots(len(cases), len(scenarios), squeeze=False, sharey=True)
+    for row, case in zip(panels, cases, strict=True):
+        for panel, scenario in zip(row, scenarios, strict=True):
+            base = accuracies.get((case, scenario, "random"), np.zeros(1))
+            gains = [100 * (accuracies[case, scenario, agent] - base) for agent in agents]
+            panel.barh(
+                agents,
+                [gain.mean() for gain in gains],
+                xerr=[gain.std() / np.sqrt(len(gain)) for gain in gains],
+                color=["C1" if "learned" in a or a in ("bundled",) else "C0" for a in agents],
+            )
+            panel.axvline(0, color="black", linewidth=0.8)
+            panel.set_title(f"{case}\n{scenario}", fontsize=8)
+        row[0].invert_yaxis()
+    figure.supxlabel("test accuracy over random dynamic [points]")
+    figure.savefig(file, dpi=110)
+
+
+if __name__ == "__main__":
+    tyro.cli(Scenarios)()
