@@ -70,7 +70,7 @@ class Scenarios:
     agents: tuple[str, ...] = RIVALS
     """fixed agents, the rivals"""
     shown: tuple[str, ...] = ()
-    """agents run beside them that do not count as rivals"""
+    """agents compared beside them that do not count among the best rules"""
     seeds: int = 48
     """episodes of each agent in each condition"""
     first_seed: int = 1000
@@ -107,6 +107,9 @@ class Scenarios:
             "threads": threads,
             "versions": {"prune_env": prune_env.__version__, "torch": torch.__version__},
             "comparisons": comparisons,
+            "beside": {name: report(accuracies, name, self.shown) for name in policies}
+            if self.shown
+            else {},
             "means": {
                 " | ".join(cell): float(values.mean()) for cell, values in accuracies.items()
             },

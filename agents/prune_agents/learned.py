@@ -40,7 +40,9 @@ class JointVecEnv(DummyVecEnv):
         check_count("num_envs", num_envs, least=max(1, len(variations)))
         shared = {"observation": "summary", "action": "mixture"} | arguments
         self._groups = [
-            DataPruningVectorEnv(len(range(first, num_envs, len(variations))), **shared, **varied)
+            DataPruningVectorEnv(
+                len(range(first, num_envs, len(variations))), **(shared | dict(varied))
+            )
             for first, varied in enumerate(variations)
         ]
         for group in self._groups:
