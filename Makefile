@@ -17,7 +17,7 @@ demo: $(STAMP)
 	    --epochs 20 --keep-fraction 0.25 --seeds 5 --out runs/demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
+from prune_env.arguments import check_fraction
 from prune_env.selection import RULES, Selection, gumbel_top, loss_bins, mixture, random_subset, top
 from prune_env.statistics import FEATURES, SampleStatistics, standardised_features
 
@@ -33,6 +34,16 @@ class Amount:
     keep_fraction: float
     minimum: float
     chosen: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the fractions, by the names of the environment's arguments."""
+        check_fraction("keep_fraction", self.keep_fraction)
+        check_fraction("min_keep_fraction", self.minimum)
+        if self.keep_fraction < self.minimum:
+            raise ValueError(
+                f"`keep_fraction` must be at least `min_keep_fraction` {self.minimum}, got "
+                f"{self.keep_fraction}"
+            )
 
     def count(self, num_samples: int, component: float | None) -> int:
         """Samples to keep; `component` in [-1, 1] goes geometrically from the minimum to all."""

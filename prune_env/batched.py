@@ -141,7 +141,7 @@ class BatchedMLP:
         size = max(1, _CHUNK_ELEMENTS // (len(slots) * self._shapes[0][0]))
         return torch.cat(
             [
-                self._logits(split.inputs(samples[0], chunk).flatten(start_dim=2), parts)[1]
+                self._logits(_vectors(split, samples[0], chunk), parts)[1]
                 for chunk in rows.split(size, dim=1)
             ],
             dim=1,
@@ -195,6 +195,11 @@ class BatchedMLP:
         weights.addcmul_(buffers[0] / scale, -rates / (1 - 0.9**step))
 
 
+def _vectors(split: Split, samples: Samples, rows: Tensor) -> Tensor:
+    """Flattened inputs at the pool's `rows` (K, B): (K, B, I)."""
+    return split.inputs(samples, rows.flatten()).view(*rows.shape, -1)
+
+
 class _JointEpoch:
     """The batches of K epochs side by side, longest first, padded at their ends.
 
@@ -246,7 +251,7 @@ class _JointEpoch:
         chunk = max(1, _CHUNK_ELEMENTS // per_update)
         for first in range(0, self.updates[0], chunk):
             span = slice(first * self._size, (first + chunk) * self._size)
-            inputs = split.inputs(split.train, self._rows[:, span]).flatten(start_dim=2)
+            inputs = _vectors(split, split.train, self._rows[:, span])
             targets = F.one_hot(self._labels[:, span], self._logits.shape[2]).float()
             if self._smoothing:
                 targets.mul_(1 - self._smoothing)
@@ -295,6 +300,7 @@ class BatchedTrainer:
         self.slot = slot
         self.split = split
         self.recipe = batch.recipe
+        self.precision = torch.float32
         self._order_rng = order_rng
 
     def order(self, selection: Selection) -> np.ndarray:

@@ -49,6 +49,8 @@ class _Common:
     """work (counted, deterministic) or wall (measured)"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+    precision: str = "auto"
+    """float32, bfloat16, or auto: bfloat16 for larger networks where the device computes in it"""
     threads: int | None = None
     """CPU threads of torch; by default 1 for an mlp and all cores for other networks"""
     out: Path | None = None
@@ -128,6 +130,7 @@ def _compare(
             num_samples=common.num_samples,
             clock=common.clock,
             device=common.device,
+            precision=common.precision,
         )
         tune_process(comparison.models, threads=common.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)

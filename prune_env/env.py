@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from torch import nn
 
@@ -26,9 +27,10 @@ from prune_env.clock import CLOCKS
 from prune_env.data import Split
 from prune_env.episode import REFRESHED, Episode, EpisodeMaker, Instance, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
+from prune_env.precision import PRECISIONS
 from prune_env.rehearsal import Rehearsal
 from prune_env.rendering import RENDER_MODES, render
-from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward
+from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward, check_bounded
 from prune_env.selection import Selection
 from prune_env.tasks import Task
 from prune_env.training import EpochResult, Evaluation, Trainer
@@ -124,6 +126,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
         max_weight: upper bound of a `weights` action, at least 1.
         device: `auto` (CUDA where there is one), or what `torch.device` takes.
+        precision: `float32`, `bfloat16` (matrix products and convolutions; the rest stays
+            float32), or `auto`: bfloat16 for networks larger than an mlp where the device
+            computes in it. The same seed gives the same trajectory for one device and precision.
         render_mode: None, `ansi` (a line) or `rgb_array` (the accuracy curve).
 
     Versions:
@@ -153,11 +158,13 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         loss_decay: float = 0.8,
         max_weight: float = 10.0,
         device: str = "auto",
+        precision: str = "auto",
         render_mode: str | None = None,
     ):
         check_choice("observation", observation, OBSERVATIONS)
         check_choice("action", action, ENCODINGS)
         check_choice("clock", clock, CLOCKS)
+        check_choice("precision", precision, PRECISIONS)
         check_choice("refreshed", refreshed, REFRESHED)
         check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
@@ -171,9 +178,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         if num_samples is not None:
             check_count("num_samples", num_samples)
         minimum = DEFAULT_MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
-        _check_amount(keep_fraction, minimum, choose_keep_fraction, action)
+        amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
+        _check_chosen(choose_keep_fraction, action)
         if reward == "step-rate" and min_keep_fraction is None:
-            _check_step_rate(action, choose_keep_fraction)
+            check_bounded(action in ("mask", "weights") or choose_keep_fraction)
         self._device = resolve_device(device)
         self._maker = EpisodeMaker(
             tasks=_several(task),
@@ -184,10 +192,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             clock=clock,
             loss_decay=loss_decay,
             device=self._device,
+            precision=precision,
             make_trainer=self._make_trainer,
         )
         size = max(self._maker.sizes.values())
-        amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
         self._encoding = Encoding(action, amount, num_samples=size, max_weight=max_weight)
         self._observer = SampleTable(size) if observation == "samples" else Summary()
         self._fixed_size = size if self._encoding.per_sample or self._observer.per_sample else None
@@ -296,6 +304,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return device_name(self._device)
 
     @property
+    def precision(self) -> str:
+        """The number format of the present network's matrix products."""
+        return str(self._any_episode().trainer.precision).removeprefix("torch.")
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Seconds since reset by part: train, scoring, selection, evaluation."""
         return dict(self._any_episode().stopwatch.seconds)
@@ -313,8 +326,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         network: nn.Module,
         order_rng: np.random.Generator,
         augment_rng: np.random.Generator,
+        precision: torch.dtype,
     ) -> Trainer | BatchedTrainer:
-        return make_trainer(task, split, network, order_rng, augment_rng)
+        return make_trainer(task, split, network, order_rng, augment_rng, precision)
 
     def _observation(self, run: Episode) -> Observation:
         return self._observer.encode(run.statistics, run.summary(), run.split.num_classes)
@@ -370,26 +384,9 @@ def _several(value: Any) -> list[Any]:
     return values
 
 
-def _check_amount(
-    keep_fraction: float, minimum: float, choose_keep_fraction: bool, action: str
-) -> None:
-    check_fraction("keep_fraction", keep_fraction)
-    check_fraction("min_keep_fraction", minimum)
-    if keep_fraction < minimum:
-        raise ValueError(
-            f"`keep_fraction` must be at least `min_keep_fraction` {minimum}, got {keep_fraction}"
-        )
+def _check_chosen(choose_keep_fraction: bool, action: str) -> None:
     if choose_keep_fraction and ENCODINGS[action].length is None:
         raise ValueError(
             "`choose_keep_fraction` goes with the actions mixture, features and bins, got "
             f"{action!r}; a mask or weights choose it already"
-        )
-
-
-def _check_step_rate(action: str, choose_keep_fraction: bool) -> None:
-    if action in ("mask", "weights") or choose_keep_fraction:
-        raise ValueError(
-            "`min_keep_fraction` must be given with reward 'step-rate' where the action chooses "
-            "how much to keep, since tiny steps would score best (see "
-            "prune_env.reward.step_rate); or use reward 'rate'"
         )

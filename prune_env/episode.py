@@ -19,6 +19,7 @@ from prune_env.clock import Clock, Stopwatch, WallClock, WorkClock
 from prune_env.data import Split
 from prune_env.models import build_model
 from prune_env.observation import RunSummary
+from prune_env.precision import resolve_precision
 from prune_env.selection import Selection
 from prune_env.statistics import SampleStatistics
 from prune_env.tasks import Task, get_task, split_maker
@@ -184,7 +185,8 @@ class Episode:
 
 
 TrainerFactory = Callable[
-    [Task, Split, nn.Module, np.random.Generator, np.random.Generator], Trainer | BatchedTrainer
+    [Task, Split, nn.Module, np.random.Generator, np.random.Generator, torch.dtype],
+    Trainer | BatchedTrainer,
 ]
 
 
@@ -194,9 +196,17 @@ def make_trainer(
     network: nn.Module,
     order_rng: np.random.Generator,
     augment_rng: np.random.Generator,
+    precision: torch.dtype,
 ) -> Trainer:
     """A trainer of its own for one network."""
-    return Trainer(split, network, task.recipe, order_rng=order_rng, augment_rng=augment_rng)
+    return Trainer(
+        split,
+        network,
+        task.recipe,
+        order_rng=order_rng,
+        augment_rng=augment_rng,
+        precision=precision,
+    )
 
 
 class EpisodeMaker:
@@ -211,7 +221,8 @@ class EpisodeMaker:
         clock: `work` or `wall`.
         loss_decay: of the statistics.
         device: to train on.
-        make_trainer: (task, split, network, order_rng, augment_rng) -> trainer.
+        precision: a key of `prune_env.precision.PRECISIONS`.
+        make_trainer: (task, split, network, order_rng, augment_rng, precision) -> trainer.
 
     Raises:
         ValueError: if a name is unknown or a scenario leaves too few samples.
@@ -228,6 +239,7 @@ class EpisodeMaker:
         clock: str,
         loss_decay: float,
         device: torch.device,
+        precision: str = "auto",
         make_trainer: TrainerFactory = make_trainer,
     ):
         self._make_trainer = make_trainer
@@ -237,6 +249,7 @@ class EpisodeMaker:
         self._clock = clock
         self._loss_decay = loss_decay
         self._device = device
+        self._precision = precision
         self._own_tasks = {task.name: task for task in tasks if isinstance(task, Task)}
         self._epoch_seconds: dict[Instance, float] = {}
         names = [task.name if isinstance(task, Task) else task for task in tasks]
@@ -271,7 +284,10 @@ class EpisodeMaker:
         task = self.task(instance[0])
         generator = torch.Generator().manual_seed(int(streams["init"].integers(2**63)))
         network = build_model(task.model, split.input_shape, split.num_classes, generator)
-        trainer = self._make_trainer(task, split, network, streams["order"], streams["augment"])
+        precision = resolve_precision(self._precision, self._device, large=task.as_pictures)
+        trainer = self._make_trainer(
+            task, split, network, streams["order"], streams["augment"], precision
+        )
         return Episode(
             instance=instance,
             split=split,
@@ -294,7 +310,8 @@ class EpisodeMaker:
     ) -> Split:
         name, scenario = instance
         scenarios.parse(scenario)  # before a dataset is loaded
-        make = split_maker(self._own_tasks.get(name) or get_task(name), self._device)
+        data = self._own_tasks.get(name) or get_task(name)  # the same whatever the network
+        make = split_maker(data, self._device, self.task(name).as_pictures)
         return scenarios.apply(scenario, make(split_rng), rng, num_samples=self._num_samples)
 
     def _checked_clock(

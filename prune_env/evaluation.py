@@ -39,6 +39,7 @@ class Comparison:
         num_samples: cut every training set to this many, or None.
         clock: `work` or `wall`.
         device: as for `DataPruningEnv`.
+        precision: as for `DataPruningEnv`.
     """
 
     tasks: tuple[str, ...]
@@ -51,6 +52,7 @@ class Comparison:
     num_samples: int | None = None
     clock: str = "work"
     device: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         """Check all that needs no data."""
@@ -78,6 +80,7 @@ class Comparison:
             "num_samples": self.num_samples,
             "clock": self.clock,
             "device": self.device,
+            "precision": self.precision,
         }
 
     @property
@@ -118,6 +121,7 @@ class Comparison:
             "num_samples": self.num_samples,
             "clock": self.clock,
             "device": self.device,
+            "precision": self.precision,
         }
         return DataPruningEnv(task, scenario=scenario, **(arguments | agent.env_arguments)), agent
 
@@ -207,6 +211,7 @@ def run_episode(
         "seconds": seconds,
         "curve": curve,
         "device": env.device_name,
+        "precision": env.precision,
         "threads": torch.get_num_threads(),
         "versions": {
             "prune_env": prune_env.__version__,

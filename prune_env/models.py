@@ -21,13 +21,22 @@ MODELS = {
 }
 
 
-def _mlp(input_shape: tuple[int, ...], num_classes: int, width: int = 64) -> nn.Module:
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(math.prod(input_shape), width),
-        nn.ReLU(),
-        nn.Linear(width, num_classes),
-    )
+class MLP(nn.Sequential):
+    """One hidden layer.
+
+    Args:
+        input_shape: of one input; flattened.
+        num_classes: number of logits C.
+        width: hidden units.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, width: int = 64):
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(math.prod(input_shape), width),
+            nn.ReLU(),
+            nn.Linear(width, num_classes),
+        )
 
 
 def _cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -116,7 +125,7 @@ def _template(name: str, width: str, input_shape: tuple[int, ...], num_classes: 
     """The network without memory, and without a draw from the global generator."""
     with torch.device("meta"):
         if name == "mlp":
-            return _mlp(input_shape, num_classes, int(width or 64))
+            return MLP(input_shape, num_classes, int(width or 64))
         if name == "cnn":
             return _cnn(input_shape, num_classes)
         return _resnet(name, input_shape, num_classes)

@@ -90,6 +90,15 @@ def _run_vector(run: RunSummary, num_classes: int) -> np.ndarray:
     return np.clip(values, 0, _RUN_HIGH).astype(np.float32)
 
 
+def _box_of_rows(highs: np.ndarray, num_rows: int) -> spaces.Box:
+    """Box of rows in [0, highs] (F,), whose bounds are one row seen N times: no memory at all."""
+    table = np.broadcast_to(highs, (num_rows, len(highs)))
+    box = spaces.Box(np.zeros_like(table), table, dtype=np.float32)
+    for name in ("low", "high", "bounded_below", "bounded_above"):
+        setattr(box, name, np.broadcast_to(getattr(box, name)[0].copy(), table.shape))
+    return box
+
+
 class SampleTable:
     """Dict(`samples`: (N, F) table with `SAMPLE_COLUMNS`, `run`: (G,) with `RUN_COLUMNS`).
 
@@ -101,10 +110,9 @@ class SampleTable:
 
     def __init__(self, num_samples: int):
         highs = np.array([column.high for column in SAMPLE_COLUMNS], dtype=np.float32)
-        table = np.broadcast_to(highs, (num_samples, len(SAMPLE_COLUMNS)))
         self.space: spaces.Space[Any] = spaces.Dict(
             {
-                "samples": spaces.Box(np.zeros_like(table), table, dtype=np.float32),
+                "samples": _box_of_rows(highs, num_samples),
                 "run": spaces.Box(np.zeros_like(_RUN_HIGH), _RUN_HIGH, dtype=np.float32),
             }
         )
@@ -168,7 +176,9 @@ def _statistics(statistics: SampleStatistics, num_classes: int) -> np.ndarray:
     if not seen.any():
         nothing = np.zeros(len(STATISTIC_COLUMNS) - 3, np.float32)
         return np.append(nothing, [0.0, staleness, entropy]).astype(np.float32)
-    known, known_labels = statistics.loss_mean[seen], labels[seen]
+    # A mask copies what it picks; most of the time nothing is to be left out.
+    known_ones = slice(None) if seen.all() else seen
+    known, known_labels = statistics.loss_mean[known_ones], labels[known_ones]
     class_counts = np.bincount(known_labels, minlength=num_classes)
     class_sums = np.bincount(known_labels, weights=known, minlength=num_classes)
     class_losses = class_sums[class_counts > 0] / class_counts[class_counts > 0]
@@ -176,12 +186,12 @@ def _statistics(statistics: SampleStatistics, num_classes: int) -> np.ndarray:
         *quantiles(known, _QUANTILES),
         _mean(known),
         _deviation(known),
-        _mean(np.sqrt(statistics.loss_variance[seen])),
+        _mean(np.sqrt(statistics.loss_variance[known_ones])),
         _deviation(class_losses),
     ]
     rest = [
-        _mean(statistics.correct_mean[seen]),
-        np.count_nonzero(statistics.times_forgotten[seen]) / len(known),
+        _mean(statistics.correct_mean[known_ones]),
+        np.count_nonzero(statistics.times_forgotten[known_ones]) / len(known),
         len(known) / len(seen),
         staleness,
         entropy,

@@ -80,3 +80,13 @@ REWARDS: dict[str, Reward] = {
     "loss": loss,
     "terminal": terminal,
 }
+
+
+def check_bounded(free_amount: bool) -> None:
+    """Raise ValueError where `step-rate` meets a free amount and no minimum was given for it."""
+    if free_amount:
+        raise ValueError(
+            "`min_keep_fraction` must be given with reward 'step-rate' where the action chooses "
+            "how much to keep, since tiny steps would score best (see "
+            "prune_env.reward.step_rate); or use reward 'rate'"
+        )

@@ -50,12 +50,12 @@ def top(scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         return np.arange(len(scores))
     position = len(scores) - count
     threshold = np.partition(scores, position)[position]
-    keep = scores > threshold
-    ties = np.flatnonzero(scores == threshold)
-    missing = count - int(np.count_nonzero(keep))
-    if missing < len(ties):
-        ties = ties[random_subset(len(ties), missing, rng)]
-    keep[ties] = True
+    keep = scores >= threshold
+    surplus = int(np.count_nonzero(keep)) - count
+    if surplus:
+        ties = np.flatnonzero(scores == threshold)
+        keep[ties] = False
+        keep[ties[random_subset(len(ties), len(ties) - surplus, rng)]] = True
     return np.flatnonzero(keep)
 
 
@@ -112,12 +112,16 @@ def mixture(
         (count,) int64, ascending.
     """
     counts = dict(zip(RULES, _largest_remainder(shares, count), strict=True))
-    kept = np.zeros(len(loss_mean), dtype=bool)
+    taken: list[np.ndarray] = []
     for rule in ("highest", "lowest", "middle", "stalest"):
         if counts[rule]:
             scores = _rule_scores(rule, loss_mean, epochs_since_seen, seen)
-            scores[kept] = -np.inf
-            kept[top(scores, counts[rule], rng)] = True
+            for indices in taken:
+                scores[indices] = -np.inf
+            taken.append(top(scores, counts[rule], rng))
+    kept = np.zeros(len(loss_mean), dtype=bool)
+    for indices in taken:
+        kept[indices] = True
     left = np.flatnonzero(~kept)
     kept[left[random_subset(len(left), counts["random"], rng)]] = True
     return np.flatnonzero(kept)
@@ -145,7 +149,8 @@ def _rule_scores(
     else:
         median = lower_median(loss_mean[seen]) if seen.any() else 0.0
         scores = -np.abs(loss_mean - loss_mean.dtype.type(median))
-    scores[~seen] = np.finfo(scores.dtype).min
+    if not seen.all():
+        scores[~seen] = np.finfo(scores.dtype).min
     return scores
 
 

@@ -44,6 +44,12 @@ class Task:
         if isinstance(self.model, str):
             check_model(self.model)
 
+    @property
+    def as_pictures(self) -> bool:
+        """Whether inputs (C, H, W) are used as pictures, and not as vectors by an mlp."""
+        is_mlp = isinstance(self.model, str) and self.model.startswith("mlp")
+        return not is_mlp or self.recipe.crop_padding > 0 or self.recipe.flip
+
     def with_model(self, model: str | None) -> Task:
         """The same data under another network and that network's own recipe."""
         if model is None:
@@ -149,6 +155,11 @@ def get_task(name: str) -> Task:
 
 
 @lru_cache(maxsize=8)
-def split_maker(task: Task, device: torch.device) -> SplitMaker:
+def split_maker(task: Task, device: torch.device, as_pictures: bool) -> SplitMaker:
     """The task's data, loaded and on `device`, shared by every environment of this process."""
-    return SplitMaker(task.load(), validation_fraction=task.validation_fraction, device=device)
+    return SplitMaker(
+        task.load(),
+        validation_fraction=task.validation_fraction,
+        device=device,
+        as_pictures=as_pictures,
+    )

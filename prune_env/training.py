@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prune_env.augmentation import Augmentation
 from prune_env.clock import synchronise
 from prune_env.data import Samples, Split
+from prune_env.models import MLP
+from prune_env.precision import autocast
 from prune_env.recipes import Recipe
 from prune_env.selection import Selection
+from prune_env.updates import CapturedUpdate, make_update, set_learning_rate
 
-# Input elements gathered at once: a few megabytes, for tens to thousands of updates.
-_CHUNK_ELEMENTS = 2**20
+# Input elements gathered at once: 16 MB, for ten to thousands of updates.
+_CHUNK_ELEMENTS = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,7 @@ class Trainer:
         order_rng: draws each epoch's order of all N samples.
         augment_rng: draws each epoch's crops and mirrors of all N samples. Both draw for all N
             and are then filtered, so that choosing a subset never moves them.
+        precision: number format of the network's matrix products.
     """
 
     def __init__(
@@ -73,14 +79,16 @@ class Trainer:
         *,
         order_rng: np.random.Generator,
         augment_rng: np.random.Generator,
+        precision: torch.dtype = torch.float32,
     ):
         self._split = split
         self._device = split.train.rows.device
-        self._is_picture = len(split.input_shape) == 3
+        self._is_picture = len(split.input_shape) == 3 and not isinstance(model, MLP)
         layout = torch.channels_last if self._is_picture else torch.contiguous_format
         self.model = model.to(device=self._device, memory_format=layout)  # type: ignore[call-overload]
         self.recipe = recipe
-        self._optimiser = _make_optimiser(self.model, recipe, self._device)
+        self.precision = precision
+        self._update = make_update(self.model, recipe, precision, self._device)
         self._order_rng = order_rng
         self._augment_rng = augment_rng
 
@@ -98,13 +106,41 @@ class Trainer:
         Returns:
             Losses and correctness of what was trained on.
         """
-        train, size = self._split.train, self.recipe.batch_size
+        train = self._split.train
         chosen = epoch_order(selection, len(train), self._order_rng)[:limit]
         by_sample = weights_by_sample(selection, len(train))
         order = torch.from_numpy(chosen).to(self._device)
         weights = None if by_sample is None else torch.from_numpy(by_sample).to(self._device)
-        augment = self._draw_augmentation()
+        augment = Augmentation(
+            len(train),
+            padding=self.recipe.crop_padding,
+            flip=self.recipe.flip,
+            rng=self._augment_rng,
+            device=self._device,
+        )
+
+        def learning_rate(done: int) -> float:
+            return selection.learning_rate_factor * self.recipe.learning_rate_at(progress(done))
+
         self.model.train()
+        with _repeatable_kernels(self._device):
+            losses, correct = self._train(order, weights, augment, learning_rate)
+        return EpochResult(
+            indices=chosen,
+            losses=losses.cpu().numpy(),
+            correct=correct.cpu().numpy(),
+            num_updates=-(-len(order) // self.recipe.batch_size),
+        )
+
+    def _train(
+        self,
+        order: Tensor,
+        weights: Tensor | None,
+        augment: Augmentation,
+        learning_rate: Callable[[int], float],
+    ) -> tuple[Tensor, Tensor]:
+        """Train on `order` (K,); losses and correctness (K,), all on the device."""
+        train, size = self._split.train, self.recipe.batch_size
         losses, correct = [], []
         done = 0
         # Data are gathered, and losses recorded, for many updates at once.
@@ -113,33 +149,17 @@ class Trainer:
             gradients = torch.full((len(chunk),), 1 / size, device=self._device)
             if weights is not None:
                 gradients *= weights[chunk]
-            inputs = augment(self._inputs(train, chunk), chunk)
-            parts = (inputs.split(size), labels.split(size), gradients.split(size))
+            pictures = augment(train.gather(train.rows[chunk]), chunk)
+            parts = (self._split.normalise(pictures), *self._update.targets(labels, gradients))
             logits = []
-            for batch in zip(*parts, strict=True):
-                self._set_learning_rate(progress(done), selection.learning_rate_factor)
-                logits.append(self._update(*batch))
-                done += len(batch[0])
+            for inputs, *targets in zip(*(part.split(size) for part in parts), strict=True):
+                set_learning_rate(self._update.optimiser, learning_rate(done))
+                logits.append(self._update.step(inputs, *targets))
+                done += len(inputs)
             fresh_losses, fresh_correct = _judge(torch.cat(logits), labels)
             losses.append(fresh_losses)
             correct.append(fresh_correct)
-        return EpochResult(
-            indices=chosen,
-            losses=torch.cat(losses).cpu().numpy(),
-            correct=torch.cat(correct).cpu().numpy(),
-            num_updates=-(-len(order) // size),
-        )
-
-    def _update(self, inputs: Tensor, labels: Tensor, gradients: Tensor) -> Tensor:
-        """One optimiser step; `gradients` (B,) is d objective / d loss. Returns logits (B, C)."""
-        logits = self.model(inputs)
-        losses = F.cross_entropy(
-            logits, labels, reduction="none", label_smoothing=self.recipe.label_smoothing
-        )
-        self._optimiser.zero_grad()
-        losses.backward(gradients)
-        self._optimiser.step()
-        return logits.detach()
+        return torch.cat(losses), torch.cat(correct)
 
     @torch.no_grad()
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +182,7 @@ class Trainer:
         return copy.deepcopy(
             {
                 "model": self.model.state_dict(),
-                "optimiser": self._optimiser.state_dict(),
+                "optimiser": self._update.optimiser.state_dict(),
                 "order_rng": self._order_rng.bit_generator.state,
                 "augment_rng": self._augment_rng.bit_generator.state,
             }
@@ -172,7 +192,9 @@ class Trainer:
         """Go back to a `snapshot`; training then repeats bit for bit."""
         snapshot = copy.deepcopy(snapshot)
         self.model.load_state_dict(snapshot["model"])
-        self._optimiser.load_state_dict(snapshot["optimiser"])
+        self._update.optimiser.load_state_dict(snapshot["optimiser"])
+        if isinstance(self._update, CapturedUpdate):
+            self._update.forget()
         self._order_rng.bit_generator.state = snapshot["order_rng"]
         self._augment_rng.bit_generator.state = snapshot["augment_rng"]
 
@@ -196,43 +218,23 @@ class Trainer:
         per_update = self.recipe.batch_size * self._split.train.pool[0].numel()
         return max(1, _CHUNK_ELEMENTS // per_update)
 
-    def _inputs(self, samples: Samples, indices: Tensor) -> Tensor:
-        inputs = self._split.inputs(samples, samples.rows[indices])
-        if self._is_picture:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs
-
-    def _set_learning_rate(self, progress: float, factor: float) -> None:
-        rate = self.recipe.learning_rate_at(progress) * factor
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-
-    def _draw_augmentation(self) -> Callable[[Tensor, Tensor], Tensor]:
-        num_samples, padding = len(self._split.train), self.recipe.crop_padding
-        corners = mirrored = None
-        if padding:
-            drawn = self._augment_rng.integers(2 * padding + 1, size=(num_samples, 2))
-            corners = torch.from_numpy(drawn).to(self._device)
-        if self.recipe.flip:
-            drawn = self._augment_rng.integers(2, size=num_samples, dtype=np.uint8)
-            mirrored = torch.from_numpy(drawn).to(self._device).bool()
-
-        def augment(inputs: Tensor, batch: Tensor) -> Tensor:
-            if corners is not None:
-                inputs = _cropped(inputs, corners[batch], padding)
-            if mirrored is not None:
-                inputs = torch.where(mirrored[batch, None, None, None], inputs.flip(3), inputs)
-            return inputs
-
-        return augment
-
     def _forward(self, samples: Samples) -> Iterator[tuple[Tensor, Tensor]]:
         """Losses and correctness, a batch at a time, in evaluation mode."""
         self.model.eval()
         # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
         size = 128 if self._is_picture and self._device.type == "cpu" else 2048
         for batch in torch.arange(len(samples), device=self._device).split(size):
-            yield _judge(self.model(self._inputs(samples, batch)), samples.labels[batch])
+            inputs = self._split.inputs(samples, samples.rows[batch])
+            with autocast(self._device, self.precision):
+                logits = self.model(inputs)
+            yield _judge(logits, samples.labels[batch])
+
+
+def _repeatable_kernels(device: torch.device) -> AbstractContextManager[None]:
+    """Have cuDNN choose algorithms that give the same bits each time."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
 
 
 def epoch_order(selection: Selection, num_samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -259,37 +261,3 @@ def _judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy (B,) without smoothing, and whether the prediction is right (B,)."""
     losses = F.cross_entropy(logits.float(), labels, reduction="none")
     return losses, logits.argmax(dim=1) == labels
-
-
-def _make_optimiser(
-    model: nn.Module, recipe: Recipe, device: torch.device
-) -> torch.optim.Optimizer:
-    fused = device.type in ("cpu", "cuda")
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(
-            model.parameters(),
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            fused=fused,
-        )
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-        fused=fused,
-    )
-
-
-def _cropped(inputs: Tensor, corners: Tensor, padding: int) -> Tensor:
-    """Pad (B, C, H, W) with zeros, the mean picture, and cut H x W at `corners` (B, 2)."""
-    height, width = inputs.shape[2:]
-    padded = F.pad(inputs, [padding] * 4)
-    device = inputs.device
-    rows = corners[:, 0, None] + torch.arange(height, device=device)
-    columns = corners[:, 1, None] + torch.arange(width, device=device)
-    run = torch.arange(len(inputs), device=device)[:, None, None]
-    # Advanced indexing around the channel axis puts it last, which is the layout wanted.
-    picked = padded[run, :, rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2)

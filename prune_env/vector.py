@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 from torch import nn
@@ -57,9 +58,10 @@ class _Member(DataPruningEnv):
         network: nn.Module,
         order_rng: np.random.Generator,
         augment_rng: np.random.Generator,
+        precision: torch.dtype,
     ) -> Trainer | BatchedTrainer:
-        if not _is_batchable(task):
-            return make_trainer(task, split, network, order_rng, augment_rng)
+        if task.as_pictures or precision != torch.float32:
+            return make_trainer(task, split, network, order_rng, augment_rng, precision)
         if task.name not in self._batches:
             layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
             hidden, output = layers
@@ -74,11 +76,6 @@ class _Member(DataPruningEnv):
         batch = self._batches[task.name]
         batch.load(self._slot, network)
         return BatchedTrainer(batch, self._slot, split, order_rng)
-
-
-def _is_batchable(task: Task) -> bool:
-    is_mlp = isinstance(task.model, str) and task.model.startswith("mlp")
-    return is_mlp and not (task.recipe.crop_padding or task.recipe.flip)
 
 
 class DataPruningVectorEnv(SyncVectorEnv):

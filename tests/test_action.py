@@ -46,7 +46,7 @@ def decode(name, action, *, known=None, seed=0, **arguments):
         (0.25, 0.01, 10, 2),
         (0.25, 0.01, 6, 2),
         (1.0, 0.01, 7, 7),
-        (0.1, 0.5, 7, 4),
+        (0.5, 0.5, 7, 4),
         (0.01, 0.01, 3, 1),
     ],
 )
@@ -71,7 +71,7 @@ def test_the_chosen_amount_moves_geometrically_from_the_minimum_to_all(component
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0.001, 1), st.floats(0.001, 1), st.integers(1, 500), st.floats(-1, 1))
 def test_no_count_leaves_its_range(fraction, minimum, num, component):
-    amount = Amount(keep_fraction=fraction, minimum=minimum, chosen=True)
+    amount = Amount(keep_fraction=max(fraction, minimum), minimum=minimum, chosen=True)
     for chosen in (None, component):
         assert 1 <= amount.smallest(num) <= amount.count(num, chosen) <= num
 
@@ -297,7 +297,7 @@ def test_a_refused_action_draws_nothing():
 
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_decoding_changes_neither_action_nor_statistics(name):
-    made, known, untouched = encoding(name, minimum=0.5), statistics(), statistics()
+    made, known, untouched = encoding(name, keep=0.5, minimum=0.5), statistics(), statistics()
     made.space.seed(2)
     action = made.space.sample()
     before = action.copy()

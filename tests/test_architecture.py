@@ -10,8 +10,10 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"arguments"},
     {"recipes", "registry", "runtime"},
-    {"clock", "data", "models", "rendering", "selection", "statistics", "results"},
-    {"action", "observation", "scenarios", "sources", "training", "report"},
+    {"augmentation", "clock", "data", "models", "precision", "rendering", "results"}
+    | {"selection", "statistics"},
+    {"action", "observation", "report", "scenarios", "sources", "updates"},
+    {"training"},
     {"batched", "reward", "tasks"},
     {"episode", "rehearsal"},
     {"env"},
@@ -53,7 +55,10 @@ def test_the_environment_knows_no_agent(file):
 def test_every_module_has_its_layer_and_its_line_in_contributing():
     assert {file.stem for file in MODULES} - {"__init__"} == set(LEVEL)
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    listed = [set(re.findall(r"`(\w+)`", line)) for line in re.findall(r"^\d+\. (.*)$", text, re.M)]
+    listed = [
+        set(re.findall(r"`(\w+)`", line))
+        for line in re.findall(r"^\d+\. (.*(?:\n   .*)*)", text, re.M)
+    ]
     assert listed == LAYERS
 
 

@@ -24,8 +24,8 @@ def dataset(num=40, num_classes=4, **arguments):
     )
 
 
-def make_split(whole, seed=0, fraction=0.25):
-    maker = SplitMaker(whole, validation_fraction=fraction, device=CPU)
+def make_split(whole, seed=0, fraction=0.25, **arguments):
+    maker = SplitMaker(whole, validation_fraction=fraction, device=CPU, **arguments)
     return maker(np.random.default_rng(seed))
 
 
@@ -213,9 +213,9 @@ def test_normalisation_of_pictures_is_by_channel():
     pictures[:, 0] = [[[1, 3]], [[5, 7]]]  # mean 4, variance (9 + 1 + 1 + 9) / 4
     pictures[:, 1] = 200  # constant
     split = make_split(Dataset.from_arrays(pictures, np.array([0, 1]), pictures, np.array([0, 1])))
-    assert split.mean.shape == split.deviation.shape == (2, 1, 1)
-    assert split.mean.flatten().tolist() == [4, 200]
-    torch.testing.assert_close(split.deviation.flatten(), torch.tensor([5**0.5, 1.0]))
+    assert split.mean.tolist() == [[[4, 4]], [[200, 200]]]
+    torch.testing.assert_close(split.deviation[:, 0, 0], torch.tensor([5**0.5, 1.0]))
+    assert split.deviation.shape == (2, 1, 2)
 
 
 def test_normalisation_of_vectors_is_by_feature_and_leaves_constants_at_zero():
@@ -225,14 +225,15 @@ def test_normalisation_of_vectors_is_by_feature_and_leaves_constants_at_zero():
     assert split.deviation.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("as_pictures", [False, True])
 @pytest.mark.parametrize("small_pool", [0, 10**9])
-def test_inputs_are_normalised_whether_the_pool_is_or_not(monkeypatch, small_pool):
+def test_inputs_are_normalised_whether_the_pool_is_or_not(monkeypatch, small_pool, as_pictures):
     monkeypatch.setattr(data, "_SMALL_POOL", small_pool)
     pictures = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 4), dtype=np.uint8)
     labels = np.arange(20) % 2
     own = Dataset.from_arrays(pictures, labels, pictures[:6], labels[:6])
-    split = make_split(own)
-    assert split.normalised == (small_pool > 0)
+    split = make_split(own, as_pictures=as_pictures)
+    assert split.normalised == (small_pool > 0 and not as_pictures)
     mean = pictures.mean(axis=(0, 2, 3), keepdims=True)
     normal = (pictures - mean) / pictures.std(axis=(0, 2, 3), keepdims=True)
     for some, expected in (
@@ -243,8 +244,8 @@ def test_inputs_are_normalised_whether_the_pool_is_or_not(monkeypatch, small_poo
         inputs = split.inputs(some, some.rows)
         assert inputs.dtype == torch.float32
         assert inputs.numpy() == pytest.approx(expected, abs=1e-5)
-    grid = split.train.rows[:6].reshape(2, 3)
-    assert split.inputs(split.train, grid).shape == (2, 3, 3, 4, 4)
+        if as_pictures:
+            assert inputs.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(own.train.pool, torch.from_numpy(pictures))
 
 

@@ -83,7 +83,7 @@ def test_the_learning_rate_is_scaled_by_the_samples_left_out():
         env.step((np.arange(N) < 30).astype(np.int8))
         trainer = env._any_episode().trainer
         weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
-        rates.append(trainer._optimiser.param_groups[0]["lr"])
+        rates.append(trainer._update.optimiser.param_groups[0]["lr"])
     assert rates == pytest.approx([0.3, 0.3, 0.1])
     assert torch.allclose(weights[0], weights[1])
     assert not torch.allclose(weights[0], weights[2])

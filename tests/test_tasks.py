@@ -161,5 +161,5 @@ def test_data_are_loaded_once_a_task_and_device():
     loads = []
     task = make_task("loaded once", lambda: loads.append(1) or tiny())
     device = torch.device("cpu")
-    assert split_maker(task, device) is split_maker(task, device)
+    assert split_maker(task, device, False) is split_maker(task, device, False)
     assert loads == [1]

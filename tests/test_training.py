@@ -213,17 +213,6 @@ def test_scoring_and_evaluation_agree_with_a_forward_pass_and_change_nothing():
     assert all(torch.equal(v, before[k]) for k, v in trainer.model.state_dict().items())
 
 
-def test_crops_are_windows_of_the_padded_picture_and_mirrors_its_reverse():
-    from prune_env.training import _cropped
-
-    pictures = torch.arange(2 * 3 * 4 * 5, dtype=torch.float32).reshape(2, 3, 4, 5)
-    padded = F.pad(pictures, [2] * 4)
-    corners = torch.tensor([[0, 4], [3, 1]])
-    cropped = _cropped(pictures, corners, 2)
-    for index, (top, left) in enumerate(corners.tolist()):
-        assert torch.equal(cropped[index], padded[index, :, top : top + 4, left : left + 5])
-
-
 def test_a_users_module_trains_and_leaves_the_global_generator_alone(small_task):
     from prune_env.env import DataPruningEnv
 

@@ -1,0 +1,93 @@
+"""What only a CUDA device can show: captured graphs, repeatability, agreement with the host."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import blob_task, rollout, same
+
+from prune_env.augmentation import _crop, _crop_on_host, _mirror, _mirror_on_host
+from prune_env.env import DataPruningEnv
+from prune_env.models import build_model
+from prune_env.recipes import Recipe
+from prune_env.updates import AutogradUpdate, CapturedUpdate, MLPUpdate, set_learning_rate
+from prune_env.vector import DataPruningVectorEnv
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+SHAPE = (3, 8, 8)
+
+
+def cuda():
+    return torch.device("cuda:0")
+
+
+def network(name):
+    generator = torch.Generator().manual_seed(0)
+    return build_model(name, SHAPE, 5, generator).to(cuda()).train()
+
+
+@pytest.mark.parametrize("name", ["mlp:16", "cnn"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_a_captured_update_does_what_the_update_does(name, optimiser):
+    recipe = Recipe(batch_size=16, optimiser=optimiser, learning_rate=0.01)
+    make = MLPUpdate if name.startswith("mlp") else lambda m, r: AutogradUpdate(m, r, torch.float32)
+    plain, captured = network(name), network(name)
+    updates = make(plain, recipe), CapturedUpdate(make(captured, recipe), captured, 16)
+    generator = torch.Generator().manual_seed(1)
+    for number, size in enumerate((16, 16, 5, 16, 16, 16)):
+        inputs = torch.randn(size, *SHAPE, generator=generator).to(cuda())
+        labels = torch.randint(5, (size,), generator=generator).to(cuda())
+        gradients = torch.full((size,), 1 / 16, device=cuda())
+        logits = []
+        for update in updates:
+            set_learning_rate(update.optimiser, 0.01 / (1 + number))
+            logits.append(update.step(inputs, *update.targets(labels, gradients)).clone())
+        torch.testing.assert_close(*logits, rtol=1e-3, atol=1e-4)
+    for name_, value in plain.state_dict().items():
+        torch.testing.assert_close(value, captured.state_dict()[name_], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("ours", "host"), [(_mirror, _mirror_on_host), (_crop, _crop_on_host)])
+def test_pictures_are_augmented_as_on_the_host(ours, host):
+    rng = np.random.default_rng(0)
+    pictures = torch.from_numpy(rng.integers(256, size=(9, *SHAPE), dtype=np.uint8))
+    if ours is _mirror:
+        arguments = (torch.from_numpy(rng.random(9) < 0.5),)
+    else:
+        arguments = (torch.from_numpy(rng.integers(5, size=(9, 2))), 2)
+    on_device = [a.to(cuda()) if isinstance(a, torch.Tensor) else a for a in arguments]
+    assert torch.equal(ours(pictures.to(cuda()), *on_device).cpu(), host(pictures, *arguments))
+
+
+@pytest.mark.parametrize("model", ["mlp:16", "cnn", "resnet18"])
+def test_an_episode_repeats_bit_for_bit(model):
+    recipe = Recipe(batch_size=16, learning_rate=0.05, crop_padding=1, flip=True)
+    task = blob_task(shape=SHAPE, model=model, recipe=recipe)
+    first, again = (rollout(DataPruningEnv(task, device="cuda", budget=2.0)) for _ in range(2))
+    assert same(first, again)
+
+
+def test_a_restored_trainer_repeats_bit_for_bit():
+    env = DataPruningEnv(blob_task(shape=SHAPE, model="cnn"), device="cuda", keep_fraction=1.0)
+    env.reset(seed=0)
+    run, selection = env.begin_step(np.zeros(90, np.float32))
+    run.train(selection)
+    saved = run.trainer.snapshot()
+    first = run.train(selection)
+    run.trainer.restore(saved)
+    np.testing.assert_array_equal(first.losses, run.train(selection).losses)
+
+
+def test_the_vector_environment_agrees_with_single_ones():
+    arguments = {"observation": "summary", "action": "mixture", "device": "cuda"}
+    joint = DataPruningVectorEnv(3, task=blob_task(), **arguments)
+    observations, _ = joint.reset(seed=5)
+    singles = [DataPruningEnv(blob_task(), **arguments) for _ in range(3)]
+    alone = [env.reset(seed=5 + index)[0] for index, env in enumerate(singles)]
+    action = np.zeros(5, np.float32)
+    for _ in range(4):
+        np.testing.assert_allclose(observations, alone, rtol=1e-3, atol=1e-3)
+        observations = joint.step(np.tile(action, (3, 1)))[0]
+        alone = [env.step(action)[0] for env in singles]
