@@ -292,6 +292,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             instance=run.instance,
             split=run.split,
             entropy=self._entropy,
+            precision=run.trainer.precision,
         )
 
     def test(self) -> Evaluation:

@@ -37,6 +37,7 @@ class Rehearsal:
         instance: names of the task and the scenario.
         split: the episode's.
         entropy: the episode's seed.
+        precision: number format that the networks are trained in; scores are measured in float32.
 
     Attributes:
         work: full epochs spent so far: N samples trained are 1, a forward pass over them 1/3.
@@ -44,9 +45,16 @@ class Rehearsal:
     """
 
     def __init__(
-        self, *, task: Task, instance: tuple[str, str], split: Split, entropy: Sequence[int]
+        self,
+        *,
+        task: Task,
+        instance: tuple[str, str],
+        split: Split,
+        entropy: Sequence[int],
+        precision: torch.dtype = torch.float32,
     ):
         self._task, self._instance, self._split = task, instance, split
+        self._precision = precision
         self._entropy = [int(number) for number in entropy]
         self.work = 0.0
         self.seconds = 0.0
@@ -63,7 +71,14 @@ class Rehearsal:
         generator = torch.Generator().manual_seed(int(init.integers(2**63)))
         split, task = self._split, self._task
         network = build_model(task.model, split.input_shape, split.num_classes, generator)
-        trainer = Trainer(split, network, task.recipe, order_rng=order, augment_rng=augment)
+        trainer = Trainer(
+            split,
+            network,
+            task.recipe,
+            order_rng=order,
+            augment_rng=augment,
+            precision=self._precision,
+        )
         return RehearsedNetwork(self, trainer, split)
 
     def scores(
@@ -122,6 +137,7 @@ class Rehearsal:
             "seed": self._entropy,
             "data": digest.hexdigest(),
             "device": train.rows.device.type,
+            "precision": str(self._precision),
             "threads": torch.get_num_threads(),
             "versions": [prune_env.__version__, torch.__version__],
         }
