@@ -205,6 +205,7 @@ def main(
     epochs: float = 16.0,
     num_samples: int | None = None,
     seeds: int = 5,
+    augment: bool = True,
     studies: tuple[str, ...] = tuple(STUDIES),
     device: str = "auto",
     threads: int | None = None,
@@ -219,6 +220,8 @@ def main(
         epochs: length of the reference run in full epochs.
         num_samples: cut the training set to this many.
         seeds: how many.
+        augment: crop and mirror pictures, where the task does; in runs of a few epochs it only
+            costs accuracy. Without it give a name.
         studies: which of rules, pruning, charged, sensitivity, sometimes.
         device: auto, cpu, cuda.
         threads: CPU threads of torch.
@@ -229,7 +232,11 @@ def main(
     if ":" in name:
         raise SystemExit("`name` must be given for a folder: results hold no paths")
     if name != task:
-        register_task(name, lambda: replace(get_task(task), name=name))
+        plain: dict[str, Any] = {} if augment else {"crop_padding": 0, "flip": False}
+        recipe = replace(get_task(task).recipe, **plain)
+        register_task(name, lambda: replace(get_task(task), name=name, recipe=recipe))
+    elif not augment:
+        raise SystemExit("`name` must be given with --no-augment: it is another task then")
     tune_process([str(get_task(name).model)], threads=threads)
     setting = Setting(
         task=name,
@@ -244,6 +251,7 @@ def main(
         "task": name,
         "epochs": epochs,
         "num_samples": num_samples,
+        "augmented": augment,
         "seeds": seeds,
     }
     held = read(out, name) | rows

@@ -42,9 +42,11 @@ def write(
 
 
 def _evidence_line(evidence: Row) -> str:
-    samples = evidence["num_samples"] or "all"
+    samples = f"{evidence['num_samples'] or 'all'} training samples"
+    if not evidence["augmented"]:
+        samples += " without crops and mirrors"
     return (
-        f"{evidence['epochs']:g} full epochs is the reference, {samples} training samples, "
+        f"{evidence['epochs']:g} full epochs is the reference, {samples}, "
         f"{evidence['seeds']} seeds, 95 % intervals by Student's t. {evidence['device']}, "
         f"{evidence['threads']} thread(s), torch {evidence['versions']['torch']}, "
         f"{evidence['date']}."
