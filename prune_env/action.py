@@ -69,14 +69,14 @@ class Encoding:
     def __init__(self, name: str, amount: Amount, *, num_samples: int, max_weight: float):
         definition = ENCODINGS[name]
         self.name = name
-        self.per_sample = definition.length is None
+        self.per_sample = definition.entries is None
         self.free_count = name in ("mask", "weights") or amount.chosen
         self._definition = definition
         self._amount = amount
         self._with_component = amount.chosen and not self.per_sample
         # As float32, what the space holds: its own upper end must be let through.
         self._high = float(np.float32(max_weight)) if name == "weights" else 1.0
-        length = num_samples if definition.length is None else definition.length
+        length = num_samples if definition.entries is None else len(definition.entries)
         length += self._with_component
         self.space: spaces.Space[Any] = (
             spaces.MultiBinary(length)
@@ -208,7 +208,7 @@ def _bins(
 
 @dataclass(frozen=True, kw_only=True)
 class _Definition:
-    length: int | None  # None: one entry a sample
+    entries: tuple[str, ...] | None  # what each entry of an action is; None: one a sample
     low: float
     select: _Select
     description: str
@@ -216,35 +216,35 @@ class _Definition:
 
 ENCODINGS = {
     "mask": _Definition(
-        length=None, low=0.0, select=_mask, description="MultiBinary(N): 1 = train on it"
+        entries=None, low=0.0, select=_mask, description="MultiBinary(N): 1 = train on it"
     ),
     "scores": _Definition(
-        length=None,
+        entries=None,
         low=-1.0,
         select=_scores,
         description="Box(-1, 1, (N,)): the top keep_fraction is trained on",
     ),
     "weights": _Definition(
-        length=None,
+        entries=None,
         low=0.0,
         select=_weights,
         description="Box(0, max_weight, (N,)): 0 = pruned, else the loss multiplier",
     ),
     "mixture": _Definition(
-        length=len(RULES),
+        entries=RULES,
         low=-1.0,
         select=_mixture,
         description=f"Box(-1, 1, ({len(RULES)},)): shares, softmax(4 a), of {', '.join(RULES)}",
     ),
     "features": _Definition(
-        length=len(FEATURES),
+        entries=FEATURES,
         low=-1.0,
         select=_features,
         description=f"Box(-1, 1, ({len(FEATURES)},)): weights of {', '.join(FEATURES)}; "
         "Gumbel top-k of 2 a.z",
     ),
     "bins": _Definition(
-        length=NUM_BINS,
+        entries=tuple(f"bin {index}" for index in range(NUM_BINS)),
         low=-1.0,
         select=_bins,
         description=f"Box(-1, 1, ({NUM_BINS},)): log propensity / 4 of each loss quantile bin",

@@ -1,9 +1,10 @@
-"""The command line: prune-env list, run, compare."""
+"""The command line: prune-env list, run, compare, and what other packages add, such as train."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ import prune_env
 
 # torch and the environment are imported where they are needed: --help answers at once.
 
+COMMANDS = "prune_env.commands"  # entry points: classes as those below
 Several = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
 
 
@@ -92,7 +94,7 @@ class Compare(_Common):
     def __call__(self) -> None:
         """Run all episodes and print the table."""
         if self.seeds < 1:
-            raise _UserError(f"`seeds` must be at least 1, got {self.seeds}")
+            raise UserError(f"`seeds` must be at least 1, got {self.seeds}")
         seeds = tuple(range(self.seeds))
         agents = self.agents
         if agents == ("all",):
@@ -102,7 +104,7 @@ class Compare(_Common):
         _compare(self, self.task, self.scenarios, agents, seeds)
 
 
-class _UserError(Exception):
+class UserError(Exception):
     """What the user asked for cannot be done; the message says why."""
 
 
@@ -136,7 +138,7 @@ def _compare(
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
         results = Results(comparison.settings, common.out)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise _UserError(str(error)) from error
+        raise UserError(str(error)) from error
     comparison.run(results)
     results.write_summary()
     print(report.table(results.summary()))
@@ -150,15 +152,17 @@ def main(args: list[str] | None = None) -> None:
     if (args if args is not None else sys.argv[1:]) == ["--version"]:
         print(prune_env.__version__)
         return
+    # Commands of other packages, such as training with a library that this one does not know.
+    others = {entry.name: entry.load() for entry in entry_points(group=COMMANDS)}
     command = tyro.extras.subcommand_cli_from_dict(
-        {"list": List, "run": Run, "compare": Compare},
+        {"list": List, "run": Run, "compare": Compare, **others},
         prog="prune-env",
         description="Dynamic data pruning as a decision problem: real training under agents.",
         args=args,
     )
     try:
         command()
-    except _UserError as error:
+    except UserError as error:
         sys.exit(f"prune-env: error: {error}")
     except KeyboardInterrupt:
         sys.exit("prune-env: stopped; the same command goes on from here if it had --out")

@@ -201,6 +201,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         self._fixed_size = size if self._encoding.per_sample or self._observer.per_sample else None
         for instance, other in self._maker.sizes.items():
             self._check_size(instance, other)
+        self.encodings = {"observation": observation, "action": action}
         self._reward = REWARDS[reward] if isinstance(reward, str) else reward
         self._budget = budget
         self._refresh_period, self._refreshed = refresh_period, refreshed
@@ -300,6 +301,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return self._any_episode().test()
 
     @property
+    def over(self) -> bool:
+        """Whether there is no episode to step: none was started, or it has ended."""
+        return self._episode is None or self._episode.over
+
+    @property
     def device_name(self) -> str:
         """The device trained on, in words."""
         return device_name(self._device)
@@ -386,7 +392,7 @@ def _several(value: Any) -> list[Any]:
 
 
 def _check_chosen(choose_keep_fraction: bool, action: str) -> None:
-    if choose_keep_fraction and ENCODINGS[action].length is None:
+    if choose_keep_fraction and ENCODINGS[action].entries is None:
         raise ValueError(
             "`choose_keep_fraction` goes with the actions mixture, features and bins, got "
             f"{action!r}; a mask or weights choose it already"

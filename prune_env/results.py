@@ -35,7 +35,8 @@ class Results:
         self.folder = folder
         self.records: list[Record] = []
         if folder is not None:
-            self._open(folder, settings)
+            claim_folder(folder, settings, (EPISODES, SUMMARY))
+            self.records = read_lines(folder / EPISODES)
 
     def __contains__(self, key: tuple[str, str, str, int]) -> bool:
         """Whether the episode of (task, scenario, agent, seed) is there."""
@@ -65,28 +66,39 @@ class Results:
             text = json.dumps(self.summary(), indent=2, allow_nan=False)
             (self.folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
 
-    def _open(self, folder: Path, settings: dict[str, Any]) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / ".writable"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise ValueError(
-                f"`out` must be a folder that can be written, got {folder} ({error})"
-            ) from error
-        held = folder / SETTINGS
-        if held.exists():
-            _check_same(_read_settings(held), json.loads(json.dumps(settings)), folder)
-        elif (folder / EPISODES).exists() or (folder / SUMMARY).exists():
-            raise ValueError(
-                f"`out` {folder} holds results without their {SETTINGS}; name another folder"
-            )
-        else:
-            unfinished = held.with_suffix(".part")
-            unfinished.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-            unfinished.replace(held)
-        self.records = _read_records(folder / EPISODES)
+
+def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -> None:
+    """Make a folder for results of these settings, or find it to be one already.
+
+    Args:
+        folder: is made with its parents.
+        settings: what all results in it share, kept as `settings.json`.
+        holds: names of files that no folder without settings may hold.
+
+    Raises:
+        ValueError: if it cannot be written or holds results of other settings; it is left as it
+            was then.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"`out` must be a folder that can be written, got {folder} ({error})"
+        ) from error
+    held = folder / SETTINGS
+    if held.exists():
+        _check_same(_read_settings(held), json.loads(json.dumps(settings)), folder)
+    elif any((folder / name).exists() for name in holds):
+        raise ValueError(
+            f"`out` {folder} holds results without their {SETTINGS}; name another folder"
+        )
+    else:
+        unfinished = held.with_suffix(".part")
+        unfinished.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(held)
 
 
 def mean_interval(values: Iterable[float]) -> dict[str, float | None]:
@@ -172,7 +184,7 @@ def _check_same(held: dict[str, Any], settings: dict[str, Any], folder: Path) ->
         )
 
 
-def _read_records(file: Path) -> list[Record]:
+def read_lines(file: Path) -> list[Record]:
     """All whole lines; what an interrupted run left of a last line is cut off."""
     if not file.exists():
         return []

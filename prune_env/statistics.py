@@ -102,11 +102,11 @@ class SampleStatistics:
 
 # What the `features` action weighs, larger = more of it.
 FEATURES = (
-    "loss",
     "loss_mean",
+    "class_loss",
+    "class_loss_excess",
     "loss_deviation",
     "correct_mean",
-    "forgetting",
     "epochs_since_seen",
     "class_rarity",
 )
@@ -114,33 +114,47 @@ _CLIP = np.float32(4.0)
 
 
 def standardised_features(statistics: SampleStatistics) -> np.ndarray:
-    """Per-sample features, each with mean 0 and deviation 1 over the samples seen.
+    """Per-sample features on a scale that no dataset changes.
+
+    Losses and correctness have mean 0 and deviation 1 over the samples seen; `class_loss` (the
+    running mean again) over those of the sample's class, and `class_loss_excess` is its positive
+    part, so that hard can be told from hopeless. `epochs_since_seen` has mean 0 and deviation 1
+    over all samples of the class, so that it never works against `class_rarity`: the log of how
+    many times smaller than the average class the sample's is, so that
+    a propensity exp(class_rarity) draws all classes alike and is even where they are balanced.
 
     Returns:
         (N, F) float32 in [-4, 4], columns `FEATURES`; a loss feature of a sample never seen is 0,
         the mean of the others.
     """
-    seen = statistics.seen
-    counts = np.maximum(np.bincount(statistics.labels), 1).astype(np.float32)
+    seen, labels = statistics.seen, statistics.labels
+    counts = np.bincount(labels)
+    average = len(labels) / np.count_nonzero(counts)
+    rarity = np.log(average / np.maximum(counts, 1))[labels].astype(np.float32)
+    class_loss = _standardised_within(statistics.loss_mean, labels, seen)
     columns = (
-        (statistics.loss, seen),
-        (statistics.loss_mean, seen),
-        (np.sqrt(statistics.loss_variance), seen),
-        (statistics.correct_mean, seen),
-        (statistics.times_forgotten.astype(np.float32), seen),
-        (statistics.epochs_since_seen(), None),
-        (-np.log(counts)[statistics.labels], None),
+        _standardised(statistics.loss_mean, seen),
+        class_loss,
+        np.maximum(class_loss, 0),
+        _standardised(np.sqrt(statistics.loss_variance), seen),
+        _standardised(statistics.correct_mean, seen),
+        _standardised_within(statistics.epochs_since_seen(), labels, np.ones_like(seen)),
+        np.clip(rarity, -_CLIP, _CLIP),
     )
-    features = np.empty((len(statistics), len(FEATURES)), np.float32)
-    for index, (column, mask) in enumerate(columns):
-        features[:, index] = _standardised(column, mask)
-    return features
+    return np.stack(columns, axis=1, dtype=np.float32)
 
 
-def _standardised(column: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    known = column if mask is None else column[mask]
-    if len(known) < 2:
-        return np.zeros_like(column)
-    scale = max(float(known.std()), 1e-6)
-    scaled = np.clip((column - known.mean()) / np.float32(scale), -_CLIP, _CLIP)
-    return scaled if mask is None else np.where(mask, scaled, np.float32(0))
+def _standardised(column: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return _standardised_within(column, np.zeros(len(column), np.int64), mask)
+
+
+def _standardised_within(column: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """As `_standardised`, over the samples of each class that are in `mask`."""
+    known, groups = column[mask].astype(np.float64), labels[mask]
+    counts = np.maximum(np.bincount(groups, minlength=labels.max() + 1), 1)
+    means = np.bincount(groups, weights=known, minlength=len(counts)) / counts
+    centred = known - means[groups]
+    variances = np.bincount(groups, weights=centred**2, minlength=len(counts)) / counts
+    scaled = np.zeros(len(column), np.float32)
+    scaled[mask] = centred / np.maximum(np.sqrt(variances), 1e-6)[groups]
+    return np.clip(scaled, -_CLIP, _CLIP)

@@ -35,11 +35,6 @@ class _Member(DataPruningEnv):
         self._prepared: Prepared | None = None
         super().__init__(**arguments)
 
-    @property
-    def over(self) -> bool:
-        """Whether there is no episode to step."""
-        return self._episode is None or self._episode.over
-
     def prepare(self, prepared: Prepared) -> None:
         """Hand over what the next `step` would compute itself."""
         self._prepared = prepared
@@ -115,6 +110,11 @@ class DataPruningVectorEnv(SyncVectorEnv):
             [partial(_Member, batches, slot, num_envs, **arguments) for slot in range(num_envs)],
             autoreset_mode=mode,
         )
+
+    @property
+    def members(self) -> list[DataPruningEnv]:
+        """The single environments; each may be reset and, after `prepare`, stepped by itself."""
+        return [env for env in self.envs if isinstance(env, DataPruningEnv)]
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Train an epoch in every environment; those whose episode is over are reset.

@@ -32,14 +32,12 @@ def blob_task(name="blobs", model="mlp:8", recipe=None, dataset=None, **argument
     )
 
 
+prune_env.register_task("blobs", blob_task)
+
+
 @pytest.fixture(scope="session")
 def small_task():
     return blob_task()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def registered_blobs():
-    prune_env.register_task("blobs", blob_task)
 
 
 def rollout(env, agent=None, seed=0, steps=100):

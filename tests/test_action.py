@@ -197,7 +197,7 @@ def test_a_mixture_has_the_shares_of_a_softmax():
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_features_weigh_the_loss(sign):
     action = np.zeros(len(FEATURES))
-    action[FEATURES.index("loss")] = sign
+    action[FEATURES.index("loss_mean")] = sign
     known = statistics(num=1000)
     mean = float(decode("features", action, known=known).indices.mean())
     assert sign * (mean - 499.5) > 200

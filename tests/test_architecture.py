@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"arguments"},
     {"recipes", "registry", "runtime"},
-    {"augmentation", "clock", "data", "models", "precision", "rendering", "results"}
+    {"augmentation", "clock", "data", "models", "paired", "precision", "rendering", "results"}
     | {"selection", "statistics"},
     {"action", "observation", "report", "scenarios", "sources", "updates"},
     {"training"},

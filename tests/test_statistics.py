@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -201,9 +203,9 @@ def test_features_have_mean_zero_and_deviation_one_over_what_is_known():
     features = standardised_features(statistics)
     assert features.shape == (200, len(FEATURES))
     seen = statistics.times_seen > 0
-    for name in ("loss_deviation", "correct_mean", "epochs_since_seen", "class_rarity"):
+    for name in ("loss_mean", "class_loss", "loss_deviation", "correct_mean", "epochs_since_seen"):
         column = features[:, FEATURE[name]]
-        if name not in ("epochs_since_seen", "class_rarity"):
+        if name != "epochs_since_seen":
             column = column[seen]
         assert float(column.mean()) == pytest.approx(0, abs=0.05)
         assert float(column.std()) == pytest.approx(1, abs=0.1)
@@ -215,13 +217,13 @@ def test_features_by_hand():
     record(statistics, [1.0, 3.0, None, None], [True, False, False, False])
     features = standardised_features(statistics)
     for name, expected in {
-        "loss": [-1, 1, 0, 0],
         "loss_mean": [-1, 1, 0, 0],
+        "class_loss": [-1, 1, 0, 0],
+        "class_loss_excess": [0, 1, 0, 0],
         "loss_deviation": [0, 0, 0, 0],
         "correct_mean": [1, -1, 0, 0],
-        "forgetting": [0, 0, 0, 0],
-        "epochs_since_seen": [-1, -1, 1, 1],
-        "class_rarity": [-(3**-0.5), -(3**-0.5), -(3**-0.5), 3**0.5],
+        "epochs_since_seen": [-(0.5**0.5), -(0.5**0.5), 2**0.5, 0],
+        "class_rarity": [math.log(2 / 3)] * 3 + [math.log(2)],
     }.items():
         assert features[:, FEATURE[name]].tolist() == pytest.approx(expected, abs=1e-3), name
 
@@ -232,7 +234,7 @@ def test_features_are_within_four_even_for_huge_losses():
     features = standardised_features(statistics)
     assert np.isfinite(features).all()
     assert float(abs(features).max()) == 4
-    assert float(features[0, FEATURE["loss"]]) == 4
+    assert float(features[0, FEATURE["loss_mean"]]) == 4
 
 
 def test_features_of_what_was_never_seen_are_zero_but_age_and_rarity():
@@ -264,3 +266,14 @@ def test_features_follow_a_permutation_of_the_samples(seed, shuffler):
     permuted = SampleStatistics(decay=0.8, epoch=statistics.epoch, **columns)
     expected = standardised_features(statistics)[order]
     assert standardised_features(permuted) == pytest.approx(expected, abs=1e-3)
+
+
+def test_class_features_compare_a_sample_with_its_class():
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    statistics = SampleStatistics.empty(labels, decay=1.0)
+    record(statistics, [1.0, 3.0, 1.0, 3.0, 10.0, 30.0], [True] * 6)
+    features = standardised_features(statistics)
+    assert features[:, FEATURE["class_loss"]].tolist() == pytest.approx([-1, 1, -1, 1, -1, 1])
+    assert features[:, FEATURE["class_loss_excess"]].tolist() == pytest.approx([0, 1, 0, 1, 0, 1])
+    shares = np.exp(features[:, FEATURE["class_rarity"]])
+    assert shares[:4].sum() == pytest.approx(shares[4:].sum())

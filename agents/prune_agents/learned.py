@@ -1,7 +1,8 @@
-"""Learned policies by Stable-Baselines3: the vector environment as it wants it."""
+"""The vector environment as Stable-Baselines3 wants it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import gymnasium as gym
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from prune_env.arguments import check_count
 from prune_env.vector import DataPruningVectorEnv
 
 
@@ -20,19 +22,48 @@ class JointVecEnv(DummyVecEnv):
 
     Args:
         num_envs: K, at least 1.
-        **arguments: of `DataPruningEnv`.
+        variations: arguments in which the environments differ, such as task and model; the K
+            environments are shared out among them in turn, and those of one are trained jointly.
+        **arguments: of `DataPruningEnv`, the same for all.
+
+    Raises:
+        ValueError: if there are more variations than environments, or their spaces differ.
     """
 
-    def __init__(self, num_envs: int, **arguments: Any):
-        defaults = {"observation": "summary", "action": "mixture"}
-        self._joint = DataPruningVectorEnv(num_envs, **(defaults | arguments))
-        super().__init__([partial(_identity, env) for env in self._joint.envs])
+    def __init__(
+        self,
+        num_envs: int,
+        *,
+        variations: Sequence[Mapping[str, Any]] = ({},),
+        **arguments: Any,
+    ):
+        check_count("num_envs", num_envs, least=max(1, len(variations)))
+        shared = {"observation": "summary", "action": "mixture"} | arguments
+        self._groups = [
+            DataPruningVectorEnv(len(range(first, num_envs, len(variations))), **shared, **varied)
+            for first, varied in enumerate(variations)
+        ]
+        for group in self._groups:
+            _check_spaces(self._groups[0], group)
+        members = [env for group in self._groups for env in group.envs]
+        super().__init__([partial(_identity, env) for env in members])
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Train an epoch in every environment at once; see `VecEnv.step`."""
-        self._joint.prepare(list(self.actions))
+        """Train an epoch in every environment; see `VecEnv.step`."""
+        actions = iter(self.actions)
+        for group in self._groups:
+            group.prepare([next(actions) for _ in group.envs])
         return super().step_wait()
 
 
 def _identity(env: gym.Env) -> gym.Env:
     return env
+
+
+def _check_spaces(first: DataPruningVectorEnv, other: DataPruningVectorEnv) -> None:
+    for name in ("single_observation_space", "single_action_space"):
+        if getattr(first, name) != getattr(other, name):
+            raise ValueError(
+                f"`variations` must have one {name}, got {getattr(first, name)} and "
+                f"{getattr(other, name)}; use observation 'summary' with an N-free action"
+            )

@@ -1,0 +1,108 @@
+"""`prune-env train`, found by the command line through the entry-point group prune_env.commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from prune_env.cli import Several, UserError
+
+if TYPE_CHECKING:
+    from prune_agents.cases import Case
+    from prune_agents.heldout import Heldout
+    from prune_agents.training import Training
+
+# What trains is imported when it is needed: --help answers at once.
+
+Cases = Annotated[tuple[str, ...], tyro.conf.arg(metavar='"TASK [KEY=VALUE ...]" [...]')]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a policy, judge it on new seeds beside every fixed rule, and write it to one file."""
+
+    out: Path
+    """folder for policy.safetensors, logs (CSV, TensorBoard) and checkpoints; goes on where an
+    earlier run of the same settings stopped"""
+    algo: Literal["cma", "ppo", "a2c", "sac"] = "cma"
+    """cma: a linear policy by an evolution strategy; the others are Stable-Baselines3's"""
+    task: Cases = ("digits",)
+    """what to train on, each a task with any of model, num_samples, budget and keep_fraction, as
+    in "digits model=mlp:128 num_samples=500"; named twice, it counts twice"""
+    scenarios: Several = ()
+    """to draw from; by default a mixture of clean, noise, imbalance and duplicates"""
+    steps: int = 100_000
+    """environment steps, in all"""
+    num_envs: int = 32
+    """environments at once (cma has its own number)"""
+    action: Literal["features", "mixture", "bins", "scores"] = "features"
+    """what the policy decides; scores: a network that scores sample by sample (ppo, a2c)"""
+    constant: bool = False
+    """let the policy see nothing: the best constant action (cma)"""
+    reward: str = "rate"
+    """rate, gain, loss, terminal or step-rate"""
+    choose_keep_fraction: bool = False
+    """let the policy choose how much to keep"""
+    seed: int = 0
+    """of everything"""
+    eval_task: Cases = ()
+    """what to judge on, written as --task; by default what was trained on"""
+    eval_scenarios: Several = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
+    """what to judge on"""
+    eval_seeds: int = 16
+    """episodes of each agent in each scenario, on seeds that training never draws; 0 for none"""
+    threads: int | None = None
+    """CPU threads of torch; by default 1 for mlps and all cores for other networks"""
+
+    def __call__(self) -> None:
+        """Train, judge, write, and print the comparison."""
+        from prune_agents.cases import Case
+        from prune_agents.training import POLICY, train
+        from prune_env.runtime import tune_process
+
+        try:
+            cases = tuple(map(Case.parse, self.task))
+            judged = tuple(map(Case.parse, self.eval_task)) or tuple(dict.fromkeys(cases))
+            training = self._training(cases)
+            tune_process({case.network for case in (*cases, *judged)}, threads=self.threads)
+            policy = train(training, self.out, heldout=self._heldout(judged))
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(str(error)) from error
+        if "evaluation" in policy.provenance:
+            from prune_agents.tables import evaluation_table
+
+            print(evaluation_table(policy.provenance["evaluation"]))
+        file = self.out / POLICY
+        print(f"\nwritten to {file}; use it as --agents learned:path={file}")
+
+    def _training(self, cases: tuple[Case, ...]) -> Training:
+        from prune_agents.evolution import CMA
+        from prune_agents.training import ALGORITHMS, TRAINING_SCENARIOS, Training
+
+        algorithm = ALGORITHMS[self.algo]()
+        if self.constant:
+            if not isinstance(algorithm, CMA):
+                raise ValueError(f"`constant` goes with algo cma, got {self.algo!r}")
+            algorithm = replace(algorithm, columns=())
+        return Training(
+            algorithm=algorithm,
+            cases=cases,
+            scenarios=self.scenarios or TRAINING_SCENARIOS,
+            steps=self.steps,
+            num_envs=max(self.num_envs, len(cases)),
+            action=self.action,
+            observation="samples" if self.action == "scores" else "summary",
+            reward=self.reward,
+            choose_keep_fraction=self.choose_keep_fraction,
+            seed=self.seed,
+        )
+
+    def _heldout(self, cases: tuple[Case, ...]) -> Heldout | None:
+        from prune_agents.heldout import Heldout
+
+        if self.eval_seeds == 0:
+            return None
+        return Heldout(cases=cases, scenarios=self.eval_scenarios, num_seeds=self.eval_seeds)

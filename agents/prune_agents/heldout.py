@@ -1,0 +1,161 @@
+"""Agents on seeds that no training has seen: many episodes at once, kept cell by cell."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from prune_agents.cases import Case
+from prune_env.paired import compare
+from prune_env.registry import Agent, make_agent
+from prune_env.results import read_lines
+from prune_env.vector import DataPruningVectorEnv
+
+FIRST_SEED = 2**31  # training draws its seeds below
+SCENARIOS = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
+RIVALS = (
+    "short",
+    "static-random",
+    "random",
+    "epsilon-greedy",
+    "epsilon-greedy:epsilon=0.3",
+    "ucb",
+    "ucb:rule=ucb1",
+    "highest",
+    "lowest",
+    "middle",
+    "stalest",
+    "infobatch",
+)
+_CHUNK = 64  # episodes at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heldout:
+    """What agents are judged on: every case under every scenario, the same seeds for all.
+
+    Attributes:
+        cases: tasks, networks, sizes and budgets.
+        scenarios: names.
+        num_seeds: episodes of each, at least 1, from `FIRST_SEED` on.
+        first: how many of those seeds to pass over, at least 0.
+    """
+
+    cases: tuple[Case, ...]
+    scenarios: tuple[str, ...] = SCENARIOS
+    num_seeds: int = 16
+    first: int = 0
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the episodes."""
+        return [FIRST_SEED + self.first + index for index in range(self.num_seeds)]
+
+
+Cell = tuple[str, str, str]  # names of case, scenario and agent
+
+
+def judge(
+    heldout: Heldout, agents: Mapping[str, Agent | None], file: Path | None = None
+) -> dict[Cell, np.ndarray]:
+    """Test accuracies of every agent on every case and scenario.
+
+    Args:
+        heldout: what on.
+        agents: by name; None is made from its name for each case.
+        file: JSON lines, a cell each; cells already there are not run again.
+
+    Returns:
+        (S,) accuracies by case, scenario and agent.
+    """
+    held = {_cell(line): line for line in read_lines(file)} if file is not None else {}
+    cells = [
+        (case, scenario, name)
+        for case in heldout.cases
+        for scenario in heldout.scenarios
+        for name in agents
+    ]
+    accuracies = {}
+    bar = tqdm(cells, desc="held-out", unit="cell")
+    for case, scenario, name in bar:
+        cell = (case.name, scenario, name)
+        bar.set_postfix_str(" ".join(cell))
+        if cell not in held or held[cell]["seeds"] != heldout.seeds:
+            agent = agents[name] or make_agent(name, keep_fraction=case.keep_fraction)
+            values = test_accuracies(case, scenario, agent, heldout.seeds)
+            line = dict(zip(("case", "scenario", "agent"), cell, strict=True))
+            held[cell] = line | {"seeds": heldout.seeds, "test_accuracy": values}
+            if file is not None:
+                with file.open("a", encoding="utf-8") as handle:
+                    handle.write(json.dumps(held[cell], allow_nan=False) + "\n")
+        accuracies[cell] = np.array(held[cell]["test_accuracy"])
+    return accuracies
+
+
+def test_accuracies(case: Case, scenario: str, agent: Agent, seeds: Sequence[int]) -> list[float]:
+    """Test accuracy at the end of an episode of each seed, trained jointly where that is quicker.
+
+    The agent is reset once for a batch of episodes, from their first seed.
+    """
+    if getattr(agent, "charged_work", 0):
+        raise ValueError(
+            "`agents` trained before the first step cannot be judged jointly; use prune-env compare"
+        )
+    arguments: dict[str, Any] = case.env_arguments | {"scenario": scenario} | agent.env_arguments
+    arguments.setdefault("min_keep_fraction", min(0.01, case.keep_fraction))
+    accuracies: list[float] = []
+    for start in range(0, len(seeds), _CHUNK):
+        chunk = seeds[start : start + _CHUNK]
+        accuracies += _episodes(DataPruningVectorEnv(len(chunk), **arguments), agent, chunk)
+    return accuracies
+
+
+test_accuracies.__test__ = False  # type: ignore[attr-defined]  # pytest, this is no test
+
+
+def _episodes(vector: DataPruningVectorEnv, agent: Agent, seeds: Sequence[int]) -> list[float]:
+    envs = vector.members
+    agent.reset(seeds[0])
+    observations = [env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)]
+    state, first = None, np.ones(len(envs), dtype=bool)
+    while live := [place for place, env in enumerate(envs) if not env.over]:
+        # Those that are over are shown their last observation; nothing is done with the answer.
+        actions, state = agent.predict(_stacked(observations), state, first, deterministic=True)
+        first[:] = False
+        vector.prepare(list(actions))
+        for place in live:
+            observations[place] = envs[place].step(actions[place])[0]
+    return [env.test().accuracy for env in envs]
+
+
+def _stacked(observations: list[Any]) -> Any:
+    if isinstance(observations[0], dict):
+        return {key: np.stack([o[key] for o in observations]) for key in observations[0]}
+    return np.stack(observations)
+
+
+def _cell(line: dict[str, Any]) -> Cell:
+    return line["case"], line["scenario"], line["agent"]
+
+
+def report(
+    accuracies: Mapping[Cell, np.ndarray], agent: str, rivals: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """`prune_env.paired.compare` for each case, and for `all` of them together.
+
+    The mean over all is that of every condition of every case; its best single rival is one
+    agent for all cases.
+    """
+    by_case: dict[str, dict[str, dict[str, np.ndarray]]] = defaultdict(lambda: defaultdict(dict))
+    for (case, scenario, name), values in accuracies.items():
+        by_case[case][name][scenario] = values
+        by_case["all"][name][f"{case}, {scenario}"] = values
+    chosen = dict(by_case) if len(by_case) > 2 else {k: v for k, v in by_case.items() if k != "all"}
+    return {case: compare(table, agent, rivals) for case, table in chosen.items()}

@@ -1,0 +1,243 @@
+"""Learned policies as files: one safetensors file holds the numbers and says what they are for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from prune_agents.network import Network
+from prune_agents.scorer import SCORER_COLUMNS, scorer_inputs
+from prune_env.action import ENCODINGS
+from prune_env.env import DataPruningEnv
+from prune_env.observation import SUMMARY_COLUMNS
+
+FORMAT = 1
+_KEY = "prune_env"
+_PER_SAMPLE = "score"
+
+
+def observation_columns(observation: str) -> tuple[str, ...]:
+    """Names of what a policy is shown: of the run, or of each sample of it."""
+    if observation == "samples":
+        return SCORER_COLUMNS
+    return tuple(name for name, _ in SUMMARY_COLUMNS)
+
+
+def action_entries(action: str, *, choose_keep_fraction: bool) -> tuple[str, ...]:
+    """Names of what it answers."""
+    entries = ENCODINGS[action].entries or (_PER_SAMPLE,)
+    return (*entries, "keep_fraction") if choose_keep_fraction else entries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """A network, the environment it is for, and where it comes from.
+
+    Attributes:
+        network: from `columns` to the entries of an action.
+        observation: `summary`, or `samples` for a policy that scores sample by sample.
+        action: encoding.
+        choose_keep_fraction: whether the action has an entry for how much to keep.
+        columns: what the network is shown, a choice of `observation_columns`.
+        provenance: how it was made: command, settings, versions, evaluation; JSON.
+    """
+
+    network: Network
+    observation: str = "summary"
+    action: str = "features"
+    choose_keep_fraction: bool = False
+    columns: tuple[str, ...] = observation_columns("summary")
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check network against columns and entries."""
+        sizes = (len(self.columns), len(self.entries))
+        if (self.network.num_inputs, self.network.num_outputs) != sizes:
+            raise ValueError(
+                f"`network` must take {sizes[0]} inputs and give {sizes[1]} outputs, got "
+                f"{self.network.num_inputs} and {self.network.num_outputs}"
+            )
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Names of what the network answers."""
+        return action_entries(self.action, choose_keep_fraction=self.choose_keep_fraction)
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """What its environment must be made with."""
+        return {
+            "observation": self.observation,
+            "action": self.action,
+            "choose_keep_fraction": self.choose_keep_fraction,
+        }
+
+    def check(self, env: DataPruningEnv) -> None:
+        """Raise ValueError, saying what differs, unless `env` is one that the policy is for."""
+        differing = [
+            f"{name} {self.env_arguments[name]!r} for the policy and {here!r} here"
+            for name, here in env.encodings.items()
+            if self.env_arguments[name] != here
+        ]
+        shape = env.action_space.shape
+        if not differing and self.action != "scores" and shape != (len(self.entries),):
+            differing = [f"{len(self.entries)} action entries for the policy and {shape} here"]
+        if differing:
+            raise ValueError(
+                f"the environment does not fit the policy: {'; '.join(differing)}; make it with "
+                f"{self.env_arguments}"
+            )
+
+    def with_provenance(self, provenance: dict[str, Any]) -> Policy:
+        """The same policy, saying where it comes from."""
+        return replace(self, provenance=provenance)
+
+    def act(self, observation: Any) -> np.ndarray:
+        """Action of one observation, or of a batch of them: (A,) or (K, A) float32."""
+        if self.observation == "samples":
+            return self.network(scorer_inputs(observation))[..., 0]
+        return self.network(observation[..., _positions(self.columns)])
+
+    def save(self, path: Path) -> None:
+        """Write the policy, numbers and JSON, to one file.
+
+        Raises:
+            FileExistsError: if there is one.
+        """
+        if path.exists():
+            raise FileExistsError(f"`path` {path} is there already; name another file")
+        description = {
+            "format": FORMAT,
+            **self.env_arguments,
+            "columns": self.columns,
+            "entries": self.entries,
+            "activation": self.network.activation,
+            "squash": self.network.squash,
+            "provenance": self.provenance,
+        }
+        tensors = {k: np.ascontiguousarray(v) for k, v in self.network.tensors().items()}
+        unfinished = path.with_suffix(".part")
+        save_file(tensors, unfinished, {_KEY: json.dumps(description, allow_nan=False)})
+        unfinished.replace(path)
+
+
+@cache
+def _positions(columns: tuple[str, ...]) -> np.ndarray:
+    known = observation_columns("summary")
+    return np.array([known.index(name) for name in columns], dtype=np.int64)
+
+
+def bundled_policy() -> Path:
+    """The policy that comes with the package."""
+    return Path(str(resources.files("prune_agents") / "bundled.safetensors"))
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy file. Nothing in it is executed: it is numbers and JSON.
+
+    Raises:
+        ValueError: if it is none, or its observation columns or action entries are not those of
+            this version of prune_env; the message says which.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            described = json.loads((file.metadata() or {})[_KEY])
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"`path` must be a policy file, got {path} ({error})") from error
+    if described.get("format") != FORMAT:
+        raise ValueError(
+            f"`path` {path} has format {described.get('format')} and this version reads {FORMAT}"
+        )
+    _check_description(path, described)
+    return Policy(
+        network=Network.of_tensors(
+            tensors, activation=described["activation"], squash=described["squash"]
+        ),
+        observation=described["observation"],
+        action=described["action"],
+        choose_keep_fraction=described["choose_keep_fraction"],
+        columns=tuple(described["columns"]),
+        provenance=described["provenance"],
+    )
+
+
+def _check_description(path: Path, described: dict[str, Any]) -> None:
+    observation, action = described["observation"], described["action"]
+    if observation not in ("summary", "samples") or action not in ENCODINGS:
+        raise ValueError(
+            f"`path` {path} is for observation {observation!r} and action {action!r}, which this "
+            "version has not"
+        )
+    free = described["choose_keep_fraction"]
+    expected = action_entries(action, choose_keep_fraction=free)
+    known = observation_columns(observation)
+    problems = [f"column {name!r}" for name in described["columns"] if name not in known]
+    if tuple(described["entries"]) != expected:
+        problems.append(f"action entries {described['entries']} against {list(expected)}")
+    if problems:
+        version = described["provenance"].get("versions", {}).get("prune_env", "unknown")
+        raise ValueError(
+            f"`path` {path} does not fit this version of prune_env (made by {version}): "
+            f"{'; '.join(problems)}; train it anew"
+        )
+
+
+class Learned:
+    """A policy trained by `prune-env train`: the bundled one, or that of a file.
+
+    Source: this project
+
+    Args:
+        path: policy file; None is the bundled policy.
+        keep_fraction: kept / N in (0, 1], where the policy does not choose it.
+
+    Attributes:
+        reference: False.
+    """
+
+    reference = False
+
+    def __init__(self, *, path: str | None = None, keep_fraction: float = 0.25):
+        self.path = path
+        self.keep_fraction = keep_fraction
+        self._policy = load_policy(bundled_policy() if path is None else Path(path))
+
+    @classmethod
+    def of(cls, policy: Policy, *, keep_fraction: float = 0.25) -> Learned:
+        """An agent of a policy that is in no file yet."""
+        agent = cls.__new__(cls)
+        agent.path, agent.keep_fraction, agent._policy = None, keep_fraction, policy
+        return agent
+
+    @property
+    def policy(self) -> Policy:
+        """What decides."""
+        return self._policy
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """What its environment must be made with."""
+        return self._policy.env_arguments
+
+    def reset(self, seed: int) -> None:
+        """Nothing: the policy is deterministic; chance is the environment's."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Action (A,), or (K, A) for a batch of observations, and `state`."""
+        del episode_start, deterministic
+        return self._policy.act(observation), state

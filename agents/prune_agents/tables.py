@@ -1,0 +1,53 @@
+"""Comparisons of `prune_env.paired.compare` as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def points(interval: Mapping[str, float]) -> str:
+    """A difference of accuracies, in points, with its interval."""
+    mean, low, high = (100 * interval[key] for key in ("mean", "low", "high"))
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> str:
+    """Accuracies [%] by agent and condition, and the difference to each, mean over conditions."""
+    means, against = comparison["means"], comparison["against"]
+    columns = [name for name in next(iter(means.values())) if name != "mean"]
+    header = ["agent", *columns, "mean", "learned against it (95 % interval)"]
+    rows = [
+        [
+            agent,
+            *(f"{100 * row[column]:.2f}" for column in (*columns, "mean")),
+            points(against[agent]) if agent in against else "",
+        ]
+        for agent, row in sorted(means.items(), key=lambda item: -item[1]["mean"])
+    ]
+    share = comparison["share_of_the_way"]
+    lines = [
+        f"Against the best single rival ({comparison['best_single']}): "
+        f"{points(against['best single'])}; against the best of each condition: "
+        f"{points(against['best by condition'])}"
+        + (f"; {100 * share:.0f} % of the way from the one to the other." if share else "."),
+        "",
+        _line(header),
+        _line(["---", *["---:"] * (len(header) - 1)]),
+        *map(_line, rows),
+    ]
+    return "\n".join(lines)
+
+
+def evaluation_table(evaluation: Mapping[str, Any]) -> str:
+    """One table for each case of a policy's held-out evaluation."""
+    first, last = evaluation["seeds"]
+    return "\n\n".join(
+        f"{case}, {last - first + 1} seeds\n\n{comparison_table(comparison)}"
+        for case, comparison in evaluation["cases"].items()
+        if case != "all"
+    )
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,52 @@
+"""`prune-env train` as a user types it."""
+
+import pytest
+
+from prune_agents.policies import load_policy
+from prune_env.cli import main
+
+SMALL = ["train", "--task", "blobs budget=1", "--steps", "60", "--scenarios", "clean"]
+
+
+def test_train_writes_a_policy_that_compare_takes(tmp_path, capsys):
+    out = tmp_path / "run"
+    main([*SMALL, "--out", str(out), "--eval-seeds", "2", "--eval-scenarios", "clean"])
+    shown = capsys.readouterr().out
+    assert "Against the best single rival" in shown
+    assert "| epsilon-greedy:epsilon=0.3 |" in shown
+    file = out / "policy.safetensors"
+    assert f"learned:path={file}" in shown
+    assert load_policy(file).provenance["settings"]["steps"] == 60
+    agents = ["--agents", "random", f"learned:path={file}"]
+    main(["compare", "--task", "blobs", "--epochs", "4", "--seeds", "1", *agents])
+    assert f"learned:path={file}" in capsys.readouterr().out
+
+
+def test_a_constant_ppo_of_other_encodings(tmp_path, capsys):
+    for name, flags in {
+        "constant": ["--constant", "--action", "mixture"],
+        "free": ["--algo", "ppo", "--num-envs", "8", "--action", "bins", "--choose-keep-fraction"],
+    }.items():
+        main([*SMALL, *flags, "--out", str(tmp_path / name), "--eval-seeds", "0"])
+        policy = load_policy(tmp_path / name / "policy.safetensors")
+        assert (policy.columns == ()) == (name == "constant")
+        assert policy.choose_keep_fraction == (name == "free")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--task", "blob"], "`task` must be one of"),
+        (["--scenarios", "mist"], "`scenario` must be one of"),
+        (["--constant", "--algo", "ppo"], "`constant` goes with algo cma, got 'ppo'"),
+        (["--reward", "fame"], "`reward` must be one of"),
+        (["--reward", "step-rate", "--choose-keep-fraction"], "`min_keep_fraction` must be given"),
+        (["--steps", "0"], "`steps` must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_clear_line(flags, message, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        main([*SMALL, "--out", str(tmp_path / "run"), *flags])
+    assert str(stopped.value).startswith("prune-env: error: ")
+    assert message in str(stopped.value)
+    assert not (tmp_path / "run" / "policy.safetensors").exists()

@@ -1,0 +1,50 @@
+"""Joint held-out episodes against single ones, and the report over cases."""
+
+import numpy as np
+import pytest
+
+from prune_agents.cases import Case
+from prune_agents.heldout import FIRST_SEED, Heldout, judge, report, test_accuracies
+from prune_env.env import DataPruningEnv
+from prune_env.evaluation import run_episode
+from prune_env.registry import make_agent
+
+CASE = Case(task="blobs", budget=1.0)
+
+
+@pytest.mark.parametrize("name", ["highest", "short", "infobatch"])
+def test_joint_episodes_equal_single_ones(name):
+    agent = make_agent(name, keep_fraction=0.25)
+    joint = test_accuracies(CASE, "noise:0.3", agent, [FIRST_SEED])
+    env = DataPruningEnv("blobs", scenario="noise:0.3", budget=1.0, **agent.env_arguments)
+    single = run_episode(env, agent, seed=FIRST_SEED)
+    assert joint == pytest.approx([single["test_accuracy"]], abs=0.02)
+
+
+def test_episodes_of_unequal_length_are_all_run_to_their_end():
+    agent = make_agent("infobatch:r=0.9", keep_fraction=0.25)
+    accuracies = test_accuracies(CASE, "imbalance:5", agent, range(6))
+    assert len(accuracies) == 6
+    assert np.mean(accuracies) > 1 / 3
+
+
+def test_cells_are_kept_and_reported_by_case_and_over_all(tmp_path):
+    cases = (CASE, Case(task="blobs", budget=2.0))
+    heldout = Heldout(cases=cases, scenarios=("clean", "noise:0.3"), num_seeds=3)
+    agents = dict.fromkeys(("short", "random", "highest"))
+    accuracies = judge(heldout, agents, tmp_path / "cells.jsonl")
+    assert len(accuracies) == 2 * 2 * 3
+    lines = (tmp_path / "cells.jsonl").read_text()
+    again = judge(heldout, agents, tmp_path / "cells.jsonl")
+    assert (tmp_path / "cells.jsonl").read_text() == lines
+    for cell in accuracies:
+        np.testing.assert_array_equal(accuracies[cell], again[cell])
+    result = report(accuracies, "short", ("random", "highest"))
+    assert result.keys() == {"blobs budget=1.0", "blobs budget=2.0", "all"}
+    assert len(result["all"]["means"]["short"]) == 5
+    one = {cell: values for cell, values in accuracies.items() if cell[0] == CASE.name}
+    assert report(one, "short", ("random",)).keys() == {CASE.name}
+
+
+def test_new_seeds_are_none_that_training_draws():
+    assert min(Heldout(cases=(CASE,), first=5).seeds) == 2**31 + 5

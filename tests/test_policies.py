@@ -1,0 +1,167 @@
+"""Policy files: there and back, what is refused and why, and the agent."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from prune_agents.network import Network
+from prune_agents.policies import (
+    Learned,
+    Policy,
+    action_entries,
+    bundled_policy,
+    load_policy,
+    observation_columns,
+)
+from prune_env.env import DataPruningEnv
+from prune_env.evaluation import run_episode
+from prune_env.registry import make_agent
+from prune_env.statistics import FEATURES
+
+COLUMNS = ("progress", "class_entropy")
+
+
+def linear(inputs, outputs, seed=0):
+    rng = np.random.default_rng(seed)
+    return Network(
+        mean=np.zeros(inputs, np.float32),
+        scale=np.ones(inputs, np.float32),
+        weights=(rng.normal(size=(outputs, inputs)).astype(np.float32),),
+        biases=(np.zeros(outputs, np.float32),),
+    )
+
+
+@pytest.fixture
+def policy():
+    return Policy(
+        network=linear(2, len(FEATURES)),
+        action="features",
+        columns=COLUMNS,
+        provenance={"versions": {"prune_env": "0.0.9"}},
+    )
+
+
+@pytest.fixture
+def file(policy, tmp_path):
+    policy.save(tmp_path / "policy.safetensors")
+    return tmp_path / "policy.safetensors"
+
+
+def rewrite(file, **changes):
+    """The same file with another description."""
+    with safe_open(file, framework="numpy") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        described = json.loads(opened.metadata()["prune_env"]) | changes
+    save_file(tensors, file, {"prune_env": json.dumps(described)})
+
+
+def test_there_and_back(policy, file):
+    again = load_policy(file)
+    observation = np.random.default_rng(0).uniform(size=(3, 21)).astype(np.float32)
+    np.testing.assert_array_equal(again.act(observation), policy.act(observation))
+    assert again.provenance == policy.provenance
+    assert again.columns == COLUMNS
+    assert again.env_arguments == {
+        "observation": "summary",
+        "action": "features",
+        "choose_keep_fraction": False,
+    }
+
+
+def test_it_sees_its_columns_only(policy):
+    observation = np.zeros(21, np.float32)
+    quiet = policy.act(observation)
+    names = observation_columns("summary")
+    for name in names:
+        changed = observation.copy()
+        changed[names.index(name)] = 0.5
+        assert (policy.act(changed) != quiet).any() == (name in COLUMNS)
+
+
+def test_nothing_is_overwritten(policy, file):
+    with pytest.raises(FileExistsError, match="is there already"):
+        policy.save(file)
+
+
+def test_other_columns_and_entries_are_named(file):
+    rewrite(file, columns=["progress", "mood"], entries=["loss", "luck"])
+    with pytest.raises(ValueError, match="column 'mood'; action entries") as error:
+        load_policy(file)
+    assert "made by 0.0.9" in str(error.value)
+    assert "['loss', 'luck'] against ['loss_mean'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 7}, "has format 7 and this version reads 1"),
+        ({"action": "wish"}, "action 'wish', which this version has not"),
+        ({"columns": ["progress"]}, "must take 1 inputs and give 7 outputs, got 2 and 7"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(file, changes, message):
+    rewrite(file, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_policy(file)
+
+
+def test_no_policy_file_at_all_is_refused(tmp_path):
+    for name, content in {"missing": None, "pickle": b"\x80\x04N.", "empty": b""}.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match="`path` must be a policy file, got"):
+            load_policy(tmp_path / name)
+    save_file({"x": np.zeros(1)}, tmp_path / "plain")
+    with pytest.raises(ValueError, match="must be a policy file"):
+        load_policy(tmp_path / "plain")
+
+
+def test_an_environment_it_is_not_for_is_refused(policy):
+    env = DataPruningEnv("blobs", observation="summary", action="mixture")
+    with pytest.raises(ValueError, match="action 'features' for the policy and 'mixture' here"):
+        policy.check(env)
+    free = DataPruningEnv("blobs", **policy.env_arguments | {"choose_keep_fraction": True})
+    with pytest.raises(ValueError, match=r"7 action entries for the policy and \(8,\) here"):
+        policy.check(free)
+    policy.check(DataPruningEnv("blobs", **policy.env_arguments))
+
+
+def test_the_agent_of_a_file_runs(file):
+    agent = make_agent(f"learned:path={file}", keep_fraction=0.5)
+    assert agent.keep_fraction == 0.5
+    env = DataPruningEnv("blobs", budget=1, **agent.env_arguments)
+    record = run_episode(env, agent, seed=0)
+    assert record["agent_arguments"] == {"path": str(file), "keep_fraction": 0.5}
+    assert 0 < record["test_accuracy"] <= 1
+
+
+def test_a_free_keep_fraction_is_one_more_entry():
+    entries = action_entries("mixture", choose_keep_fraction=True)
+    assert entries[-1] == "keep_fraction"
+    policy = Policy(
+        network=linear(2, len(entries)),
+        action="mixture",
+        choose_keep_fraction=True,
+        columns=COLUMNS,
+    )
+    env = DataPruningEnv("blobs", **policy.env_arguments)
+    observation, _ = env.reset(seed=0)
+    assert env.action_space.contains(Learned.of(policy).predict(observation)[0])
+
+
+def test_the_bundled_policy_says_how_it_was_made():
+    assert bundled_policy().stat().st_size < 100_000
+    provenance = load_policy(bundled_policy()).provenance
+    assert provenance["command"].startswith("prune-env train ")
+    assert provenance["settings"]["seed"] >= 0
+    assert provenance["evaluation"]["cases"]
+    assert "/tmp" not in json.dumps(provenance)
+
+
+def test_the_bundled_policy_in_one_line():
+    agent = make_agent("learned", keep_fraction=0.25)
+    env = DataPruningEnv("blobs", budget=1, **agent.env_arguments)
+    assert 0 < run_episode(env, agent, seed=0)["test_accuracy"] <= 1

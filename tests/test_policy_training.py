@@ -1,0 +1,181 @@
+"""Training from end to end: every algorithm, logs, resuming, the file and its provenance."""
+
+import csv
+import itertools
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prune_agents import training as module
+from prune_agents.cases import Case
+from prune_agents.evolution import CMA
+from prune_agents.gradient import A2C, PPO, SAC
+from prune_agents.heldout import Heldout
+from prune_agents.policies import load_policy
+from prune_agents.training import GENERATIONS, HELDOUT, POLICY, Training, train
+
+CASE = Case(task="blobs", budget=1.0)
+SMALL = Training(
+    algorithm=CMA(population=4, columns=("progress", "class_entropy")),
+    cases=(CASE,),
+    scenarios=("clean", "noise:0.3"),
+    steps=80,
+    num_envs=4,
+)
+GRADIENT = {
+    "ppo": PPO(n_steps=4, batch_size=8, n_epochs=2, net_arch=(8,)),
+    "a2c": A2C(n_steps=4, net_arch=(8, 8)),
+    "sac": SAC(buffer_size=200, learning_starts=8, batch_size=8, gradient_steps=1, net_arch=(8,)),
+}
+OBSERVATION = np.random.default_rng(0).uniform(size=(2, 21)).astype(np.float32)
+
+
+def test_evolution_writes_a_policy_with_its_provenance(tmp_path):
+    heldout = Heldout(cases=(CASE,), scenarios=("clean", "imbalance:3"), num_seeds=2)
+    policy = train(SMALL, tmp_path / "run", heldout=heldout, rivals=("random", "highest"))
+    again = load_policy(tmp_path / "run" / POLICY)
+    np.testing.assert_array_equal(policy.act(OBSERVATION), again.act(OBSERVATION))
+    made = again.provenance
+    assert made["settings"]["algorithm"]["name"] == "cma"
+    assert made["settings"]["cases"] == ["blobs budget=1.0"]
+    assert made["seconds"] > 0
+    assert made["versions"].keys() >= {"prune_env", "torch", "stable_baselines3"}
+    comparison = made["evaluation"]["cases"]["blobs budget=1.0"]
+    assert comparison["means"].keys() == {"learned", "random", "highest"}
+    assert made["evaluation"]["seeds"][0] >= 2**31
+    rows = list(csv.DictReader((tmp_path / "run" / "progress.csv").read_text().splitlines()))
+    assert float(rows[-1]["rollout/ep_rew_mean"]) > 0
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+
+
+def test_evolution_goes_on_where_it_stopped(tmp_path):
+    whole = train(SMALL, tmp_path / "whole")
+    lines = (tmp_path / "whole" / GENERATIONS).read_bytes().splitlines(keepends=True)
+    part = tmp_path / "part"
+    shutil.copytree(tmp_path / "whole", part, ignore=shutil.ignore_patterns(POLICY, "progress*"))
+    (part / GENERATIONS).write_bytes(b"".join(lines[:3]) + lines[3][:10])
+    resumed = train(SMALL, part)
+    np.testing.assert_array_equal(resumed.act(OBSERVATION), whole.act(OBSERVATION))
+    assert len((part / GENERATIONS).read_bytes().splitlines()) == len(lines)
+
+
+def test_a_policy_that_is_there_is_read_and_other_settings_are_refused(tmp_path):
+    policy = train(SMALL, tmp_path)
+    stamp = (tmp_path / POLICY).stat().st_mtime_ns
+    again = train(SMALL, tmp_path)
+    assert (tmp_path / POLICY).stat().st_mtime_ns == stamp
+    np.testing.assert_array_equal(policy.act(OBSERVATION), again.act(OBSERVATION))
+    with pytest.raises(ValueError, match="seed 0 there and 1 here"):
+        train(replace(SMALL, seed=1), tmp_path)
+
+
+def test_a_constant_policy_sees_nothing(tmp_path):
+    policy = train(replace(SMALL, algorithm=CMA(population=4, columns=())), tmp_path)
+    actions = load_policy(tmp_path / POLICY).act(OBSERVATION)
+    np.testing.assert_array_equal(actions[0], actions[1])
+    assert policy.columns == ()
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_sb3_trains_a_policy_that_acts_as_its_model(name, tmp_path, monkeypatch):
+    runs = []
+
+    class Spy(module.GradientTraining):
+        def policy(self, **encoding):
+            runs.append(self)
+            return super().policy(**encoding)
+
+    monkeypatch.setattr(module, "GradientTraining", Spy)
+    training = replace(SMALL, algorithm=GRADIENT[name], action="mixture", steps=32)
+    policy = train(training, tmp_path)
+    run = runs[0]
+    seen = run._envs.normalize_obs(OBSERVATION)
+    expected = run.model.predict(seen, deterministic=True)[0]
+    np.testing.assert_allclose(load_policy(tmp_path / POLICY).act(OBSERVATION), expected, atol=1e-5)
+    assert run.model.num_timesteps >= 32
+    assert policy.provenance["seconds"] > 0
+
+
+def test_sb3_goes_on_from_its_checkpoint(tmp_path):
+    training = replace(SMALL, algorithm=GRADIENT["ppo"], action="bins", steps=64)
+    train(replace(training, steps=32), tmp_path / "first")
+    resumed = tmp_path / "resumed"
+    shutil.copytree(tmp_path / "first", resumed, ignore=shutil.ignore_patterns(POLICY, "settings*"))
+    settings = {**module.json.loads((tmp_path / "first" / "settings.json").read_text())}
+    (resumed / "settings.json").write_text(module.json.dumps(settings | {"steps": 64}))
+    policy = train(training, resumed)
+    first = load_policy(tmp_path / "first" / POLICY)
+    assert (policy.act(OBSERVATION) != first.act(OBSERVATION)).any()
+    assert sorted(file.name for file in resumed.glob("progress*")) == [
+        "progress-32.csv",
+        "progress.csv",
+    ]
+
+
+def test_a_scorer_of_samples_becomes_a_file(tmp_path):
+    training = replace(
+        SMALL,
+        algorithm=GRADIENT["ppo"],
+        action="scores",
+        observation="samples",
+        scenarios=("clean",),
+        steps=32,
+    )
+    heldout = Heldout(cases=(Case(task="blobs", budget=1.0, num_samples=50),), num_seeds=2)
+    heldout = replace(heldout, scenarios=("clean",))
+    policy = train(training, tmp_path, heldout=heldout, rivals=("random",))
+    assert policy.env_arguments["action"] == "scores"
+    assert load_policy(tmp_path / POLICY).observation == "samples"
+
+
+def test_a_held_out_evaluation_that_stopped_goes_on(tmp_path):
+    heldout = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
+    first = train(SMALL, tmp_path, heldout=heldout, rivals=("random", "short"))
+    (tmp_path / POLICY).unlink()
+    lines = (tmp_path / HELDOUT).read_text().splitlines(keepends=True)
+    (tmp_path / HELDOUT).write_text("".join(lines[:2]))
+    again = train(SMALL, tmp_path, heldout=heldout, rivals=("random", "short"))
+    assert again.provenance["evaluation"] == first.provenance["evaluation"]
+    assert (tmp_path / HELDOUT).read_text() == "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "`steps` must be at least 1"),
+        ({"scenarios": ("fog:1",)}, "`scenario` must be one of"),
+        ({"action": "scores"}, "`observation` 'samples' goes with `action` 'scores'"),
+        (
+            {"action": "scores", "observation": "samples"},
+            "`algorithm` must be PPO or A2C for observation 'samples'",
+        ),
+        ({"num_envs": 1, "cases": (CASE, CASE)}, "`num_envs` must be at least 2"),
+    ],
+)
+def test_bad_arguments_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SMALL, **changes)
+
+
+def test_a_bad_rival_stops_before_anything_is_written(tmp_path):
+    heldout = Heldout(cases=(CASE,), num_seeds=1)
+    with pytest.raises(ValueError, match="`agent` must be one of"):
+        train(SMALL, tmp_path / "run", heldout=heldout, rivals=("rundom",))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_evolution_learns_to_balance_classes(tmp_path):
+    training = Training(
+        cases=tuple(itertools.repeat(Case(task="digits"), 4)),
+        scenarios=("clean", "noise:0.3", "imbalance:30"),
+        steps=25_000,
+    )
+    heldout = Heldout(
+        cases=(Case(task="digits"),), scenarios=("clean", "noise:0.3", "imbalance:30"), num_seeds=16
+    )
+    policy = train(training, tmp_path, heldout=heldout, rivals=("short", "random", "middle"))
+    against = policy.provenance["evaluation"]["cases"]["digits"]["against"]
+    assert against["best single"]["low"] > 0.01
