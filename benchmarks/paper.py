@@ -92,8 +92,9 @@ class Setting:
 
 
 def rules(setting: Setting) -> list[Row]:
-    """Every agent under every condition, at keep 0.3."""
-    return setting.rows("rules", sorted(agent_entries()), keep_fraction=0.3, scenarios=CONDITIONS)
+    """Every agent but the learned one under every condition, at keep 0.3."""
+    agents = sorted(set(agent_entries()) - {"learned"})
+    return setting.rows("rules", agents, keep_fraction=0.3, scenarios=CONDITIONS)
 
 
 def pruning(setting: Setting) -> list[Row]:
