@@ -199,6 +199,18 @@ STUDIES: dict[str, Callable[[Setting], list[Row]]] = {
 }
 
 
+def register(task: str, name: str, *, augment: bool) -> None:
+    """Make `task` known as `name`, without crops and mirrors if not to `augment`."""
+    if ":" in name:
+        raise SystemExit("`name` must be given for a folder: results hold no paths")
+    if name == task and not augment:
+        raise SystemExit("`name` must be given with --no-augment: it is another task then")
+    if name != task:
+        plain: dict[str, Any] = {} if augment else {"crop_padding": 0, "flip": False}
+        recipe = replace(get_task(task).recipe, **plain)
+        register_task(name, lambda: replace(get_task(task), name=name, recipe=recipe))
+
+
 def main(
     *,
     task: str = "digits",
@@ -230,14 +242,7 @@ def main(
         out: folder of the results.
     """
     name = task if name is None else name
-    if ":" in name:
-        raise SystemExit("`name` must be given for a folder: results hold no paths")
-    if name != task:
-        plain: dict[str, Any] = {} if augment else {"crop_padding": 0, "flip": False}
-        recipe = replace(get_task(task).recipe, **plain)
-        register_task(name, lambda: replace(get_task(task), name=name, recipe=recipe))
-    elif not augment:
-        raise SystemExit("`name` must be given with --no-augment: it is another task then")
+    register(task, name, augment=augment)
     tune_process([str(get_task(name).model)], threads=threads)
     setting = Setting(
         task=name,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,7 +96,7 @@ class Rehearsal:
             ValueError: if the cache folder cannot be written; nothing was trained then.
         """
         if not isinstance(self._task.model, str):  # a user's own network has no name to keep it by
-            return compute(self)
+            return self._measured(compute)
         key = self._key(settings)
         file = cache_folder() / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
         if file.exists():
@@ -103,22 +105,19 @@ class Rehearsal:
                     self.work += float(held["work"])
                     self.seconds += float(held["seconds"])
                     return held["values"]
-        part = file.with_suffix(".part")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part.touch()
-        except OSError as error:
-            raise ValueError(
-                f"scores are kept in {file.parent}, which cannot be written ({error}); name "
-                "another folder in the variable PRUNE_ENV_CACHE"
-            ) from error
-        work, start = self.work, time.perf_counter()
-        values = compute(self)
-        seconds = time.perf_counter() - start
-        self.seconds += seconds
+        part = _writable(file.with_suffix(f".{os.getpid()}"))
+        before = self.work, self.seconds
+        values = self._measured(compute)
+        work, seconds = self.work - before[0], self.seconds - before[1]
         with part.open("wb") as handle:
-            np.savez(handle, values=values, key=key, work=self.work - work, seconds=seconds)
+            np.savez(handle, values=values, key=key, work=work, seconds=seconds)
         part.replace(file)
+        return values
+
+    def _measured(self, compute: Callable[[Rehearsal], np.ndarray]) -> np.ndarray:
+        start = time.perf_counter()
+        values = compute(self)
+        self.seconds += time.perf_counter() - start
         return values
 
     def _key(self, settings: dict[str, Any]) -> str:
@@ -142,6 +141,19 @@ class Rehearsal:
             "versions": [prune_env.__version__, torch.__version__],
         }
         return json.dumps(described, sort_keys=True)
+
+
+def _writable(file: Path) -> Path:
+    """The file, there and empty, before anything is trained for it."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    except OSError as error:
+        raise ValueError(
+            f"scores are kept in {file.parent}, which cannot be written ({error}); name another "
+            "folder in the variable PRUNE_ENV_CACHE"
+        ) from error
+    return file
 
 
 class RehearsedNetwork:
