@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import overhead
 import torch
 import tyro
 from measure import header
@@ -190,12 +191,19 @@ def _sometimes_row(names: tuple[str, str], group: list[Record]) -> Row:
     }
 
 
+def selection(setting: Setting) -> list[Row]:
+    """Milliseconds of an agent's selection among 50,000 samples, whatever the task."""
+    del setting
+    return overhead.rows()
+
+
 STUDIES: dict[str, Callable[[Setting], list[Row]]] = {
     "rules": rules,
     "pruning": pruning,
     "charged": charged,
     "sensitivity": sensitivity,
     "sometimes": sometimes,
+    "selection": selection,
 }
 
 
@@ -235,7 +243,7 @@ def main(
         seeds: how many.
         augment: crop and mirror pictures, where the task does; in runs of a few epochs it only
             costs accuracy. Without it give a name.
-        studies: which of rules, pruning, charged, sensitivity, sometimes.
+        studies: which of rules, pruning, charged, sensitivity, sometimes, selection.
         device: auto, cpu, cuda.
         threads: CPU threads of torch.
         runs: folder of the episodes, to go on from.

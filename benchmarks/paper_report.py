@@ -155,6 +155,12 @@ def _sometimes_table(rows: list[Row]) -> str:
     return _table(titles, lines)
 
 
+def _selection_table(rows: list[Row]) -> str:
+    titles = ["agent", "median [ms]", "largest [ms]"]
+    lines = [(row["agent"], row["median_ms"], row["largest_ms"]) for row in rows]
+    return _table(titles, lines)
+
+
 def _draw_pruning(rows: list[Row], file: Path) -> None:
     figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -189,5 +195,6 @@ TABLES: dict[str, Callable[[list[Row]], str]] = {
     "charged": _long_table,
     "sensitivity": _long_table,
     "sometimes": _sometimes_table,
+    "selection": _selection_table,
 }
 PICTURES = {"pruning": _draw_pruning, "sometimes": _draw_sometimes}
