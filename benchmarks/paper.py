@@ -36,6 +36,12 @@ CHARGED = (
     "forgetting:epochs=4,cost=charged",
     "aum:epochs=3,cost=charged",
 )
+MODIFIED = (
+    *("random", "infobatch", "ucb", "epsilon-greedy", "highest"),
+    *("random+anneal:0.125", "random+rescale:epoch", "random+rescale:epoch+anneal:0.125"),
+    *("ucb+anneal:0.125", "ucb+rescale", "ucb+anneal:0.125+rescale", "ucb+warm-up:0.2"),
+    *("epsilon-greedy+rescale", "highest+class-balance", "random+class-balance"),
+)
 SENSITIVITY = (
     *(f"epsilon-greedy:epsilon={value}" for value in (0, 0.05, 0.1, 0.2, 0.4, 0.8)),
     *(f"ucb:c={value}" for value in (0, 0.5, 1, 2, 4)),
@@ -108,6 +114,11 @@ def charged(setting: Setting) -> list[Row]:
     """Static scores whose training is paid from the budget, at half the data."""
     agents = ("short", "random", "static-random", *CHARGED)
     return setting.rows("charged", agents, keep_fraction=0.5)
+
+
+def modifiers(setting: Setting) -> list[Row]:
+    """Annealing, rescaling, warm-up and class floors around rules, under every condition."""
+    return setting.rows("modifiers", MODIFIED, keep_fraction=0.3, scenarios=CONDITIONS)
 
 
 def sensitivity(setting: Setting) -> list[Row]:
@@ -201,6 +212,7 @@ STUDIES: dict[str, Callable[[Setting], list[Row]]] = {
     "rules": rules,
     "pruning": pruning,
     "charged": charged,
+    "modifiers": modifiers,
     "sensitivity": sensitivity,
     "sometimes": sometimes,
     "selection": selection,
@@ -243,7 +255,7 @@ def main(
         seeds: how many.
         augment: crop and mirror pictures, where the task does; in runs of a few epochs it only
             costs accuracy. Without it give a name.
-        studies: which of rules, pruning, charged, sensitivity, sometimes, selection.
+        studies: which of rules, pruning, charged, modifiers, sensitivity, sometimes, selection.
         device: auto, cpu, cuda.
         threads: CPU threads of torch.
         runs: folder of the episodes, to go on from.

@@ -193,6 +193,7 @@ TABLES: dict[str, Callable[[list[Row]], str]] = {
     "rules": _rules_table,
     "pruning": _pruning_table,
     "charged": _long_table,
+    "modifiers": _rules_table,
     "sensitivity": _long_table,
     "sometimes": _sometimes_table,
     "selection": _selection_table,
