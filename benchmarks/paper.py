@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import overhead
 import torch
 import tyro
 from measure import header
@@ -34,6 +35,12 @@ CHARGED = (
     "grand:networks=1,epochs=2,cost=charged",
     "forgetting:epochs=4,cost=charged",
     "aum:epochs=3,cost=charged",
+)
+MODIFIED = (
+    *("random", "infobatch", "ucb", "epsilon-greedy", "highest"),
+    *("random+anneal:0.125", "random+rescale:epoch", "random+rescale:epoch+anneal:0.125"),
+    *("ucb+anneal:0.125", "ucb+rescale", "ucb+anneal:0.125+rescale", "ucb+warm-up:0.2"),
+    *("epsilon-greedy+rescale", "highest+class-balance", "random+class-balance"),
 )
 SENSITIVITY = (
     *(f"epsilon-greedy:epsilon={value}" for value in (0, 0.05, 0.1, 0.2, 0.4, 0.8)),
@@ -92,8 +99,9 @@ class Setting:
 
 
 def rules(setting: Setting) -> list[Row]:
-    """Every agent under every condition, at keep 0.3."""
-    return setting.rows("rules", sorted(agent_entries()), keep_fraction=0.3, scenarios=CONDITIONS)
+    """Every agent but the learned one under every condition, at keep 0.3."""
+    agents = sorted(set(agent_entries()) - {"learned"})
+    return setting.rows("rules", agents, keep_fraction=0.3, scenarios=CONDITIONS)
 
 
 def pruning(setting: Setting) -> list[Row]:
@@ -106,6 +114,11 @@ def charged(setting: Setting) -> list[Row]:
     """Static scores whose training is paid from the budget, at half the data."""
     agents = ("short", "random", "static-random", *CHARGED)
     return setting.rows("charged", agents, keep_fraction=0.5)
+
+
+def modifiers(setting: Setting) -> list[Row]:
+    """Annealing, rescaling, warm-up and class floors around rules, under every condition."""
+    return setting.rows("modifiers", MODIFIED, keep_fraction=0.3, scenarios=CONDITIONS)
 
 
 def sensitivity(setting: Setting) -> list[Row]:
@@ -189,13 +202,33 @@ def _sometimes_row(names: tuple[str, str], group: list[Record]) -> Row:
     }
 
 
+def selection(setting: Setting) -> list[Row]:
+    """Milliseconds of an agent's selection among 50,000 samples, whatever the task."""
+    del setting
+    return overhead.rows()
+
+
 STUDIES: dict[str, Callable[[Setting], list[Row]]] = {
     "rules": rules,
     "pruning": pruning,
     "charged": charged,
+    "modifiers": modifiers,
     "sensitivity": sensitivity,
     "sometimes": sometimes,
+    "selection": selection,
 }
+
+
+def register(task: str, name: str, *, augment: bool) -> None:
+    """Make `task` known as `name`, without crops and mirrors if not to `augment`."""
+    if ":" in name:
+        raise SystemExit("`name` must be given for a folder: results hold no paths")
+    if name == task and not augment:
+        raise SystemExit("`name` must be given with --no-augment: it is another task then")
+    if name != task:
+        plain: dict[str, Any] = {} if augment else {"crop_padding": 0, "flip": False}
+        recipe = replace(get_task(task).recipe, **plain)
+        register_task(name, lambda: replace(get_task(task), name=name, recipe=recipe))
 
 
 def main(
@@ -205,6 +238,7 @@ def main(
     epochs: float = 16.0,
     num_samples: int | None = None,
     seeds: int = 5,
+    augment: bool = True,
     studies: tuple[str, ...] = tuple(STUDIES),
     device: str = "auto",
     threads: int | None = None,
@@ -219,17 +253,16 @@ def main(
         epochs: length of the reference run in full epochs.
         num_samples: cut the training set to this many.
         seeds: how many.
-        studies: which of rules, pruning, charged, sensitivity, sometimes.
+        augment: crop and mirror pictures, where the task does; in runs of a few epochs it only
+            costs accuracy. Without it give a name.
+        studies: which of rules, pruning, charged, modifiers, sensitivity, sometimes, selection.
         device: auto, cpu, cuda.
         threads: CPU threads of torch.
         runs: folder of the episodes, to go on from.
         out: folder of the results.
     """
     name = task if name is None else name
-    if ":" in name:
-        raise SystemExit("`name` must be given for a folder: results hold no paths")
-    if name != task:
-        register_task(name, lambda: replace(get_task(task), name=name))
+    register(task, name, augment=augment)
     tune_process([str(get_task(name).model)], threads=threads)
     setting = Setting(
         task=name,
@@ -244,6 +277,7 @@ def main(
         "task": name,
         "epochs": epochs,
         "num_samples": num_samples,
+        "augmented": augment,
         "seeds": seeds,
     }
     held = read(out, name) | rows

@@ -42,9 +42,11 @@ def write(
 
 
 def _evidence_line(evidence: Row) -> str:
-    samples = evidence["num_samples"] or "all"
+    samples = f"{evidence['num_samples'] or 'all'} training samples"
+    if not evidence["augmented"]:
+        samples += " without crops and mirrors"
     return (
-        f"{evidence['epochs']:g} full epochs is the reference, {samples} training samples, "
+        f"{evidence['epochs']:g} full epochs is the reference, {samples}, "
         f"{evidence['seeds']} seeds, 95 % intervals by Student's t. {evidence['device']}, "
         f"{evidence['threads']} thread(s), torch {evidence['versions']['torch']}, "
         f"{evidence['date']}."
@@ -153,6 +155,12 @@ def _sometimes_table(rows: list[Row]) -> str:
     return _table(titles, lines)
 
 
+def _selection_table(rows: list[Row]) -> str:
+    titles = ["agent", "median [ms]", "largest [ms]"]
+    lines = [(row["agent"], row["median_ms"], row["largest_ms"]) for row in rows]
+    return _table(titles, lines)
+
+
 def _draw_pruning(rows: list[Row], file: Path) -> None:
     figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -185,7 +193,9 @@ TABLES: dict[str, Callable[[list[Row]], str]] = {
     "rules": _rules_table,
     "pruning": _pruning_table,
     "charged": _long_table,
+    "modifiers": _rules_table,
     "sensitivity": _long_table,
     "sometimes": _sometimes_table,
+    "selection": _selection_table,
 }
 PICTURES = {"pruning": _draw_pruning, "sometimes": _draw_sometimes}

@@ -293,6 +293,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             instance=run.instance,
             split=run.split,
             entropy=self._entropy,
+            precision=run.trainer.precision,
         )
 
     def test(self) -> Evaluation:

@@ -179,47 +179,57 @@ def run_episode(
     """
     agent.reset(seed)
     scoring = _prepare(env, agent, seed)
-    observation, info = env.reset(seed=seed)
+    curve, agent_seconds = _play(env, agent, seed, on_epoch)
     charged = getattr(agent, "charged_work", 0.0)
-    curve = [_point(info, charged)]
-    state, terminated, agent_seconds = None, False, 0.0
-    while not terminated:
-        start = time.perf_counter()
-        first = np.array([info["epoch"] == 0])
-        action, state = agent.predict(observation, state, first, deterministic=True)
-        agent_seconds += time.perf_counter() - start
-        observation, _, terminated, _, info = env.step(action)
-        curve.append(_point(info, charged))
-        on_epoch(info)
     seconds = env.seconds
     seconds["selection"] += agent_seconds
     seconds["scoring"] += scoring["seconds"]
+    points, end = [_point(info, charged) for info in curve], curve[-1]
     test = env.test()
     return {
         "agent_arguments": _arguments(agent),
         "reference": agent.reference,
-        "num_samples": info["num_samples"],
-        "budget": info["budget"] + charged,
-        "work": info["work"] + charged,
+        "num_samples": end["num_samples"],
+        "budget": end["budget"] + charged,
+        "work": end["work"] + charged,
         "scoring_work": scoring["work"],
-        "num_selected": sum(point["num_selected"] for point in curve),
-        "num_trained": sum(point["num_trained"] for point in curve),
-        "num_scored": sum(point["num_scored"] for point in curve),
+        **{count: sum(point[count] for point in points) for count in _COUNTS},
         "test_accuracy": test.accuracy,
         "test_loss": test.loss if np.isfinite(test.loss) else None,
-        "diverged": info["diverged"],
+        "diverged": end["diverged"],
         "seconds": seconds,
-        "curve": curve,
+        "curve": points,
         "device": env.device_name,
         "precision": env.precision,
         "threads": torch.get_num_threads(),
-        "versions": {
-            "prune_env": prune_env.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "gymnasium": gymnasium.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": _versions(),
+    }
+
+
+def _play(
+    env: DataPruningEnv, agent: Agent, seed: int, on_epoch: Callable[[Record], None]
+) -> tuple[list[Record], float]:
+    """Infos of an episode from its reset on, and the seconds that the agent took."""
+    observation, info = env.reset(seed=seed)
+    infos, state, terminated, seconds = [info], None, False, 0.0
+    while not terminated:
+        start = time.perf_counter()
+        first = np.array([info["epoch"] == 0])
+        action, state = agent.predict(observation, state, first, deterministic=True)
+        seconds += time.perf_counter() - start
+        observation, _, terminated, _, info = env.step(action)
+        infos.append(info)
+        on_epoch(info)
+    return infos, seconds
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "prune_env": prune_env.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "gymnasium": gymnasium.__version__,
+        "numpy": np.__version__,
     }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,7 @@ class Rehearsal:
         instance: names of the task and the scenario.
         split: the episode's.
         entropy: the episode's seed.
+        precision: number format that the networks are trained in; scores are measured in float32.
 
     Attributes:
         work: full epochs spent so far: N samples trained are 1, a forward pass over them 1/3.
@@ -44,9 +47,16 @@ class Rehearsal:
     """
 
     def __init__(
-        self, *, task: Task, instance: tuple[str, str], split: Split, entropy: Sequence[int]
+        self,
+        *,
+        task: Task,
+        instance: tuple[str, str],
+        split: Split,
+        entropy: Sequence[int],
+        precision: torch.dtype = torch.float32,
     ):
         self._task, self._instance, self._split = task, instance, split
+        self._precision = precision
         self._entropy = [int(number) for number in entropy]
         self.work = 0.0
         self.seconds = 0.0
@@ -63,7 +73,14 @@ class Rehearsal:
         generator = torch.Generator().manual_seed(int(init.integers(2**63)))
         split, task = self._split, self._task
         network = build_model(task.model, split.input_shape, split.num_classes, generator)
-        trainer = Trainer(split, network, task.recipe, order_rng=order, augment_rng=augment)
+        trainer = Trainer(
+            split,
+            network,
+            task.recipe,
+            order_rng=order,
+            augment_rng=augment,
+            precision=self._precision,
+        )
         return RehearsedNetwork(self, trainer, split)
 
     def scores(
@@ -79,7 +96,7 @@ class Rehearsal:
             ValueError: if the cache folder cannot be written; nothing was trained then.
         """
         if not isinstance(self._task.model, str):  # a user's own network has no name to keep it by
-            return compute(self)
+            return self._measured(compute)
         key = self._key(settings)
         file = cache_folder() / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
         if file.exists():
@@ -88,22 +105,19 @@ class Rehearsal:
                     self.work += float(held["work"])
                     self.seconds += float(held["seconds"])
                     return held["values"]
-        part = file.with_suffix(".part")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part.touch()
-        except OSError as error:
-            raise ValueError(
-                f"scores are kept in {file.parent}, which cannot be written ({error}); name "
-                "another folder in the variable PRUNE_ENV_CACHE"
-            ) from error
-        work, start = self.work, time.perf_counter()
-        values = compute(self)
-        seconds = time.perf_counter() - start
-        self.seconds += seconds
+        part = _writable(file.with_suffix(f".{os.getpid()}"))
+        before = self.work, self.seconds
+        values = self._measured(compute)
+        work, seconds = self.work - before[0], self.seconds - before[1]
         with part.open("wb") as handle:
-            np.savez(handle, values=values, key=key, work=self.work - work, seconds=seconds)
+            np.savez(handle, values=values, key=key, work=work, seconds=seconds)
         part.replace(file)
+        return values
+
+    def _measured(self, compute: Callable[[Rehearsal], np.ndarray]) -> np.ndarray:
+        start = time.perf_counter()
+        values = compute(self)
+        self.seconds += time.perf_counter() - start
         return values
 
     def _key(self, settings: dict[str, Any]) -> str:
@@ -122,10 +136,24 @@ class Rehearsal:
             "seed": self._entropy,
             "data": digest.hexdigest(),
             "device": train.rows.device.type,
+            "precision": str(self._precision),
             "threads": torch.get_num_threads(),
             "versions": [prune_env.__version__, torch.__version__],
         }
         return json.dumps(described, sort_keys=True)
+
+
+def _writable(file: Path) -> Path:
+    """The file, there and empty, before anything is trained for it."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    except OSError as error:
+        raise ValueError(
+            f"scores are kept in {file.parent}, which cannot be written ({error}); name another "
+            "folder in the variable PRUNE_ENV_CACHE"
+        ) from error
+    return file
 
 
 class RehearsedNetwork:

@@ -13,7 +13,7 @@ from prune_env.evaluation import run_episode
 from prune_env.registry import agent_entries, make_agent
 from prune_env.vector import DataPruningVectorEnv
 
-NAMES = sorted(agent_entries())
+NAMES = sorted(set(agent_entries()) - {"learned"})  # a policy file, tested where it is made
 MODIFIED = ["ucb+anneal:0.125+rescale", "infobatch+warm-up", "lowest+class-balance"]
 UNPREPARED = [name for name in NAMES if not hasattr(agent_entries()[name].load(), "prepare")]
 N = 90

@@ -121,6 +121,7 @@ def test_scores_are_kept_by_all_they_depend_on(monkeypatch):
         {"seed": 1},
         {"scenario": "noise:0.3"},
         {"model": "mlp:9"},
+        {"precision": "bfloat16"},
         {"task": blob_task(dataset=blobs(seed=5))},  # other data under the same name
         {"agent": make_agent("aum:epochs=2,networks=2", keep_fraction=0.3)},
         {"agent": make_agent("el2n:epochs=2,networks=1", keep_fraction=0.3)},

@@ -1,0 +1,69 @@
+"""What a selection costs beside the training: an agent's time, and decoding its action."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+
+from prune_env.action import Amount, Encoding
+from prune_env.observation import RunSummary, SampleTable
+from prune_env.registry import agent_entries, make_agent
+from prune_env.statistics import SampleStatistics
+
+NUM_SAMPLES, NUM_CLASSES, EPOCHS, KEPT = 50_000, 10, 9, 0.3
+
+
+def rows() -> list[dict[str, Any]]:
+    """A row for each agent that selects in every epoch: milliseconds, median and largest."""
+    entries = agent_entries()
+    names = sorted(name for name in entries if name != "learned")
+    return [_row(name) for name in names if not hasattr(entries[name].load(), "prepare")]
+
+
+def _row(name: str) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    agent = make_agent(name, keep_fraction=KEPT)
+    agent.reset(0)
+    arguments = agent.env_arguments
+    encoding = Encoding(
+        arguments["action"],
+        Amount(keep_fraction=KEPT, minimum=0.01),
+        num_samples=NUM_SAMPLES,
+        max_weight=arguments.get("max_weight", 10.0),
+    )
+    labels = rng.integers(NUM_CLASSES, size=NUM_SAMPLES)
+    known = SampleStatistics.empty(labels, decay=0.8)
+    table = SampleTable(NUM_SAMPLES)
+    seconds = []
+    for epoch in range(EPOCHS):
+        observation = table.encode(known, _run(epoch / EPOCHS), NUM_CLASSES)
+        start = time.perf_counter()
+        action, _ = agent.predict(observation)
+        selection = encoding.decode(action, known, rng)
+        seconds.append(time.perf_counter() - start)
+        known.begin_epoch()
+        losses = rng.exponential(size=len(selection)).astype(np.float32)
+        known.record(selection.indices, losses, losses < 1)
+    # The first selections are warm-up: of the caches, and of rules that have seen no loss.
+    return {
+        "study": "selection",
+        "agent": name,
+        "num_samples": NUM_SAMPLES,
+        "median_ms": round(1000 * statistics.median(seconds[1:]), 2),
+        "largest_ms": round(1000 * max(seconds[1:]), 2),
+    }
+
+
+def _run(progress: float) -> RunSummary:
+    return RunSummary(
+        progress=progress,
+        validation_accuracy=0.5,
+        validation_loss=1.0,
+        train_loss=1.0,
+        train_accuracy=0.5,
+        keep_fraction=KEPT,
+        learning_rate=1.0,
+    )
