@@ -20,8 +20,9 @@ import tyro
 from prune_agents.cases import Case
 from prune_agents.gradient import PPO
 from prune_agents.heldout import Heldout
+from prune_agents.presets import Training
 from prune_agents.tables import points
-from prune_agents.training import Training, train
+from prune_agents.training import train
 from prune_env.runtime import tune_process
 
 RESULT = Path(__file__).parent / "results" / "rewards.json"

@@ -12,6 +12,7 @@ benchmarks/results/scenarios-NAME.json and .png; a run that is stopped goes on w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -28,8 +29,8 @@ import prune_env
 from prune_agents.cases import Case
 from prune_agents.heldout import RIVALS, Cell, Heldout, judge, report
 from prune_agents.policies import Learned, bundled_policy, load_policy
+from prune_agents.presets import TRAINING_SCENARIOS
 from prune_agents.tables import comparison_table
-from prune_agents.training import TRAINING_SCENARIOS
 from prune_env.registry import Agent
 from prune_env.results import claim_folder
 from prune_env.runtime import tune_process
@@ -91,8 +92,8 @@ class Scenarios:
         threads = tune_process({case.network for case in cases}, threads=self.threads)
         folder = Path("runs") / f"scenarios-{self.name}"
         policies = dict(map(_policy, self.policies))
-        provenance = {name: agent.policy.provenance for name, agent in policies.items()}
-        claim_folder(folder, {"first_seed": self.first_seed, "policies": provenance}, ())
+        digests = {name: _digest(agent) for name, agent in policies.items()}
+        claim_folder(folder, {"first_seed": self.first_seed, "policies": digests}, ())
         agents: dict[str, Agent | None] = {**policies, **dict.fromkeys((*self.agents, *self.shown))}
         accuracies = judge(heldout, agents, folder / "cells.jsonl")
         comparisons = {name: report(accuracies, name, self.agents) for name in policies}
@@ -102,7 +103,7 @@ class Scenarios:
             "seen_in_training": [s for s in heldout.scenarios if s in TRAINING_SCENARIOS],
             "seeds": [heldout.seeds[0], heldout.seeds[-1]],
             "rivals": self.agents,
-            "policies": provenance,
+            "policies": {name: _origin(agent) for name, agent in policies.items()},
             "device": platform.processor() or platform.machine(),
             "threads": threads,
             "versions": {"prune_env": prune_env.__version__, "torch": torch.__version__},
@@ -124,6 +125,16 @@ class Scenarios:
 def _policy(text: str) -> tuple[str, Learned]:
     name, _, file = text.partition("=")
     return name, Learned.of(load_policy(Path(file) if file else bundled_policy()))
+
+
+def _digest(agent: Learned) -> str:
+    tensors = agent.policy.network.tensors()
+    return hashlib.sha256(b"".join(tensors[name].tobytes() for name in sorted(tensors))).hexdigest()
+
+
+def _origin(agent: Learned) -> dict[str, Any]:
+    """The policy's provenance, without the evaluation of its own."""
+    return {k: v for k, v in agent.policy.provenance.items() if k != "evaluation"}
 
 
 def _write(file: Path, record: Mapping[str, Any]) -> None:

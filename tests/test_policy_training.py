@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prune_agents import training as module
+from prune_agents import runs as module
 from prune_agents.cases import Case
 from prune_agents.evolution import CMA
 from prune_agents.gradient import A2C, PPO, SAC
 from prune_agents.heldout import Heldout
 from prune_agents.policies import load_policy
-from prune_agents.training import GENERATIONS, HELDOUT, POLICY, Training, train
+from prune_agents.presets import Training
+from prune_agents.runs import GENERATIONS
+from prune_agents.training import HELDOUT, POLICY, train
 
 CASE = Case(task="blobs", budget=1.0)
 SMALL = Training(

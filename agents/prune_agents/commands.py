@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +15,7 @@ from prune_env.cli import Several, UserError
 if TYPE_CHECKING:
     from prune_agents.cases import Case
     from prune_agents.heldout import Heldout
-    from prune_agents.training import Training
+    from prune_agents.presets import Training
 
 # What trains is imported when it is needed: --help answers at once.
 
@@ -68,7 +70,12 @@ class Train:
             judged = tuple(map(Case.parse, self.eval_task)) or tuple(dict.fromkeys(cases))
             training = self._training(cases)
             tune_process({case.network for case in (*cases, *judged)}, threads=self.threads)
-            policy = train(training, self.out, heldout=self._heldout(judged))
+            policy = train(
+                training,
+                self.out,
+                heldout=self._heldout(judged),
+                command=shlex.join(["prune-env", *sys.argv[1:]]),
+            )
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(str(error)) from error
         if "evaluation" in policy.provenance:
@@ -80,7 +87,7 @@ class Train:
 
     def _training(self, cases: tuple[Case, ...]) -> Training:
         from prune_agents.evolution import CMA
-        from prune_agents.training import ALGORITHMS, TRAINING_SCENARIOS, Training
+        from prune_agents.presets import ALGORITHMS, TRAINING_SCENARIOS, Training
 
         algorithm = ALGORITHMS[self.algo]()
         if self.constant:

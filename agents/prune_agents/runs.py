@@ -1,0 +1,151 @@
+"""One run of an algorithm: from its checkpoint to its last step, with logs and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.logger import Logger, make_output_format
+from tqdm import tqdm
+
+from prune_agents.evolution import CMA, Evolution, Rollouts, moments, random_policies
+from prune_agents.gradient import CHECKPOINT, GradientTraining
+from prune_agents.learned import JointVecEnv
+from prune_agents.policies import Policy
+from prune_agents.presets import Training
+from prune_env.results import read_lines
+
+GENERATIONS = "generations.jsonl"
+
+
+def run(training: Training, out: Path) -> tuple[Policy, float]:
+    """Train, from where an earlier run in `out` stopped.
+
+    Returns:
+        The policy, and the seconds that its training took in all parts of the run.
+    """
+    if isinstance(training.algorithm, CMA):
+        return _evolve(training, training.algorithm, out)
+    return _descend(training, out)
+
+
+def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, float]:
+    """A run of CMA-ES; the returns in `generations.jsonl` are its checkpoint."""
+    episodes = _Episodes(training, algorithm)
+    rng = np.random.default_rng(training.seed)
+    free = training.choose_keep_fraction
+    first = random_policies(algorithm, action=training.action, choose_keep_fraction=free, rng=rng)
+    file = out / GENERATIONS
+    if not read_lines(file):
+        _append(file, episodes.look(first, algorithm.columns))
+    start, *told = read_lines(file)
+    search = Evolution(
+        algorithm,
+        action=training.action,
+        choose_keep_fraction=free,
+        mean=np.array(start["mean"]),
+        scale=np.array(start["scale"]),
+        rng=rng,
+    )
+    for generation in told:
+        search.ask()
+        search.tell(generation["returns"])
+    lines = [start, *told]
+    done = sum(line["steps"] for line in lines)
+    with _logger(out, done if told else 0) as logger, _bar(training.steps, done) as show:
+        while done < training.steps:
+            lines.append(episodes.generation(len(lines), search))
+            _append(file, lines[-1])
+            done += lines[-1]["steps"]
+            returns = np.array(lines[-1]["returns"])
+            show(done, float(returns.mean()))
+            logger.record("rollout/ep_rew_mean", float(returns.mean()))
+            logger.record("search/return_deviation", float(returns.std()))
+            logger.record("search/step_size", search.step_size)
+            logger.dump(done)
+    return search.best, sum(line["seconds"] for line in lines)
+
+
+class _Episodes:
+    """The episodes of each generation, by a seed of its own: a resumed run meets the same."""
+
+    def __init__(self, training: Training, algorithm: CMA):
+        self._training = training
+        self._rollouts = Rollouts(training.cases, algorithm.population, **training.env_arguments)
+
+    def look(self, policies: list[Policy], columns: tuple[str, ...]) -> dict[str, Any]:
+        """The zeroth generation: what the columns are like under random policies."""
+        start = time.perf_counter()
+        _, steps, seen = self._run(0, policies)
+        mean, scale = moments(seen, columns)
+        seconds = time.perf_counter() - start
+        return {"steps": steps, "seconds": seconds, "mean": mean.tolist(), "scale": scale.tolist()}
+
+    def generation(self, index: int, search: Evolution) -> dict[str, Any]:
+        """Ask, play, tell."""
+        start = time.perf_counter()
+        returns, steps, _ = self._run(index, search.ask())
+        means = returns.mean(axis=1).tolist()
+        search.tell(means)
+        return {"steps": steps, "seconds": time.perf_counter() - start, "returns": means}
+
+    def _run(self, index: int, policies: list[Policy]) -> tuple[np.ndarray, int, list[np.ndarray]]:
+        cases, scenarios = self._training.cases, self._training.scenarios
+        rng = np.random.default_rng([self._training.seed, index])
+        seeds = rng.integers(2**31, size=len(cases))
+        turns = np.concatenate([rng.permutation(scenarios) for _ in cases])
+        return self._rollouts.run(policies, seeds, turns[: len(cases)].tolist())
+
+
+def _descend(training: Training, out: Path) -> tuple[Policy, float]:
+    """A run of one of Stable-Baselines3's algorithms."""
+    assert not isinstance(training.algorithm, CMA)
+    envs = JointVecEnv(
+        training.num_envs,
+        variations=[case.env_arguments for case in training.cases],
+        **training.env_arguments,
+    )
+    done = _steps_done(out / CHECKPOINT)
+    with _logger(out, done) as logger, _bar(training.steps, done) as show:
+        run = GradientTraining(training.algorithm, envs, seed=training.seed, logger=logger)
+        run.learn(training.steps, out, every=max(1, training.steps // 20), show=show)
+    policy = run.policy(action=training.action, choose_keep_fraction=training.choose_keep_fraction)
+    return policy, run.seconds
+
+
+def _steps_done(checkpoint: Path) -> int:
+    return torch.load(checkpoint, weights_only=True)["steps"] if checkpoint.exists() else 0
+
+
+@contextmanager
+def _logger(out: Path, done: int) -> Iterator[Logger]:
+    """Logs of this part of the run, beside those of the parts before."""
+    suffix = f"-{done}" if done else ""
+    kinds = ("csv", "tensorboard")
+    logger = Logger(str(out), [make_output_format(kind, str(out), suffix) for kind in kinds])
+    try:
+        yield logger
+    finally:
+        logger.close()
+
+
+@contextmanager
+def _bar(steps: int, done: int) -> Iterator[Callable[[int, float], None]]:
+    with tqdm(total=steps, initial=min(done, steps), desc="training", unit="step") as bar:
+
+        def show(now: int, mean_return: float) -> None:
+            bar.update(min(now, steps) - bar.n)
+            bar.set_postfix_str(f"return {mean_return:.4f}", refresh=False)
+
+        yield show
+
+
+def _append(file: Path, line: dict[str, Any]) -> None:
+    with file.open("a", encoding="utf-8") as handle:
+        handle.write(json.dumps(line, allow_nan=False) + "\n")
