@@ -8,9 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium import spaces
-from torch import nn
 
 from prune_env.action import ENCODINGS, Amount, Encoding
 from prune_env.arguments import (
@@ -24,8 +22,14 @@ from prune_env.arguments import (
 )
 from prune_env.batched import BatchedTrainer
 from prune_env.clock import CLOCKS
-from prune_env.data import Split
-from prune_env.episode import REFRESHED, Episode, EpisodeMaker, Instance, make_trainer
+from prune_env.episode import (
+    REFRESHED,
+    Episode,
+    EpisodeMaker,
+    Ingredients,
+    Instance,
+    make_trainer,
+)
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
 from prune_env.precision import PRECISIONS
 from prune_env.rehearsal import Rehearsal
@@ -326,16 +330,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             return None
         return render(self.render_mode, self._any_episode().info(), self._curve)
 
-    def _make_trainer(
-        self,
-        task: Task,
-        split: Split,
-        network: nn.Module,
-        order_rng: np.random.Generator,
-        augment_rng: np.random.Generator,
-        precision: torch.dtype,
-    ) -> Trainer | BatchedTrainer:
-        return make_trainer(task, split, network, order_rng, augment_rng, precision)
+    def _make_trainer(self, parts: Ingredients) -> Trainer | BatchedTrainer:
+        return make_trainer(parts)
 
     def _observation(self, run: Episode) -> Observation:
         return self._observer.encode(run.statistics, run.summary(), run.split.num_classes)

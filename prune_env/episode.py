@@ -184,28 +184,30 @@ class Episode:
         return info
 
 
-TrainerFactory = Callable[
-    [Task, Split, nn.Module, np.random.Generator, np.random.Generator, torch.dtype],
-    Trainer | BatchedTrainer,
-]
+@dataclass(frozen=True, kw_only=True)
+class Ingredients:
+    """What a trainer is made of: the arguments of `Trainer`, and the task that they are of."""
+
+    task: Task
+    split: Split
+    network: nn.Module
+    order_rng: np.random.Generator
+    augment_rng: np.random.Generator
+    precision: torch.dtype
 
 
-def make_trainer(
-    task: Task,
-    split: Split,
-    network: nn.Module,
-    order_rng: np.random.Generator,
-    augment_rng: np.random.Generator,
-    precision: torch.dtype,
-) -> Trainer:
+TrainerFactory = Callable[[Ingredients], Trainer | BatchedTrainer]
+
+
+def make_trainer(parts: Ingredients) -> Trainer:
     """A trainer of its own for one network."""
     return Trainer(
-        split,
-        network,
-        task.recipe,
-        order_rng=order_rng,
-        augment_rng=augment_rng,
-        precision=precision,
+        parts.split,
+        parts.network,
+        parts.task.recipe,
+        order_rng=parts.order_rng,
+        augment_rng=parts.augment_rng,
+        precision=parts.precision,
     )
 
 
@@ -222,7 +224,7 @@ class EpisodeMaker:
         loss_decay: of the statistics.
         device: to train on.
         precision: a key of `prune_env.precision.PRECISIONS`.
-        make_trainer: (task, split, network, order_rng, augment_rng, precision) -> trainer.
+        make_trainer: makes a trainer of its ingredients.
 
     Raises:
         ValueError: if a name is unknown or a scenario leaves too few samples.
@@ -284,9 +286,15 @@ class EpisodeMaker:
         task = self.task(instance[0])
         generator = torch.Generator().manual_seed(int(streams["init"].integers(2**63)))
         network = build_model(task.model, split.input_shape, split.num_classes, generator)
-        precision = resolve_precision(self._precision, self._device, large=task.as_pictures)
         trainer = self._make_trainer(
-            task, split, network, streams["order"], streams["augment"], precision
+            Ingredients(
+                task=task,
+                split=split,
+                network=network,
+                order_rng=streams["order"],
+                augment_rng=streams["augment"],
+                precision=resolve_precision(self._precision, self._device, large=task.as_pictures),
+            )
         )
         return Episode(
             instance=instance,

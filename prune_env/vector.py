@@ -15,12 +15,10 @@ from torch import nn
 
 from prune_env.arguments import check_choice, check_count
 from prune_env.batched import BatchedMLP, BatchedTrainer, EpochPlan, evaluate_jointly
-from prune_env.data import Split
 from prune_env.env import DataPruningEnv, Info
-from prune_env.episode import Episode, make_trainer
+from prune_env.episode import Episode, Ingredients, make_trainer
 from prune_env.observation import Observation
 from prune_env.selection import Selection
-from prune_env.tasks import Task
 from prune_env.training import EpochResult, Evaluation, Trainer
 
 Batches = dict[str, BatchedMLP]
@@ -46,19 +44,12 @@ class _Member(DataPruningEnv):
         prepared, self._prepared = self._prepared, None
         return self.end_step(*prepared)
 
-    def _make_trainer(
-        self,
-        task: Task,
-        split: Split,
-        network: nn.Module,
-        order_rng: np.random.Generator,
-        augment_rng: np.random.Generator,
-        precision: torch.dtype,
-    ) -> Trainer | BatchedTrainer:
-        if task.as_pictures or precision != torch.float32:
-            return make_trainer(task, split, network, order_rng, augment_rng, precision)
+    def _make_trainer(self, parts: Ingredients) -> Trainer | BatchedTrainer:
+        task = parts.task
+        if task.as_pictures or parts.precision != torch.float32:
+            return make_trainer(parts)
         if task.name not in self._batches:
-            layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+            layers = [layer for layer in parts.network.modules() if isinstance(layer, nn.Linear)]
             hidden, output = layers
             self._batches[task.name] = BatchedMLP(
                 num_slots=self._num_slots,
@@ -66,11 +57,11 @@ class _Member(DataPruningEnv):
                 width=hidden.out_features,
                 num_classes=output.out_features,
                 recipe=task.recipe,
-                device=split.train.rows.device,
+                device=parts.split.train.rows.device,
             )
         batch = self._batches[task.name]
-        batch.load(self._slot, network)
-        return BatchedTrainer(batch, self._slot, split, order_rng)
+        batch.load(self._slot, parts.network)
+        return BatchedTrainer(batch, self._slot, parts.split, parts.order_rng)
 
 
 class DataPruningVectorEnv(SyncVectorEnv):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prune_agents.network import Network
+from prune_agents.network import INPUT_LIMIT, Network
 
 
 def network(**changes):
@@ -36,7 +36,7 @@ def test_a_batch_is_its_rows():
 def test_inputs_far_from_what_was_met_are_bounded():
     linear = network(weights=(np.full((1, 2), 0.01, np.float32),), biases=(np.zeros(1),))
     assert linear(np.array([1e9, -1e9])) == pytest.approx(0.0, abs=1e-6)
-    assert linear(np.array([1e9, 1e9])) == pytest.approx(0.2, abs=1e-6)
+    assert linear(np.array([1e9, 1e9])) == pytest.approx(2 * INPUT_LIMIT * 0.01, abs=1e-6)
 
 
 def test_tensors_there_and_back():
