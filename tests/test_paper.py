@@ -58,4 +58,5 @@ def test_a_folder_needs_a_name(paper):
 def test_results_hold_no_paths(file):
     if file.suffix in (".json", ".md"):
         text = file.read_text(encoding="utf-8")
-        assert not any(path in text for path in ("/tmp", "/home", "/work", "/root", "folder:/", "folder:~"))
+        paths = ("/tmp", "/home", "/work", "/root", "folder:/", "folder:~")
+        assert not any(path in text for path in paths)
