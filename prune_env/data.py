@@ -184,6 +184,14 @@ class Split:
         """Shape of one input, without the sample axis."""
         return tuple(self.train.pool.shape[1:])
 
+    @property
+    def fill(self) -> Tensor:
+        """(C,) colour of the mean picture, in the pool's units."""
+        colour = self.mean.flatten(start_dim=1)[:, 0] if self.mean.ndim == 3 else self.mean
+        if self.normalised:
+            return torch.zeros_like(colour)
+        return colour.round() if self.train.pool.dtype == torch.uint8 else colour
+
 
 # Elements up to which the pools are kept normalised, as float32: 64 MB.
 _SMALL_POOL = 2**24

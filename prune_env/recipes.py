@@ -26,7 +26,7 @@ class Recipe:
         schedule: `one-cycle` (cosine up, cosine down: Smith & Topin 2017, arXiv 1708.07120),
             `cosine` (down only) or `constant`.
         warmup: share of the budget that `one-cycle` spends going up, in (0, 1).
-        crop_padding: pixels of zero padding before a random crop, at least 0.
+        crop_padding: pixels of the mean colour around a picture before a random crop, at least 0.
         flip: mirror pictures left to right at random.
     """
 

@@ -114,6 +114,7 @@ class Trainer:
         augment = Augmentation(
             len(train),
             padding=self.recipe.crop_padding,
+            fill=self._split.fill,
             flip=self.recipe.flip,
             rng=self._augment_rng,
             device=self._device,

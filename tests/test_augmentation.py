@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from prune_env.augmentation import Augmentation, _crop, _crop_on_host, _mirror, _mirror_on_host
 
 CPU = torch.device("cpu")
+FILL = torch.tensor([7.0, 0.0, 200.0])
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 TYPES = [torch.uint8, torch.float32]
 
@@ -20,11 +20,12 @@ def pictures(dtype=torch.uint8, layout=torch.channels_last, count=6):
 @pytest.mark.parametrize("crop", [_crop, _crop_on_host])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_crop_is_a_window_of_the_picture_padded_with_black(crop, dtype, layout):
+def test_a_crop_is_a_window_of_the_picture_padded_with_a_colour(crop, dtype, layout):
     batch = pictures(dtype, layout)
-    padded = F.pad(batch, [2] * 4)
+    padded = FILL.to(dtype)[:, None, None].expand(6, 3, 8, 9).clone()
+    padded[:, :, 2:6, 2:7] = batch
     corners = torch.tensor([[0, 4], [3, 1], [2, 2], [4, 0], [0, 0], [4, 4]])
-    cropped = crop(batch, corners, 2)
+    cropped = crop(batch, corners, 2, FILL.to(dtype))
     assert (cropped.shape, cropped.dtype) == (batch.shape, dtype)
     for index, (top, left) in enumerate(corners.tolist()):
         assert torch.equal(cropped[index], padded[index, :, top : top + 4, left : left + 5])
@@ -46,7 +47,9 @@ def test_a_mirror_reverses_the_columns_of_those_marked(mirror, dtype, layout, tu
 
 def test_a_sample_is_augmented_alike_whichever_others_are_trained_on():
     def augmented(indices):
-        augment = Augmentation(6, padding=1, flip=True, rng=np.random.default_rng(3), device=CPU)
+        augment = Augmentation(
+            6, padding=1, fill=FILL, flip=True, rng=np.random.default_rng(3), device=CPU
+        )
         return augment(pictures()[indices], torch.tensor(indices))
 
     assert torch.equal(augmented([4, 0, 5])[[1, 0]], augmented([0, 4]))
@@ -54,7 +57,9 @@ def test_a_sample_is_augmented_alike_whichever_others_are_trained_on():
 
 def test_every_corner_and_both_sides_occur():
     one = pictures(count=1).repeat(600, 1, 1, 1)
-    augment = Augmentation(600, padding=1, flip=True, rng=np.random.default_rng(3), device=CPU)
+    augment = Augmentation(
+        600, padding=1, fill=FILL, flip=True, rng=np.random.default_rng(3), device=CPU
+    )
     kinds = {picture.numpy().tobytes() for picture in augment(one, torch.arange(600))}
     assert len(kinds) == 9 * 2
 
@@ -62,7 +67,7 @@ def test_every_corner_and_both_sides_occur():
 def test_nothing_asked_for_changes_nothing_and_draws_nothing():
     rng = np.random.default_rng(3)
     before = rng.bit_generator.state
-    augment = Augmentation(6, padding=0, flip=False, rng=rng, device=CPU)
+    augment = Augmentation(6, padding=0, fill=FILL, flip=False, rng=rng, device=CPU)
     batch = pictures()
     assert augment(batch, torch.arange(6)) is batch
     assert rng.bit_generator.state == before

@@ -216,6 +216,17 @@ def test_normalisation_of_pictures_is_by_channel():
     assert split.mean.tolist() == [[[4, 4]], [[200, 200]]]
     torch.testing.assert_close(split.deviation[:, 0, 0], torch.tensor([5**0.5, 1.0]))
     assert split.deviation.shape == (2, 1, 2)
+    assert split.fill.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [(np.uint8, [4, 200]), (np.float32, [4.5, 200])])
+def test_the_colour_of_the_mean_picture_is_in_the_units_of_the_pool(dtype, expected):
+    pictures = np.zeros((2, 2, 1, 2), dtype=dtype)
+    pictures[:, 0] = [[[1, 4]], [[5, 8]]]  # mean 4.5; halves are rounded to even
+    pictures[:, 1] = 200
+    whole = Dataset.from_arrays(pictures, np.array([0, 1]), pictures, np.array([0, 1]))
+    split = make_split(whole, as_pictures=True)
+    assert split.fill.tolist() == expected
 
 
 def test_normalisation_of_vectors_is_by_feature_and_leaves_constants_at_zero():

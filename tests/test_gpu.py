@@ -56,7 +56,8 @@ def test_pictures_are_augmented_as_on_the_host(ours, host):
     if ours is _mirror:
         arguments = (torch.from_numpy(rng.random(9) < 0.5),)
     else:
-        arguments = (torch.from_numpy(rng.integers(5, size=(9, 2))), 2)
+        fill = torch.tensor([7, 0, 200], dtype=torch.uint8)
+        arguments = (torch.from_numpy(rng.integers(5, size=(9, 2))), 2, fill)
     on_device = [a.to(cuda()) if isinstance(a, torch.Tensor) else a for a in arguments]
     assert torch.equal(ours(pictures.to(cuda()), *on_device).cpu(), host(pictures, *arguments))
 

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -59,4 +58,5 @@ def test_a_folder_needs_a_name(paper):
 def test_results_hold_no_paths(file):
     if file.suffix in (".json", ".md"):
         text = file.read_text(encoding="utf-8")
-        assert not re.search(r"""(^|[\s"'(:=])/\w+/""", text)
+        paths = ("/tmp", "/home", "/work", "/root", "folder:/", "folder:~")
+        assert not any(path in text for path in paths)

@@ -13,7 +13,7 @@ import numpy as np
 from prune_agents.cases import Case
 from prune_agents.network import Network
 from prune_agents.policies import Policy, action_entries, observation_columns
-from prune_env.arguments import check_choice, check_count, check_positive
+from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
 from prune_env.vector import DataPruningVectorEnv
 
 MIN_SCALE = 0.01  # of an input; one that did not vary in the first episodes may do so later
@@ -83,11 +83,15 @@ class CMA:
         population: policies tried in a generation, at least 4.
         step_size: initial deviation of a weight, above 0; inputs have deviation 1, actions
             reach from -1 to 1.
+        constant_share: of the steps, in [0, 1), spent on finding the best constant first, which
+            the search for what to look at then starts from: a few weights are found much sooner
+            than many.
         columns: of the summary, what the policy looks at; none makes it a constant.
     """
 
     population: int = 16
     step_size: float = 0.15
+    constant_share: float = 0.3
     columns: tuple[str, ...] = (
         "progress",
         "validation_accuracy",
@@ -103,6 +107,7 @@ class CMA:
         """Check every field."""
         check_count("population", self.population, least=4)
         check_positive("step_size", self.step_size)
+        check_fraction("constant_share", self.constant_share, zero=True)
         for name in self.columns:
             check_choice("columns", name, observation_columns("summary"))
 
@@ -120,6 +125,7 @@ class Evolution:
         mean: (H,) of `algorithm.columns`, subtracted from what the policies see.
         scale: (H,) what it is then divided by.
         rng: of the policies tried.
+        start: a constant policy to start from; None starts from even-handed zeros.
     """
 
     def __init__(
@@ -131,6 +137,7 @@ class Evolution:
         mean: np.ndarray,
         scale: np.ndarray,
         rng: np.random.Generator,
+        start: Policy | None = None,
     ):
         self._columns, self._action, self._free = algorithm.columns, action, choose_keep_fraction
         self._mean, self._scale = mean.astype(np.float32), scale.astype(np.float32)
@@ -143,8 +150,10 @@ class Evolution:
             "verbose": -9,
             "verb_log": 0,
         }
-        size = self._num_outputs * (len(mean) + 1)
-        self._search = cma.CMAEvolutionStrategy(np.zeros(size), algorithm.step_size, options)
+        table = np.zeros((self._num_outputs, len(mean) + 1))
+        if start is not None:
+            table[:, 0] = np.clip(start.network.biases[0], -1, 1)
+        self._search = cma.CMAEvolutionStrategy(table.ravel(), algorithm.step_size, options)
         self._asked: list[np.ndarray] = []
 
     def ask(self) -> list[Policy]:

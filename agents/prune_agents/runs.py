@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,31 +46,57 @@ def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, floa
     if not read_lines(file):
         _append(file, episodes.look(first, algorithm.columns))
     start, *told = read_lines(file)
-    search = Evolution(
-        algorithm,
-        action=training.action,
-        choose_keep_fraction=free,
-        mean=np.array(start["mean"]),
-        scale=np.array(start["scale"]),
-        rng=rng,
-    )
+    search = _Search(training, algorithm, start, rng)
+    done = start["steps"]
     for generation in told:
-        search.ask()
-        search.tell(generation["returns"])
+        search.at(done).ask()
+        search.at(done).tell(generation["returns"])
+        done += generation["steps"]
     lines = [start, *told]
-    done = sum(line["steps"] for line in lines)
     with _logger(out, done if told else 0) as logger, _bar(training.steps, done) as show:
         while done < training.steps:
-            lines.append(episodes.generation(len(lines), search))
+            lines.append(episodes.generation(len(lines), search.at(done)))
             _append(file, lines[-1])
             done += lines[-1]["steps"]
             returns = np.array(lines[-1]["returns"])
             show(done, float(returns.mean()))
             logger.record("rollout/ep_rew_mean", float(returns.mean()))
             logger.record("search/return_deviation", float(returns.std()))
-            logger.record("search/step_size", search.step_size)
+            logger.record("search/step_size", search.at(done).step_size)
             logger.dump(done)
-    return search.best, sum(line["seconds"] for line in lines)
+    return search.at(done).best, sum(line["seconds"] for line in lines)
+
+
+class _Search:
+    """The search that is due: for the best constant at first, then for the whole policy."""
+
+    def __init__(
+        self, training: Training, algorithm: CMA, start: dict[str, Any], rng: np.random.Generator
+    ):
+        self._training, self._algorithm, self._rng = training, algorithm, rng
+        self._mean, self._scale = np.array(start["mean"]), np.array(start["scale"])
+        self._constant_steps = algorithm.constant_share * training.steps
+        self._whole = self._constant_steps == 0
+        self._current = self._make(None)
+
+    def at(self, done: int) -> Evolution:
+        """The search after `done` steps, which must not go back."""
+        if not self._whole and done >= self._constant_steps:
+            self._whole = True
+            self._current = self._make(self._current.best)
+        return self._current
+
+    def _make(self, start: Policy | None) -> Evolution:
+        whole = slice(None) if self._whole else slice(0)
+        return Evolution(
+            replace(self._algorithm, columns=self._algorithm.columns[whole]),
+            action=self._training.action,
+            choose_keep_fraction=self._training.choose_keep_fraction,
+            mean=self._mean[whole],
+            scale=self._scale[whole],
+            rng=self._rng,
+            start=start,
+        )
 
 
 class _Episodes:
