@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
-import numpy as np
-import stable_baselines3
 import torch
 
-import prune_env
+from prune_env.evidence import evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,27 +82,5 @@ def medians(results: dict[str, list[float]]) -> dict[str, float]:
 
 def header(device: torch.device, seed: int) -> dict[str, Any]:
     """Evidence: machine, versions, threads, seed."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {
-        "device": name,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "seed": seed,
-        "date": time.strftime("%Y-%m-%d"),
-        "versions": {
-            "prune_env": prune_env.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "gymnasium": gymnasium.__version__,
-            "stable_baselines3": stable_baselines3.__version__,
-        },
-    }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    date = time.strftime("%Y-%m-%d")
+    return evidence(device) | {"cores": os.cpu_count(), "seed": seed, "date": date}

@@ -10,7 +10,6 @@ stopped goes on where it was.
 from __future__ import annotations
 
 import json
-import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from prune_agents.heldout import Heldout
 from prune_agents.presets import Training
 from prune_agents.tables import points
 from prune_agents.training import train
+from prune_env.arguments import resolve_device
+from prune_env.evidence import evidence
 from prune_env.runtime import tune_process
 
 RESULT = Path(__file__).parent / "results" / "rewards.json"
@@ -55,10 +56,9 @@ class Rewards:
             for reward in REWARDS
             for seed in range(self.training_seeds)
         ]
-        record = {
+        record = evidence(resolve_device("auto")) | {
             "preset": preset.settings | {"reward": REWARDS, "choose_keep_fraction": [False, True]},
             "heldout": {"scenarios": heldout.scenarios, "num_seeds": heldout.num_seeds},
-            "device": platform.processor() or platform.machine(),
             "rows": rows,
         }
         RESULT.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")

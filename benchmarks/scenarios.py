@@ -14,23 +14,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import tyro
 from matplotlib.figure import Figure
 
-import prune_env
 from prune_agents.cases import Case
 from prune_agents.heldout import RIVALS, Cell, Heldout, judge, report
 from prune_agents.policies import Learned, bundled_policy, load_policy
 from prune_agents.presets import TRAINING_SCENARIOS
 from prune_agents.tables import comparison_table
+from prune_env.arguments import resolve_device
+from prune_env.evidence import evidence
 from prune_env.registry import Agent
 from prune_env.results import claim_folder
 from prune_env.runtime import tune_process
@@ -89,7 +88,7 @@ class Scenarios:
             num_seeds=self.seeds,
             first=self.first_seed,
         )
-        threads = tune_process({case.network for case in cases}, threads=self.threads)
+        tune_process({case.network for case in cases}, threads=self.threads)
         folder = Path("runs") / f"scenarios-{self.name}"
         policies = dict(map(_policy, self.policies))
         digests = {name: _digest(agent) for name, agent in policies.items()}
@@ -97,16 +96,13 @@ class Scenarios:
         agents: dict[str, Agent | None] = {**policies, **dict.fromkeys((*self.agents, *self.shown))}
         accuracies = judge(heldout, agents, folder / "cells.jsonl")
         comparisons = {name: report(accuracies, name, self.agents) for name in policies}
-        record = {
+        record = evidence(resolve_device("auto")) | {
             "cases": [case.name for case in cases],
             "scenarios": heldout.scenarios,
             "seen_in_training": [s for s in heldout.scenarios if s in TRAINING_SCENARIOS],
             "seeds": [heldout.seeds[0], heldout.seeds[-1]],
             "rivals": self.agents,
             "policies": {name: _origin(agent) for name, agent in policies.items()},
-            "device": platform.processor() or platform.machine(),
-            "threads": threads,
-            "versions": {"prune_env": prune_env.__version__, "torch": torch.__version__},
             "comparisons": comparisons,
             "beside": {name: report(accuracies, name, self.shown) for name in policies}
             if self.shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -71,10 +70,3 @@ def resolve_device(device: str) -> torch.device:
             "CUDA if it can and the CPU otherwise"
         ) from error
     return torch.device("cuda:0") if device == "cuda" else resolved
-
-
-def device_name(device: torch.device) -> str:
-    """The device in words, as records give it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()} {device.type}"

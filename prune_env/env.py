@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 
 from prune_env.action import ENCODINGS, Amount, Encoding
@@ -17,7 +18,6 @@ from prune_env.arguments import (
     check_count,
     check_fraction,
     check_positive,
-    device_name,
     resolve_device,
 )
 from prune_env.batched import BatchedTrainer
@@ -184,8 +184,6 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         minimum = DEFAULT_MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
         amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
         _check_chosen(choose_keep_fraction, action)
-        if reward == "step-rate" and min_keep_fraction is None:
-            check_bounded(action in ("mask", "weights") or choose_keep_fraction)
         self._device = resolve_device(device)
         self._maker = EpisodeMaker(
             tasks=_several(task),
@@ -201,6 +199,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         )
         size = max(self._maker.sizes.values())
         self._encoding = Encoding(action, amount, num_samples=size, max_weight=max_weight)
+        if reward == "step-rate" and min_keep_fraction is None:
+            check_bounded(self._encoding.free_count)
         self._observer = SampleTable(size) if observation == "samples" else Summary()
         self._fixed_size = size if self._encoding.per_sample or self._observer.per_sample else None
         for instance, other in self._maker.sizes.items():
@@ -310,9 +310,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return self._episode is None or self._episode.over
 
     @property
-    def device_name(self) -> str:
-        """The device trained on, in words."""
-        return device_name(self._device)
+    def device(self) -> torch.device:
+        """The device trained on."""
+        return self._device
 
     @property
     def precision(self) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import gymnasium
 import numpy as np
-import torch
 from tqdm import tqdm
 
-import prune_env
 from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
 from prune_env.clock import CLOCKS
 from prune_env.env import DataPruningEnv
+from prune_env.evidence import evidence
 from prune_env.registry import Agent, make_agent
 from prune_env.results import Record, Results
 from prune_env.tasks import get_task
@@ -199,10 +196,8 @@ def run_episode(
         "diverged": end["diverged"],
         "seconds": seconds,
         "curve": points,
-        "device": env.device_name,
         "precision": env.precision,
-        "threads": torch.get_num_threads(),
-        "versions": _versions(),
+        **evidence(env.device),
     }
 
 
@@ -221,16 +216,6 @@ def _play(
         infos.append(info)
         on_epoch(info)
     return infos, seconds
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "prune_env": prune_env.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "gymnasium": gymnasium.__version__,
-        "numpy": np.__version__,
-    }
 
 
 def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"arguments"},
-    {"recipes", "registry", "runtime"},
+    {"evidence", "recipes", "registry", "runtime"},
     {"augmentation", "clock", "data", "models", "paired", "precision", "rendering", "results"}
     | {"selection", "statistics"},
     {"action", "observation", "report", "scenarios", "sources", "updates"},

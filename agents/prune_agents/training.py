@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import stable_baselines3
-import torch
-
-import prune_env
 from prune_agents.gradient import CHECKPOINT
 from prune_agents.heldout import RIVALS, Heldout, judge, report
 from prune_agents.policies import Learned, Policy, load_policy
 from prune_agents.presets import Training
 from prune_agents.runs import GENERATIONS, run
+from prune_env.arguments import resolve_device
+from prune_env.evidence import evidence
 from prune_env.registry import make_agent
 from prune_env.results import claim_folder
 
@@ -61,8 +57,7 @@ def train(
         "command": command,
         "settings": training.settings,
         "seconds": round(seconds, 1),
-        "threads": torch.get_num_threads(),
-        "versions": _versions(),
+        **evidence(resolve_device("auto")),
     }
     if heldout is not None:
         provenance["evaluation"] = _evaluate(policy, heldout, rivals, out)
@@ -80,14 +75,4 @@ def _evaluate(
         "scenarios": heldout.scenarios,
         "seeds": [heldout.seeds[0], heldout.seeds[-1]],
         "cases": report(accuracies, "learned", rivals),
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "prune_env": prune_env.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "stable_baselines3": stable_baselines3.__version__,
-        "numpy": np.__version__,
     }

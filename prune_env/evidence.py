@@ -1,0 +1,36 @@
+"""What a result was made on: the device, threads and versions that stand in every record."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("prune_env", "torch", "torchvision", "gymnasium", "numpy", "stable_baselines3")
+
+
+def evidence(device: torch.device) -> dict[str, Any]:
+    """Device in words, CPU threads of torch, and versions of what figures depend on; as JSON."""
+    return {
+        "device": _name(device),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in _PACKAGES},
+    }
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor() if device.type == "cpu" else f"{_processor()} {device.type}"
+
+
+def _processor() -> str:
+    # platform.processor() does not know the model on Linux.
+    lines = Path("/proc/cpuinfo")
+    models = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    named = (line.split(":", 1)[1].strip() for line in models if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
