@@ -94,6 +94,7 @@ class Rehearsal:
 
         Raises:
             ValueError: if the cache folder cannot be written; nothing was trained then.
+            FloatingPointError: if the scores, or losses on the way to them, are not finite.
         """
         if not isinstance(self._task.model, str):  # a user's own network has no name to keep it by
             return self._measured(compute)
@@ -107,17 +108,21 @@ class Rehearsal:
                     return held["values"]
         part = _writable(file.with_suffix(f".{os.getpid()}"))
         before = self.work, self.seconds
-        values = self._measured(compute)
-        work, seconds = self.work - before[0], self.seconds - before[1]
-        with part.open("wb") as handle:
-            np.savez(handle, values=values, key=key, work=work, seconds=seconds)
-        part.replace(file)
+        try:
+            values = self._measured(compute)
+            work, seconds = self.work - before[0], self.seconds - before[1]
+            with part.open("wb") as handle:
+                np.savez(handle, values=values, key=key, work=work, seconds=seconds)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
         return values
 
     def _measured(self, compute: Callable[[Rehearsal], np.ndarray]) -> np.ndarray:
         start = time.perf_counter()
         values = compute(self)
         self.seconds += time.perf_counter() - start
+        _check_finite("scores", values)
         return values
 
     def _key(self, settings: dict[str, Any]) -> str:
@@ -156,6 +161,15 @@ def _writable(file: Path) -> Path:
     return file
 
 
+def _check_finite(what: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise FloatingPointError(
+            f"{what} of a training that scores samples must be finite, got "
+            f"{int((~np.isfinite(values)).sum())} NaN or infinite ones: it diverged; lower the "
+            "recipe's `learning_rate`, or leave out the agents that score beforehand"
+        )
+
+
 class RehearsedNetwork:
     """One network of a rehearsal, trained by the task's recipe; counts its work there."""
 
@@ -178,6 +192,7 @@ class RehearsedNetwork:
             limit=num_samples,
             progress=lambda done: (epoch + done / num_samples) / schedule,
         )
+        _check_finite("losses", result.losses)
         self._rehearsal.work += 1
         back = np.argsort(result.indices)
         return EpochResult(

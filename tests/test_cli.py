@@ -84,7 +84,7 @@ BAD = [
     (["--task", "folder:/nowhere"], "`task` folder /nowhere does not exist"),
     (["--agents", "nobody"], "`agent` must be one of"),
     (["--agents", "ucb+nothing"], "`modifier` must be one of"),
-    (["--agents", "el2n:cost=charged"], "charges 11.67 full epochs for its scores"),
+    (["--agents", "el2n:cost=charged"], "charges 51.67 full epochs for its scores"),
     (["--scenarios", "fog"], "`scenario` must be one of"),
     (["--keep-fraction", "0"], "`keep_fraction` must be in"),
     (["--keep-fraction", "1.5"], "did you pass a percentage"),

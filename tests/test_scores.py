@@ -1,5 +1,8 @@
 """Static scores: the measures by hand and by loop, their price, and the trainings behind them."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +15,12 @@ from prune_agents.scores import AUM, SCORES, el2n, forgetting_events, gradient_n
 from prune_env.env import DataPruningEnv
 from prune_env.evaluation import Comparison, run_episode
 from prune_env.models import build_model
+from prune_env.recipes import Recipe
 from prune_env.registry import make_agent
 from prune_env.results import Results
 
-SMALL = {"forgetting": "epochs=3", "aum": "epochs=3", "el2n": "networks=2", "grand": "networks=2"}
+SMALL = {"forgetting": "epochs=3", "aum": "epochs=3"}
+SMALL |= dict.fromkeys(("el2n", "grand"), "networks=2,epochs=2")
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +138,45 @@ def test_scores_are_kept_by_all_they_depend_on(monkeypatch):
         assert not np.array_equal(scores, first)
 
 
+class Weighted(AUM):
+    """One's own score, with an argument of its own."""
+
+    def __init__(self, *, power=1.0, **arguments):
+        super().__init__(**arguments)
+        self.power = power
+
+
+def test_scores_of_ones_own_are_kept_apart():
+    class Mine(Weighted):
+        pass
+
+    kinds = [AUM(epochs=1), Weighted(epochs=1), Weighted(epochs=1, power=2.0), Mine(epochs=1)]
+    settings = []
+
+    class Recording:
+        def scores(self, described, compute):
+            settings.append(described)
+            return np.zeros(90)
+
+    for agent in kinds:
+        agent.prepare(Recording())
+    assert len({json.dumps(described) for described in settings}) == len(kinds)
+    cheap, charged = AUM(keep_fraction=0.1), AUM(keep_fraction=0.5, cost="charged")
+    for agent in (cheap, charged):
+        agent.prepare(Recording())
+    assert settings[-1] == settings[-2]
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_diverged_training_gives_no_scores_and_leaves_none_behind(name, tmp_path):
+    agent = make_agent(f"{name}:{SMALL[name]}", keep_fraction=0.3)
+    recipe = Recipe(batch_size=16, learning_rate=1e30)
+    env = make_env(agent, task=replace(blob_task(), recipe=recipe))
+    with pytest.raises(FloatingPointError, match="it diverged; lower the recipe's `learning_rate`"):
+        agent.prepare(env.rehearse())
+    assert not list((tmp_path / "cache" / "scores").iterdir())
+
+
 def test_a_file_that_belongs_to_something_else_is_not_used(monkeypatch, tmp_path):
     counts = trained(monkeypatch)
     agent = make_agent("forgetting:epochs=2", keep_fraction=0.3)
@@ -204,7 +248,7 @@ def test_a_price_above_the_budget_is_an_error_with_numbers():
         epochs=8.0,
         keep_fraction=0.5,
     )
-    with pytest.raises(ValueError, match=r"'grand:cost=charged' charges 15 full .* budget of 4;"):
+    with pytest.raises(ValueError, match=r"'grand:cost=charged' charges 55 full .* budget of 4;"):
         _ = chosen.pairs
 
 
@@ -245,18 +289,31 @@ def test_ccs_is_of_exact_count(fraction):
     [
         ("el2n:epochs=0", "`epochs` must be at least 1, got 0"),
         ("grand:networks=0", "`networks` must be at least 1, got 0"),
-        ("el2n:epochs=30", "`schedule` must be finite and at least 30, got 20"),
+        ("el2n:schedule=0", "`schedule` must be finite and at least 10, got 0"),
+        ("el2n:epochs=30,schedule=20", "`schedule` must be finite and at least 30, got 20"),
         ("aum:cost=free", "`cost` must be one of 'separate', 'charged', got 'free'"),
         (
             "ccs:score=luck",
             "`score` must be one of 'forgetting', 'el2n', 'grand', 'aum', got 'luck'",
         ),
-        ("ccs:beta=0.9", "`beta` must be at most 1 - keep_fraction, 0.7, got 0.9"),
+        ("ccs:beta=0.9", "`beta` must be at most 1 - keep_fraction, 0.7, got 0.9; drop less"),
+        ("ccs:keep_fraction=30", r"`keep_fraction` must be in \(0, 1\], got 30"),
     ],
 )
 def test_bad_arguments_are_refused(spec, message):
     with pytest.raises(ValueError, match=message):
         make_agent(spec, keep_fraction=0.3)
+
+
+def test_all_that_is_pruned_may_be_dropped_whatever_the_rounding():
+    assert CCS(keep_fraction=0.9, beta=0.1).beta == 0.1
+    assert CCS(keep_fraction=0.8, beta=0.2).beta == 0.2
+
+
+def test_more_epochs_lengthen_the_schedule():
+    assert make_agent("el2n:epochs=30", keep_fraction=0.3).schedule == 30
+    assert make_agent("el2n:epochs=3", keep_fraction=0.3).schedule == 20
+    assert make_agent("aum:epochs=3", keep_fraction=0.3).schedule == 3
 
 
 def test_the_clock_starts_after_the_preparation(monkeypatch):

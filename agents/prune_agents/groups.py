@@ -149,13 +149,15 @@ class CCS(MaskAgent):
         num_strata: int = 50,
         cost: str = "separate",
     ):
+        check_fraction("keep_fraction", keep_fraction)
         check_choice("score", score, SCORES)
         check_count("num_strata", num_strata)
         beta = (1 - keep_fraction) / 3 if beta is None else beta
         check_fraction("beta", beta, zero=True)
-        if beta > 1 - keep_fraction:
+        if beta > 1 - keep_fraction + 1e-9:  # 1 - 0.9 is a little under 0.1
             raise ValueError(
-                f"`beta` must be at most 1 - keep_fraction, {1 - keep_fraction:g}, got {beta}"
+                f"`beta` must be at most 1 - keep_fraction, {1 - keep_fraction:g}, got {beta}; "
+                "drop less, or keep less"
             )
         self._scorer = SCORES[score](keep_fraction=keep_fraction, cost=cost)
         super().__init__(keep_fraction=keep_fraction, period=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ COSTS = {
     "separate": "the work of scoring is reported beside the budget",
     "charged": "it is taken from the budget",
 }
+_NOT_OF_THE_SCORE = ("keep_fraction", "period", "cost")
 
 
 class ScoreAgent(MaskAgent):
@@ -32,13 +32,15 @@ class ScoreAgent(MaskAgent):
         epochs: of each scoring training, at least 1; None is `EPOCHS`.
         networks: trained, from different initial weights; None is `NETWORKS`.
         schedule: length of their learning-rate schedule in epochs, at least `epochs`; None is
-            `SCHEDULE`, or `epochs` where that is None too.
+            `SCHEDULE`, or `epochs` where that is more.
         cost: one of `COSTS`.
+
+    Scores are kept on disk by the class and its public attributes, which must be JSON-able.
     """
 
     EPOCHS: int
     NETWORKS: int
-    SCHEDULE: float | None = None
+    SCHEDULE: float = 0
 
     def __init__(
         self,
@@ -51,9 +53,9 @@ class ScoreAgent(MaskAgent):
     ):
         self.epochs = self.EPOCHS if epochs is None else epochs
         self.networks = self.NETWORKS if networks is None else networks
-        self.schedule = schedule or self.SCHEDULE or self.epochs
         self.cost = cost
         check_count("epochs", self.epochs)
+        self.schedule = max(self.SCHEDULE, self.epochs) if schedule is None else schedule
         check_count("networks", self.networks)
         check_at_least("schedule", self.schedule, self.epochs)
         check_choice("cost", cost, COSTS)
@@ -76,12 +78,13 @@ class ScoreAgent(MaskAgent):
 
     def prepare(self, rehearsal: Rehearsal) -> None:
         """Train on the episode's training samples and score them."""
-        settings: dict[str, Any] = {
-            "name": type(self).__name__,
-            "epochs": self.epochs,
-            "networks": self.networks,
-            "schedule": self.schedule,
+        arguments = {
+            name: value
+            for name, value in vars(self).items()
+            if not name.startswith("_") and name not in _NOT_OF_THE_SCORE
         }
+        kind = type(self)
+        settings = {"name": f"{kind.__module__}.{kind.__qualname__}", "arguments": arguments}
         self._scores = rehearsal.scores(settings, self._mean_score)
 
     @abstractmethod
@@ -154,12 +157,13 @@ class EL2N(ScoreAgent):
 
     Source: Paul et al. 2021 (Data Diet, NeurIPS), arXiv 2107.07075, definition 2.2
 
-    Theirs are 10 networks and 20 of 200 epochs; here 5 and 2 of 20.
+    Theirs are 10 networks and 20 of 200 epochs; here 5 and 10 of 20: as early a share, 2 of 20,
+    is too few updates on a small dataset, and keeps worse samples.
 
     Args: see ScoreAgent.
     """
 
-    EPOCHS, NETWORKS, SCHEDULE = 2, 5, 20
+    EPOCHS, NETWORKS, SCHEDULE = 10, 5, 20
 
     def score(self, network: RehearsedNetwork) -> np.ndarray:
         """Norms of the errors after the last epoch."""
@@ -188,7 +192,7 @@ class GraNd(ScoreAgent):
     Args: see ScoreAgent.
     """
 
-    EPOCHS, NETWORKS, SCHEDULE = 2, 5, 20
+    EPOCHS, NETWORKS, SCHEDULE = 10, 5, 20
 
     def score(self, network: RehearsedNetwork) -> np.ndarray:
         """Norms of the gradients after the last epoch."""
