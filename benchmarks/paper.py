@@ -23,13 +23,14 @@ from tqdm import tqdm
 from prune_env.arguments import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.evaluation import Comparison, run_episode
+from prune_env.evidence import evidence
 from prune_env.registry import Agent, agent_entries, make_agent
 from prune_env.results import Record, Results, mean_interval
 from prune_env.runtime import tune_process
 from prune_env.tasks import get_task, register_task
 
 RESULTS = Path(__file__).parent / "results"
-DYNAMIC = ("random", "rs2", "epsilon-greedy", "ucb", "infobatch")
+DYNAMIC = ("random", "rs2", "epsilon-greedy", "ucb", "infobatch", "infobatch:r=0.5")
 CHARGED = (
     "el2n:networks=1,epochs=2,cost=charged",
     "grand:networks=1,epochs=2,cost=charged",
@@ -66,6 +67,11 @@ class Setting:
     device: str
     runs: Path
 
+    def results(self, settings: Record, name: str) -> Results:
+        """Episodes kept under that name, of these settings and this machine's set-up alone."""
+        made_on = evidence(resolve_device(self.device))
+        return Results(settings | made_on, self.runs / name)
+
     def rows(
         self,
         study: str,
@@ -85,7 +91,7 @@ class Setting:
             num_samples=self.num_samples,
             device=self.device,
         )
-        results = Results(comparison.settings, self.runs / f"{study}-{keep_fraction}")
+        results = self.results(comparison.settings, f"{study}-{keep_fraction}")
         comparison.run(results)
         lengths = defaultdict(list)
         for record in results.records:
@@ -100,7 +106,7 @@ class Setting:
 
 def rules(setting: Setting) -> list[Row]:
     """Every agent but the learned one under every condition, at keep 0.3."""
-    agents = sorted(set(agent_entries()) - {"learned"})
+    agents = sorted({*agent_entries(), "infobatch:r=0.5"} - {"learned"})
     return setting.rows("rules", agents, keep_fraction=0.3, scenarios=CONDITIONS)
 
 
@@ -161,7 +167,7 @@ def sometimes(setting: Setting) -> list[Row]:
     """Share of the samples in some, none and all of the last five selections, at keep 0.3."""
     kept, epochs = 0.3, 2.5 * setting.epochs
     settings = {"epochs": epochs, "num_samples": setting.num_samples, "keep_fraction": kept}
-    results = Results(settings, setting.runs / "sometimes")
+    results = setting.results(settings, "sometimes")
     names = [(s, a, seed) for seed in setting.seeds for s in CONDITIONS[:2] for a in SOMETIMES]
     missing = [name for name in names if (setting.task, *name) not in results]
     for scenario, spec, seed in tqdm(missing, desc="sometimes"):
@@ -272,18 +278,19 @@ def main(
         device=device,
         runs=runs / name,
     )
-    rows = {study: STUDIES[study](setting) for study in studies}
-    evidence = header(resolve_device(device), 0) | {
-        "task": name,
+    described = {
         "epochs": epochs,
         "num_samples": num_samples,
         "augmented": augment,
         "seeds": seeds,
     }
-    held = read(out, name) | rows
-    rows = {study: held[study] for study in STUDIES if study in held}
-    titles = {study: str(STUDIES[study].__doc__) for study in rows}
-    write(out, name, evidence, rows, titles)
+    held = read(out, name)
+    for study in studies:
+        rows = STUDIES[study](setting)
+        made_on = header(resolve_device(device), 0) | described
+        held[study] = {"evidence": made_on, "rows": rows}
+        ordered = {study: held[study] for study in STUDIES if study in held}
+        write(out, name, ordered, {study: str(STUDIES[study].__doc__) for study in ordered})
 
 
 if __name__ == "__main__":

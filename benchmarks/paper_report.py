@@ -11,32 +11,39 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from prune_env.results import mean_interval
+
 CONDITIONS = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
 STATIC = ("static-random", "forgetting", "el2n", "grand", "aum", "ccs")
 KEPT = (0.7, 0.5, 0.3, 0.1)
 Row = dict[str, Any]
 
 
-def read(out: Path, name: str) -> dict[str, list[Row]]:
-    """Rows of the studies written before."""
+def read(out: Path, name: str) -> dict[str, Row]:
+    """What was written of each study before: `rows`, and the `evidence` they were made on."""
     file = out / f"paper-{name}.json"
     return json.loads(file.read_text(encoding="utf-8"))["studies"] if file.exists() else {}
 
 
-def write(
-    out: Path, name: str, evidence: Row, rows: dict[str, list[Row]], titles: dict[str, str]
-) -> None:
-    """One JSON file, one of tables, and the pictures."""
+def write(out: Path, name: str, studies: dict[str, Row], titles: dict[str, str]) -> None:
+    """One JSON file, one of tables, and the pictures.
+
+    Args:
+        out: folder.
+        name: of the task.
+        studies: `rows` and `evidence` of each.
+        titles: a sentence on each.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(evidence | {"studies": rows}, indent=1, allow_nan=False)
+    text = json.dumps({"task": name, "studies": studies}, indent=1, allow_nan=False)
     (out / f"paper-{name}.json").write_text(text + "\n", encoding="utf-8")
-    blocks = [f"# {name}", _evidence_line(evidence)]
-    for study, group in rows.items():
-        blocks += [f"## {study}\n\n{titles[study]}", TABLES[study](group)]
-    for study, draw in PICTURES.items():
-        if study in rows:
+    blocks = [f"# {name}"]
+    for study, held in studies.items():
+        blocks += [f"## {study}\n\n{titles[study]}", _evidence_line(held["evidence"])]
+        blocks.append(TABLES[study](held["rows"]))
+        if study in PICTURES:
             picture = out / f"paper-{name}-{study}.png"
-            draw(rows[study], picture)
+            PICTURES[study](held["rows"], picture)
             blocks.append(f"![{study}]({picture.name})")
     (out / f"paper-{name}.md").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 
@@ -47,9 +54,9 @@ def _evidence_line(evidence: Row) -> str:
         samples += " without crops and mirrors"
     return (
         f"{evidence['epochs']:g} full epochs is the reference, {samples}, "
-        f"{evidence['seeds']} seeds, 95 % intervals by Student's t. {evidence['device']}, "
-        f"{evidence['threads']} thread(s), torch {evidence['versions']['torch']}, "
-        f"{evidence['date']}."
+        f"{evidence['seeds']} seeds, 95 % intervals by Student's t over seeds. "
+        f"{evidence['device']}, {evidence['threads']} thread(s), "
+        f"torch {evidence['versions']['torch']}, {evidence['date']}."
     )
 
 
@@ -73,37 +80,63 @@ def _wide(rows: list[Row], column: str) -> dict[str, dict[Any, Row]]:
     return wide
 
 
+def _points(values: Iterable[float]) -> str:
+    """Mean and half of the 95 % interval of accuracies, in points."""
+    return _accuracy({"test_accuracy": mean_interval(values)})
+
+
 def _rules_table(rows: list[Row]) -> str:
-    """Accuracy by condition, and what a run was made of under the first condition."""
+    """Accuracy by condition, what a run was made of, and what it cost under the first condition."""
     wide = _wide(rows, "scenario")
+    base = "short" if "short" in wide else "random"
 
-    def mean(cells: dict[Any, Row]) -> float:
-        return float(np.mean([row["test_accuracy"]["mean"] for row in cells.values()]))
+    def by_seed(agent: str) -> np.ndarray:
+        return np.mean([row["test_accuracies"] for row in wide[agent].values()], axis=0)
 
-    def line(agent: str, cells: dict[Any, Row]) -> list[str]:
-        row = cells[CONDITIONS[0]]
-        nominal = row["num_samples"] if agent in ("full", "short") else 0.3 * row["num_samples"]
-        realised = row["num_trained"] / row["num_epochs"]
-        seconds = row["seconds"]
-        epoch_seconds = seconds["train"] / row["num_trained"] * row["num_samples"]
-        share = 100 * seconds["selection"] / row["num_epochs"] / epoch_seconds
-        return [
+    ordered = sorted(wide, key=lambda agent: -by_seed(agent).mean())
+    accuracy = [
+        (
             agent,
-            *(_accuracy(cells[condition]) for condition in CONDITIONS),
-            f"{100 * mean(cells):.1f}",
-            f"{row['work']:.2f}",
-            f"{row['scoring_work']:.2f}",
-            f"{nominal:.0f}",
-            f"{realised:.0f}",
-            f"{row['num_epochs']:.0f}",
-            *(f"{seconds[part]:.2f}" for part in ("train", "scoring", "selection")),
-            f"{share:.1f}",
+            *(_accuracy(wide[agent][condition]) for condition in CONDITIONS),
+            _points(by_seed(agent)),
+            "" if agent == base else _points(by_seed(agent) - by_seed(base)),
+        )
+        for agent in ordered
+    ]
+    samples = [
+        (agent, *(_shares(wide[agent][condition]) for condition in CONDITIONS)) for agent in ordered
+    ]
+    price = [(agent, *_price(wide[agent][CONDITIONS[0]])) for agent in ordered]
+    columns = ("agent", "work", "work of scores", "s train", "s scoring", "s selection")
+    return "\n\n".join(
+        [
+            "Test accuracy [%], its mean over the conditions, and that minus "
+            f"`{base}`'s, paired by seed:",
+            _table(["agent", *CONDITIONS, "mean", f"over {base}"], accuracy),
+            "Samples an epoch, selected / trained on [% of N], and epochs:",
+            _table(["agent", *CONDITIONS], samples),
+            f"Price, {CONDITIONS[0]}; work in full epochs:",
+            _table((*columns, "selection / full epoch [%]"), price),
         ]
+    )
 
-    titles = ["agent", *CONDITIONS, "mean", "work", "scores", "nominal", "realised", "epochs"]
-    titles += ["s train", "s scoring", "s selection", "selection / full epoch [%]"]
-    ordered = sorted(wide.items(), key=lambda item: -mean(item[1]))
-    return _table(titles, [line(*item) for item in ordered])
+
+def _shares(row: Row) -> str:
+    whole = row["num_epochs"] * row["num_samples"] / 100
+    selected, trained = row["num_selected"] / whole, row["num_trained"] / whole
+    return f"{selected:.1f} / {trained:.1f}, {row['num_epochs']:.0f}"
+
+
+def _price(row: Row) -> list[str]:
+    seconds = row["seconds"]
+    epoch_seconds = seconds["train"] / row["num_trained"] * row["num_samples"]
+    share = 100 * seconds["selection"] / row["num_epochs"] / epoch_seconds
+    return [
+        f"{row['work']:.2f}",
+        f"{row['scoring_work']:.2f}",
+        *(f"{seconds[part]:.2f}" for part in ("train", "scoring", "selection")),
+        f"{share:.1f}",
+    ]
 
 
 def _pruning_table(rows: list[Row]) -> str:

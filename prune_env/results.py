@@ -113,14 +113,17 @@ def mean_interval(values: Iterable[float]) -> dict[str, float | None]:
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def _row(group: list[Record], targets: dict[tuple[str, str, int], float]) -> dict[str, Any]:
+def _row(unordered: list[Record], targets: dict[tuple[str, str, int], float]) -> dict[str, Any]:
+    group = sorted(unordered, key=lambda record: record["seed"])
+
     def mean(name: str) -> float:
         return float(np.mean([record[name] for record in group]))
 
     reached = [_work_to_reach(record, targets) for record in group]
     works = [work for work in reached if work is not None]
     return {
-        "seeds": sorted(record["seed"] for record in group),
+        "seeds": [record["seed"] for record in group],
+        "test_accuracies": [record["test_accuracy"] for record in group],
         "test_accuracy": mean_interval(record["test_accuracy"] for record in group),
         "budget": mean("budget"),
         "work": mean("work"),

@@ -25,11 +25,12 @@ def test_a_study_is_written_and_not_run_twice(paper, monkeypatch, tmp_path):
     arguments |= {"runs": tmp_path / "runs", "out": tmp_path / "out"}
     paper.main(studies=("sometimes",), **arguments)
     file = tmp_path / "out" / "paper-digits.json"
-    rows = json.loads(file.read_text())["studies"]["sometimes"]
-    assert {row["agent"] for row in rows} == {"random", "ucb"}
+    study = json.loads(file.read_text())["studies"]["sometimes"]
+    assert {row["agent"] for row in study["rows"]} == {"random", "ucb"}
+    assert study["evidence"].items() >= {"epochs": 3, "num_samples": 60, "seeds": 1}.items()
     monkeypatch.setattr(paper, "run_episode", None)
     paper.main(studies=("sometimes",), **arguments)
-    assert json.loads(file.read_text())["studies"]["sometimes"] == rows
+    assert json.loads(file.read_text())["studies"]["sometimes"] == study
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"paper-digits.json", "paper-digits.md", "paper-digits-sometimes.png"}
 
