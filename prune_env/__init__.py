@@ -20,6 +20,8 @@ _EXPORTS = {
     "Task": "prune_env.tasks",
     "Recipe": "prune_env.recipes",
     "Outcome": "prune_env.reward",
+    "PruningSampler": "prune_env.sampler",
+    "WithIndices": "prune_env.sampler",
     "register_task": "prune_env.tasks",
     "task_names": "prune_env.tasks",
     "tune_process": "prune_env.runtime",

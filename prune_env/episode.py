@@ -119,8 +119,7 @@ class Episode:
         """
         if period is None or self.statistics.epoch % period or self.diverged:
             return 0
-        stale = self.statistics.epochs_since_seen() > 0
-        indices = np.flatnonzero(stale) if which == "hidden" else np.arange(self.num_samples)
+        indices = self.statistics.to_refresh(which)
         if not len(indices) or not self.clock.affords_scoring(self.num_trained, len(indices)):
             return 0
         with self.stopwatch.measure("scoring"):

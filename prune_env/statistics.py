@@ -95,6 +95,12 @@ class SampleStatistics:
         self.times_seen[indices] = times + 1
         self.seen_at[indices] = self.epoch
 
+    def to_refresh(self, which: str) -> np.ndarray:
+        """Indices (K,) of `all` samples, or of the `hidden` ones: not recorded in this epoch."""
+        if which == "hidden":
+            return np.flatnonzero(self.seen_at < self.epoch)
+        return np.arange(len(self))
+
     def epochs_since_seen(self) -> np.ndarray:
         """(N,) float32, epochs since the last recorded loss; the epoch count if there is none."""
         return np.subtract(self.epoch, self.seen_at, dtype=np.float32)

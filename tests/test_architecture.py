@@ -15,7 +15,7 @@ LAYERS = [
     {"action", "observation", "report", "scenarios", "sources", "updates"},
     {"training"},
     {"batched", "reward", "tasks"},
-    {"episode", "rehearsal"},
+    {"episode", "rehearsal", "sampler"},
     {"env"},
     {"catalogue", "evaluation", "vector"},
     {"cli"},
