@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from test_sampling import kept, observe
 
 from prune_agents.mastery import IES, PDD, Kakurenbo
+from prune_agents.modifiers import WarmUp
 from prune_env.env import DataPruningEnv
+from prune_env.observation import RUN_COLUMN
+
+
+def after(share, observation):
+    """The observation with the share of the samples that the last epoch trained on."""
+    observation["run"][RUN_COLUMN["keep_fraction"]] = share
+    return observation
 
 
 def play(agent, budget, **arguments):
@@ -49,20 +57,37 @@ def test_pdd_by_hand():
     agent = PDD()
     assert kept(agent, observe(0, 4, times_seen=0)) == [0, 1, 2, 3]
     losses = [0.1, 1.2, 1.21, 5]
-    assert kept(agent, observe(0.1, 4, loss=losses)) == [2, 3]
-    assert kept(agent, observe(0.15, 4, loss=losses, times_seen=[0, 1, 1, 1])) == [0, 2, 3]
-    assert kept(agent, observe(0.2, 4, loss=[0.1, 0.3, 0.2, 0])) == [1]
+    assert kept(agent, observe(0, 4, loss=losses)) == [2, 3]
+    assert kept(agent, observe(0, 4, loss=losses, times_seen=[0, 1, 1, 1])) == [0, 2, 3]
+    assert kept(agent, observe(0, 4, loss=[0.1, 0.3, 0.2, 0])) == [1]
 
 
-def test_pdd_ends_on_full_data():
-    infos = play(PDD(threshold=0.8), 6)
-    trained = [info["num_trained"] for info in infos]
-    assert trained[0] == 90
-    assert min(trained[1:-1]) < 60
-    assert infos[-1]["num_selected"] == 90
-    left = 6 - infos[-2]["work"]
-    assert left <= 1 + 1e-6
-    assert sum(selected == 90 for selected in trained[1:]) <= 1
+def test_pdd_revises_once_another_pruned_epoch_would_leave_too_little_for_it():
+    # Of 6 the first epoch takes 4/3 and each pruned one 1/2 + 1/3: after it and four, 4/3 is left.
+    agent, counts, work = PDD(), [], 0.0
+    for epoch in range(6):
+        seen = [2 * min(epoch, 1) + 1.0 * max(0, epoch - 1) + 0.5 * max(0, epoch - 1)] * 4
+        now = observe(work / 6, 4, loss=[0.1, 1.2, 1.21, 5], times_seen=seen)
+        counts.append(len(kept(agent, after(counts[-1] / 4 if counts else 0, now))))
+        work += counts[-1] / 4 + 1 / 3
+    assert counts == [4, 2, 2, 2, 2, 4]
+
+
+@pytest.mark.parametrize("budget", [2.4, 3, 4, 5.2, 6, 9.3])
+@pytest.mark.parametrize(
+    "agent",
+    [PDD(), PDD(threshold=0.8), WarmUp(PDD(threshold=0.8), 0.2)],
+    ids=["default", "0.8", "warm-up"],
+)
+def test_pdd_ends_on_a_full_epochs_worth_of_full_data(agent, budget):
+    infos = play(agent, budget)
+    assert infos[0]["num_trained"] == 90
+    pruned = [number for number, info in enumerate(infos) if info["num_selected"] < 90]
+    start = pruned[-1] + 1 if pruned else 1
+    assert sum(info["num_trained"] for info in infos[start:]) >= 90
+    if budget > 5:
+        assert pruned  # it does not revise early
+        assert budget - infos[start - 1]["work"] < 1 + 4 / 3
 
 
 def test_kakurenbo_by_hand():

@@ -5,12 +5,15 @@ import pytest
 from conftest import blob_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_mastery import after, play
 from test_sampling import observe
 
 from prune_agents.heuristics import Full, RandomDynamic, StaticRandom
 from prune_agents.losses import Highest, Lowest
+from prune_agents.mastery import PDD
 from prune_agents.modifiers import Anneal, ClassBalance, Rescale, WarmUp
-from prune_agents.sampling import RS2, InfoBatch
+from prune_agents.sampling import RS2, InfoBatch, RePB
+from prune_agents.spending import epoch_work
 from prune_env.env import DataPruningEnv
 from prune_env.evaluation import run_episode
 from prune_env.registry import make_agent
@@ -37,6 +40,22 @@ def test_anneal_ends_on_random_data_of_the_same_count():
     assert [mask.sum() for mask in drawn] == [10] * 3
     assert not np.array_equal(drawn[0], drawn[1])
     assert act(Anneal(Highest(), 0), observe(1.0, **table)).sum() == 10
+
+
+@pytest.mark.parametrize("share", [0.01, 0.125, 0.3])
+@pytest.mark.parametrize("budget", [0.6, 1.5, 2, 4])
+@pytest.mark.parametrize("spec", ["ucb", "ucb:refresh=forward", "ucb:refresh=forward,period=3"])
+def test_anneal_takes_its_share_to_half_an_epoch_and_the_last_epoch(spec, budget, share):
+    agent = make_agent(f"{spec}+anneal:{share}", keep_fraction=0.25)
+    infos = play(agent, budget)
+    full = [info["num_selected"] == 90 for info in infos]
+    assert full[-1]
+    start = full.index(True)
+    assert all(full[start:])
+    begun = infos[start - 1]["progress"]
+    trained = infos[0]["num_trained"] / 90
+    half = epoch_work(trained, agent.env_arguments) / budget / 2
+    assert begun > 1 - trained / budget - 1e-4 or abs(begun - (1 - share)) <= half + 1e-4
 
 
 def test_annealed_weights_are_one():
@@ -74,6 +93,33 @@ def test_class_balance_keeps_the_count_and_its_floors(num, fraction, floor, num_
     sizes, have = np.bincount(labels), np.bincount(labels[mask > 0], minlength=labels.max() + 1)
     fair = mask.sum() / np.count_nonzero(sizes)
     assert (have >= np.floor(floor * np.minimum(np.floor(fair), sizes) + 1e-9)).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 60), st.floats(0.05, 1), st.floats(0, 1), st.integers(1, 5), st.integers(0, 9)
+)
+def test_class_balance_does_not_mind_the_order_of_the_samples(
+    num, fraction, floor, num_classes, seed
+):
+    """What chance adds and takes away is of the same classes, and as much; the rest the same."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, num_classes, num)
+    losses, order = rng.permutation(num), rng.permutation(num)
+    inner = act(Highest(keep_fraction=fraction), observe(num=num, loss_mean=losses)).astype(int)
+    masks = np.zeros((2, num), dtype=int)
+    for mask, places in zip(masks, (np.arange(num), order), strict=True):
+        agent = ClassBalance(Highest(keep_fraction=fraction), floor)
+        columns = {"label": labels[places], "loss_mean": losses[places]}
+        mask[places] = act(agent, observe(num=num, **columns))
+    for label in range(num_classes):
+        before, here, there = (mask[labels == label] for mask in (inner, *masks))
+        assert here.sum() == there.sum()
+        for after_it in (here, there):
+            changes = np.unique(after_it - before)
+            assert set(changes) <= {0, 1} or set(changes) <= {0, -1}
+        if here.sum() == before.sum():
+            assert here.tolist() == there.tolist() == before.tolist()
 
 
 @pytest.mark.parametrize("norm", ["update", "epoch"])
@@ -129,12 +175,119 @@ def test_modifiers_know_of_each_others_full_data(spec, expected):
     assert [float(w[w > 0].mean()) for w in weights] == expected
 
 
-def test_modifiers_serve_several_environments_and_start_anew_with_episodes():
+def twenty_epochs(spec):
+    """Weights of each of 20 epochs at keep fraction 0.25, losses drawn anew for each."""
+    agent, rng = make_agent(spec, keep_fraction=0.25), np.random.default_rng(0)
+    tables = [observe(e / 20, 40, loss_mean=rng.permutation(40) + 1, loss=1) for e in range(20)]
+    return [act(agent, after(0.25, table)) for table in tables]
+
+
+@pytest.mark.parametrize("norm", ["update", "epoch"])
+@pytest.mark.parametrize(
+    "spec", ["highest+anneal:0.125", "loss-proportional", "random+anneal:0.125", "pdd+anneal"]
+)
+@pytest.mark.parametrize("source", ["best", "counted"])
+def test_rescaled_full_data_has_weight_one(spec, norm, source):
+    weights = twenty_epochs(f"{spec}+rescale:{norm},source={source}")
+    assert np.stack(weights[18:]).tolist() == [[1] * 40] * 2
+
+
+@pytest.mark.parametrize("source", ["best", "counted"])
+@pytest.mark.parametrize(("norm", "weight"), [("update", 1), ("epoch", 4)])
+@pytest.mark.parametrize("spec", ["highest", "random", "epsilon-greedy"])
+def test_rescaled_random_data_has_even_weights(spec, norm, weight, source):
+    weights = twenty_epochs(f"{spec}+anneal:data=random+rescale:{norm},source={source}")[18:]
+    assert [sorted(set(w.tolist())) for w in weights] == [[0, weight]] * 2
+    assert [np.count_nonzero(w) for w in weights] == [10] * 2
+
+
+def test_epochs_on_full_data_do_not_count_as_kept():
+    agent = make_agent("highest+warm-up:0.3+rescale:epoch", keep_fraction=0.5)
+    tables = {0.1: [1, 2, 3, 4], 0.2: [1, 2, 3, 4], 0.4: [1, 2, 3, 4], 0.6: [5, 2, 3, 4]}
+    weights = [act(agent, observe(p, 4, loss_mean=row)).tolist() for p, row in tables.items()]
+    assert weights == [[1] * 4, [1] * 4, [0, 0, 1, 1], [2, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("period", [1, 10])
+def test_a_selection_after_the_warm_up_is_made_with_what_is_known_then(period):
+    agent = make_agent(f"ucb:period={period}+warm-up:0.2", keep_fraction=0.25)
+    assert act(agent, observe(0.0, times_seen=0)).tolist() == [1] * 8
+    assert act(agent, observe(0.1, loss_mean=np.arange(8)[::-1])).tolist() == [1] * 8
+    assert np.flatnonzero(act(agent, observe(0.2, loss_mean=np.arange(8)))).tolist() == [6, 7]
+
+
+def test_a_draw_after_the_warm_up_is_weighed_by_its_own_propensities():
+    # Of four one is greedy, sample 7, and three are drawn from the seven others.
+    spec = "epsilon-greedy:epsilon=0.75,period=10+warm-up:0.2+rescale:epoch"
+    agent = make_agent(spec, keep_fraction=0.5)
+    act(agent, observe(0.0, times_seen=0))
+    for progress, losses in ((0.3, np.arange(8)), (0.5, np.arange(8)[::-1])):
+        weights = act(agent, observe(progress, loss_mean=losses))
+        assert weights[7] == 1
+        assert sorted(set(weights[:7].tolist())) == pytest.approx([0, 7 / 3])
+
+
+def test_repb_counts_no_epoch_of_a_warm_up():
+    agent = WarmUp(RePB(rho=0.5), 0.5)
+    for epoch in range(5):
+        assert act(agent, observe(epoch / 10, 40, loss=np.arange(40))).tolist() == [1] * 40
+    first = act(agent, observe(0.5, 40, loss=np.arange(40)))
+    assert 0 < np.count_nonzero(first == 0) < 40
+    assert set(first.tolist()) == {0, 1}
+
+
+def test_pdd_knows_its_budget_after_a_warm_up():
+    # Of 5 two epochs take 8/3; another pruned one 1/2 + 1/3, which leaves 1.5, and then no more.
+    agent = WarmUp(PDD(), 0.4)
+    columns = {"num": 4, "loss": [0.1, 1.2, 1.21, 5]}
+    seen = {0.0: (0, 0), 4 / 15: (2, 1), 8 / 15: (4, 1), 0.7: (5.5, 0.5)}
+    masks = [
+        act(agent, after(share, observe(progress, times_seen=times, **columns)))
+        for progress, (times, share) in seen.items()
+    ]
+    assert [mask.sum() for mask in masks] == [4, 4, 2, 4]
+
+
+def test_an_environment_in_its_warm_up_starts_anew_beside_one_past_it():
+    agent = WarmUp(RePB(rho=0.5), 0.5)
+
+    def both(*shares):
+        pair = [observe(share, 40, loss=np.arange(40)) for share in shares]
+        actions = act(agent, {key: np.stack([o[key] for o in pair]) for key in pair[0]})
+        return [set(action.tolist()) for action in actions]
+
+    assert both(0.0, 0.5) == [{1}, {0, 1}]
+    assert both(0.3, 0.7) == [{1}, {0, 1, 2}]
+    assert both(0.5, 0.0) == [{0, 1}, {1}]
+
+
+def test_modifiers_serve_several_environments():
     agent = Anneal(StaticRandom(keep_fraction=0.25), 0.5)
     pair = [observe(0.0), observe(0.6)]
     both = {key: np.stack([o[key] for o in pair]) for key in ("samples", "run")}
     masks = act(agent, both)
     assert masks.sum(axis=1).tolist() == [2, 8]
+
+
+@pytest.mark.parametrize("modifier", ["warm-up:0.2", "anneal:0.2", "class-balance", "rescale"])
+def test_modifiers_start_anew_with_episodes(modifier):
+    agent = make_agent(f"static-random+{modifier}", keep_fraction=0.25)
+    episodes = [
+        [act(agent, observe(progress, 40)) > 0 for progress in (0.0, 0.3, 0.6, 0.9)]
+        for _ in range(2)
+    ]
+    for masks in episodes:
+        assert masks[0].all() == (modifier == "warm-up:0.2")
+        assert masks[1].sum() == 10
+        assert np.array_equal(masks[1], masks[2])
+        assert masks[3].all() == (modifier == "anneal:0.2")
+    assert not np.array_equal(episodes[0][1], episodes[1][1])
+
+
+def test_modifiers_within_each_other_draw_from_streams_of_their_own():
+    agent = Anneal(WarmUp(ClassBalance(Highest())))
+    drawn = [modifier._rng.random() for modifier in (agent, agent.agent, agent.agent.agent)]
+    assert len(set(drawn)) == 3
 
 
 @pytest.mark.parametrize(

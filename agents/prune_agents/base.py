@@ -23,6 +23,8 @@ class SampleTableView:
     Attributes:
         progress: share of the budget spent, in [0, 1].
         memory: what the agent keeps of this environment's episode; empty at its start.
+        keep_fraction: share of the N samples that the last epoch trained on; 0 before it.
+        position: of the environment among those served side by side.
     """
 
     def __init__(
@@ -30,9 +32,14 @@ class SampleTableView:
         table: np.ndarray,
         progress: float = 0.0,
         memory: dict[str, Any] | None = None,
+        *,
+        keep_fraction: float = 0.0,
+        position: int = 0,
     ):
         self._table = table
         self.progress = progress
+        self.keep_fraction = keep_fraction
+        self.position = position
         self.memory: dict[str, Any] = {} if memory is None else memory
 
     def __len__(self) -> int:
@@ -67,17 +74,26 @@ class Memories:
         tables, runs = observation["samples"], observation["run"]
         batched = tables.ndim == 3
         tables, runs = (tables, runs) if batched else (tables[None], runs[None])
-        progress = runs[:, RUN_COLUMN["progress"]]
-        starts = progress == 0
+        starts = runs[:, RUN_COLUMN["progress"]] == 0
         if episode_start is not None:
             starts = starts | np.asarray(episode_start, dtype=bool)
         for position in np.flatnonzero(starts):
             self._memories[int(position)] = {}
         views = [
-            SampleTableView(table, float(share), self._memories.setdefault(position, {}))
-            for position, (table, share) in enumerate(zip(tables, progress, strict=True))
+            SampleTableView(
+                table,
+                float(run[RUN_COLUMN["progress"]]),
+                self.at(position),
+                keep_fraction=float(run[RUN_COLUMN["keep_fraction"]]),
+                position=position,
+            )
+            for position, (table, run) in enumerate(zip(tables, runs, strict=True))
         ]
         return views, batched
+
+    def at(self, position: int) -> dict[str, Any]:
+        """What is kept of the environment at that position."""
+        return self._memories.setdefault(position, {})
 
 
 class MaskAgent(ABC):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from prune_agents.base import MaskAgent, SampleTableView
+from prune_agents.spending import TOLERANCE, epoch_work, estimated_budget
 from prune_env.arguments import check_count, check_fraction, check_positive
-from prune_env.clock import FORWARD_COST
 from prune_env.selection import top
 
 
@@ -61,8 +61,10 @@ class PDD(MaskAgent):
 
     Their difficulty-based variant. It looks at every sample by a forward pass in every epoch,
     which they do not count and which is charged here; the pass is taken between epochs and not
-    before each batch (a departure). The last full epoch's worth of the budget is full data. If
-    no sample is under the threshold, the hardest one is trained on (ours).
+    before each batch (a departure). It turns to all samples, to the end, as soon as one more
+    pruned epoch and its pass would leave less than a full epoch of the budget: a full epoch's
+    worth at least, where the first epoch, on all, leaves as much. If no sample is under the
+    threshold, the hardest one is trained on (ours).
 
     Args:
         threshold: probability in (0, 1].
@@ -80,23 +82,18 @@ class PDD(MaskAgent):
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """All of a loss above -log(threshold), or never met; all at the end."""
-        if self._revises(samples):
-            chosen = np.arange(len(samples))
-        else:
-            hard = samples["loss"] > -math.log(self.threshold)
-            chosen = np.flatnonzero(hard | (samples["times_seen"] == 0))
-            chosen = chosen if len(chosen) else top(samples["loss"], 1, self._rng)
-        spent = samples.memory.get("spent", 0.0)
-        samples.memory["spent"] = spent + len(chosen) / len(samples) + FORWARD_COST
-        return chosen
+        hard = samples["loss"] > -math.log(self.threshold)
+        chosen = np.flatnonzero(hard | (samples["times_seen"] == 0))
+        chosen = chosen if len(chosen) else top(samples["loss"], 1, self._rng)
+        return np.arange(len(samples)) if self._revises(samples, len(chosen)) else chosen
 
-    @staticmethod
-    def _revises(samples: SampleTableView) -> bool:
-        """Whether at most one full epoch of the budget is left, told from work and progress."""
-        if samples.progress == 0:
+    def _revises(self, samples: SampleTableView, count: int) -> bool:
+        """Whether an epoch on `count` samples would leave no more than a full one."""
+        budget = estimated_budget(samples, self.env_arguments)
+        if budget is None:
             return False
-        spent = samples.memory.get("spent", 0.0)
-        return spent / samples.progress - spent <= 1
+        pruned = epoch_work(count / len(samples), self.env_arguments)
+        return (1 - samples.progress - TOLERANCE) * budget - pruned < 1
 
 
 class Kakurenbo(MaskAgent):

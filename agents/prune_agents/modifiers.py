@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from prune_agents.base import Memories, SampleTableView
+from prune_agents.base import SampleTableView
 from prune_agents.groups import quotas
+from prune_agents.modifier import Modifier, State
+from prune_agents.spending import TOLERANCE, epoch_work, estimated_budget
 from prune_env.arguments import check_at_least, check_choice, check_fraction
 from prune_env.registry import Agent, agents_with
-from prune_env.rehearsal import Rehearsal
 from prune_env.selection import random_subset
 
-Propensities = Callable[[SampleTableView], np.ndarray]
 DATA = {"full": "all samples", "random": "a new random subset every epoch"}
 NORMS = {
     "update": "every update's gradient has the expectation of full data's",
@@ -25,91 +22,20 @@ NORMS = {
 SOURCES = {
     "best": "the agent's own where it knows them, else counted",
     "known": "the agent's own",
-    "counted": "the share of the epochs in which it kept a sample",
+    "counted": "the share of the epochs, but for those on all, in which it kept a sample",
 }
-
-
-class Modifier(ABC):
-    """An agent around another: it sees what that one sees, and may change what it does.
-
-    Args:
-        agent: decides sample by sample, with action `mask` or `weights`.
-
-    Raises:
-        ValueError: if it decides otherwise.
-    """
-
-    def __init__(self, agent: Agent):
-        arguments = agent.env_arguments
-        if (
-            arguments.get("action") not in ("mask", "weights")
-            or arguments.get("observation", "samples") != "samples"
-        ):
-            raise ValueError(
-                f"`agent` under {type(self).__name__} must take action 'mask' or 'weights' on "
-                f"observation 'samples', got {type(agent).__name__} with {arguments}"
-            )
-        self.agent = agent
-        self.reset(0)
-
-    @property
-    def reference(self) -> bool:
-        """That of the agent."""
-        return self.agent.reference
-
-    @property
-    def env_arguments(self) -> dict[str, Any]:
-        """What the agent needs its environment to be made with."""
-        return self.agent.env_arguments
-
-    @property
-    def charged_work(self) -> float:
-        """Full epochs that the agent's preparation takes from the budget."""
-        return getattr(self.agent, "charged_work", 0.0)
-
-    def prepare(self, rehearsal: Rehearsal) -> None:
-        """Let the agent prepare itself, if it does so."""
-        if hasattr(self.agent, "prepare"):
-            self.agent.prepare(rehearsal)
-
-    @property
-    def propensities(self) -> Propensities | None:
-        """Probability of each sample to be kept, (N,) for a view, where the agent knows it."""
-        known = getattr(self.agent, "propensities", None)
-        return None if known is None else partial(self._propensities, known)
-
-    def reset(self, seed: int) -> None:
-        """Forget all, start the agent's random stream from `seed` and one's own beside it."""
-        self.agent.reset(seed)
-        self._rng = np.random.default_rng([seed, 1])
-        self._environments = Memories()
-
-    def predict(
-        self,
-        observation: dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """The agent's actions, modified; see `MaskAgent.predict`."""
-        actions, state = self.agent.predict(observation, state, episode_start, deterministic)
-        views, batched = self._environments.views(observation, episode_start)
-        pairs = zip(views, actions if batched else actions[None], strict=True)
-        modified = [self.modify(view, action) for view, action in pairs]
-        return np.stack(modified) if batched else modified[0], state
-
-    def _propensities(self, known: Propensities, samples: SampleTableView) -> np.ndarray:
-        return known(samples)
-
-    @abstractmethod
-    def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
-        """The agent's action for one environment, (N,), or another of its kind."""
 
 
 class Anneal(Modifier):
     """The last share of the budget on full or on random data.
 
     Source: Qin et al. 2024 (InfoBatch, ICLR), arXiv 2303.04947, section 2.4
+
+    It begins with the first epoch of which the agent's choice would take most of its work out of
+    that share, so what is annealed differs from the share by at most half an epoch of the
+    agent's; or with the epoch that would end the budget, so that the last epoch always is,
+    however low the budget (ours). What an epoch takes is told from those before it: the first
+    one is the agent's unless the share is 1.
 
     Args:
         agent: decides before.
@@ -126,30 +52,42 @@ class Anneal(Modifier):
 
     def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
         """The agent's action, and at the end other data at weight 1."""
-        if not self._anneals(samples):
+        count = int(np.count_nonzero(action))
+        annealing = self._anneals(samples, count)
+        share = 1.0 if self.data == "full" else count / len(samples)
+        samples.memory["even_propensity"] = share if annealing else None
+        if not annealing:
             return action
         if self.data == "full":
             return np.ones_like(action)
         annealed = np.zeros_like(action)
-        count = int(np.count_nonzero(action))
         annealed[random_subset(len(samples), count, self._rng)] = 1
         return annealed
 
-    def _anneals(self, samples: SampleTableView) -> bool:
-        return self.share > 0 and samples.past(1 - self.share)
+    def even_propensity(self, samples: SampleTableView) -> float | None:
+        """The share of the samples kept while annealing."""
+        memory = self._environments.at(samples.position)
+        annealed: float | None = memory.get("even_propensity")
+        return super().even_propensity(samples) if annealed is None else annealed
 
-    def _propensities(self, known: Propensities, samples: SampleTableView) -> np.ndarray:
-        propensities = known(samples)
-        if not self._anneals(samples):
-            return propensities
-        share = 1.0 if self.data == "full" else propensities.mean()
-        return np.full(len(samples), share)
+    def _anneals(self, samples: SampleTableView, count: int) -> bool:
+        budget = estimated_budget(samples, self.env_arguments)
+        if self.share == 0:
+            return False
+        kept, boundary = count / len(samples), 1 - self.share
+        if budget is not None:
+            half = epoch_work(kept, self.env_arguments) / budget / 2
+            # A scoring pass that would end the budget is not taken: only training ends it.
+            boundary = min(boundary - half, 1 - kept / budget)
+        return samples.past(boundary - TOLERANCE)
 
 
 class WarmUp(Modifier):
     """The first share of the budget on full data.
 
     Source: common practice, such as the first epochs of Raju et al. 2021, arXiv 2111.12621
+
+    The agent is not asked before, and its first epoch afterwards is for it an episode's first.
 
     Args:
         agent: decides afterwards.
@@ -161,12 +99,33 @@ class WarmUp(Modifier):
         super().__init__(agent)
         self.share = share
 
+    def predict(
+        self,
+        observation: dict[str, np.ndarray],
+        state: State = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, State]:
+        """All samples at first, then the agent's actions; see `MaskAgent.predict`."""
+        views, _ = self._environments.views(observation, episode_start)
+        if not any(view.past(self.share) for view in views):
+            weighs = self.env_arguments["action"] == "weights"
+            shape = observation["samples"].shape[:-1]
+            return np.ones(shape, dtype=np.float32 if weighs else np.int8), state
+        # Beside an environment that is past its warm-up, one that is not starts anew each time.
+        starts = np.array(["past" not in view.memory for view in views])
+        return super().predict(observation, state, starts, deterministic)
+
     def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
         """All samples at first, then the agent's action."""
-        return action if samples.past(self.share) else np.ones_like(action)
+        if not samples.past(self.share):
+            return np.ones_like(action)
+        samples.memory["past"] = True
+        return action
 
-    def _propensities(self, known: Propensities, samples: SampleTableView) -> np.ndarray:
-        return known(samples) if samples.past(self.share) else np.ones(len(samples))
+    def even_propensity(self, samples: SampleTableView) -> float | None:
+        """1 at first."""
+        return super().even_propensity(samples) if samples.past(self.share) else 1.0
 
 
 class ClassBalance(Modifier):
@@ -191,6 +150,10 @@ class ClassBalance(Modifier):
     @property
     def propensities(self) -> None:
         """Not known: the floor may change every class's."""
+        return None
+
+    def even_propensity(self, samples: SampleTableView) -> float | None:
+        """Not even, likewise."""
         return None
 
     def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
@@ -224,7 +187,9 @@ class Rescale(Modifier):
 
     Unbiased where the agent knows its propensities and none is 0. Where it does not know them,
     the share of the epochs so far in which it kept the sample stands for them (as in RePB,
-    openreview Zw1Uw7u6Su), which is biased. A weight above `max_weight` is cut, a bias too.
+    openreview Zw1Uw7u6Su), which is biased. Epochs on all samples have propensity 1 and those
+    that a modifier draws the share drawn, and neither count. A weight above `max_weight` is
+    cut, a bias too.
 
     Args:
         agent: has action `mask`.
@@ -268,13 +233,19 @@ class Rescale(Modifier):
         """Weights (N,) float32 of what the agent keeps."""
         kept = action > 0
         share = kept.mean() if self.norm == "update" else 1.0
-        counted = self.source == "counted" or self.propensities is None
-        propensities = self._counted(samples, kept) if counted else self._drawn(samples, kept)
-        inverse = share / np.maximum(propensities, 1e-12)
+        inverse = share / np.maximum(self._kept_with(samples, kept), 1e-12)
         return np.where(kept, np.minimum(inverse, self.max_weight), 0).astype(np.float32)
 
+    def _kept_with(self, samples: SampleTableView, kept: np.ndarray) -> np.ndarray:
+        """Propensities (N,) behind what was kept: even ones, counted ones, or the agent's."""
+        even = 1.0 if kept.all() else self.even_propensity(samples)
+        if even is not None:
+            return np.full(len(samples), even)
+        counted = self.source == "counted" or self.propensities is None
+        return self._counted(samples, kept) if counted else self._drawn(samples, kept)
+
     def _counted(self, samples: SampleTableView, kept: np.ndarray) -> np.ndarray:
-        """Share of the epochs so far, this one included, in which each sample was kept."""
+        """Share of the epochs counted, this one included, in which each sample was kept."""
         memory = samples.memory
         memory["epochs"] = memory.get("epochs", 0) + 1
         memory["times"] = memory.get("times", np.zeros(len(samples))) + kept
