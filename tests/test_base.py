@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from prune_agents.bandits import UCB, EpsilonGreedy
-from prune_agents.base import REFRESH_MODES, LossAgent, MaskAgent, SampleTableView
+from prune_agents.base import REFRESH_MODES, LossAgent, MaskAgent, Memories, SampleTableView
 from prune_agents.heuristics import RandomDynamic, StaticRandom
 from prune_env.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 
@@ -52,6 +52,51 @@ def test_the_view_gives_columns_by_name():
     assert view["label"].tolist() == [0, 1, 0]
     with pytest.raises(KeyError, match="importance"):
         view["importance"]
+
+
+@pytest.mark.parametrize(
+    ("progress", "num_kept", "expected"),
+    [
+        (0.69, 5, False),  # ends at 0.94, its middle at 0.815
+        (0.7, 5, True),  # would leave one sample
+        (0.74, 4, False),  # middle 0.84, ends at 0.94
+        (0.76, 5, True),  # would end at 1.01
+        (0.79, 4, True),  # middle 0.89
+        (0.86, 1, True),  # middle 0.885
+        (0.84, 1, False),
+        (0.875, 1, True),
+        (0.96, 0, True),
+        (0.1, 10, False),
+    ],
+)
+def test_the_last_epochs_anneal(progress, num_kept, expected):
+    # A full epoch is half of the budget.
+    view = SampleTableView(observe(num=10)["samples"], progress, full_epoch=0.5)
+    assert view.anneals(0.875, num_kept) is expected
+    assert view.anneals(1, num_kept) is False
+
+
+def test_before_an_epoch_is_over_only_the_progress_tells():
+    table = observe(num=10)["samples"]
+    assert [SampleTableView(table, p).anneals(0.8, 10) for p in (0, 0.79, 0.8)] == [0, 0, 1]
+
+
+def test_what_a_full_epoch_takes_is_told_from_progress_and_what_was_trained_on():
+    memories = Memories()
+
+    def full_epochs(*steps, starts=None):
+        tables = [observe(progress) for progress, _ in steps]
+        for table, (_, trained) in zip(tables, steps, strict=True):
+            table["run"][RUN_COLUMN["keep_fraction"]] = trained
+        views, _ = memories.views(batch(*tables), starts)
+        return [view.full_epoch for view in views]
+
+    assert full_epochs((0, 0), (0.5, 0.3)) == [0, 0]  # the second is met amid its episode
+    for _ in range(2):  # asked twice
+        assert full_epochs((0.25, 0.5), (0.625, 0.5)) == [0.5, 0.25]
+    assert full_epochs((0.75, 1), (0.75, 0.25)) == pytest.approx([0.5, 1 / 3])
+    assert full_epochs((0, 0), (0.875, 0.25)) == pytest.approx([0, 0.375])
+    assert full_epochs((0.5, 1), (0.9, 1), starts=np.array([False, True])) == [0.5, 0]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ class SampleTableView:
     Attributes:
         progress: share of the budget spent, in [0, 1].
         memory: what the agent keeps of this environment's episode; empty at its start.
+        full_epoch: share of the budget that an epoch on all samples takes, told from those so
+            far; 0 before the first.
     """
 
     def __init__(
@@ -30,10 +32,12 @@ class SampleTableView:
         table: np.ndarray,
         progress: float = 0.0,
         memory: dict[str, Any] | None = None,
+        full_epoch: float = 0.0,
     ):
         self._table = table
         self.progress = progress
         self.memory: dict[str, Any] = {} if memory is None else memory
+        self.full_epoch = full_epoch
 
     def __len__(self) -> int:
         return len(self._table)
@@ -45,12 +49,52 @@ class SampleTableView:
         """Whether that share of the budget, in [0, 1], is spent."""
         return bool(self.progress >= np.float32(share))  # the observation's precision
 
+    def anneals(self, share: float, num_kept: int) -> bool:
+        """Whether the coming epoch is one of the last, which are not pruned.
+
+        It is if it begins past `share`; if, pruned, it would be more than half beyond it; and if,
+        pruned, it would end the budget, so that the last epoch is never pruned. An epoch is not
+        cut at the share, so what is not pruned at last may be more than 1 - share or less. With a
+        budget of 2 and a share of 0.875, for example, an epoch on half of the samples is pruned
+        if it begins at 0.69: it ends at 0.94, its middle is 0.815. Begun at 0.76 it would end at
+        1.01 and is not.
+
+        Nothing is known of the budget before the first epoch, which anneals only at a share of 0.
+
+        Args:
+            share: of the budget, in [0, 1]; at 1 no epoch anneals.
+            num_kept: samples that the epoch would train on if it were pruned.
+        """
+        if share == 1:
+            return False
+        work = self.full_epoch * num_kept / len(self)
+        # One sample or less is no epoch; and progress is rounded to float32.
+        nothing = self.full_epoch / len(self) + 1e-6
+        ends = work > 0 and self.progress + work + nothing >= 1
+        return self.past(share) or self.progress + work / 2 > share or ends
+
+
+class _Pace:
+    """What a full epoch takes of one environment's budget, from its first observation on."""
+
+    def __init__(self, progress: float):
+        self._first = self._last = progress
+        self._trained = 0.0
+
+    def full_epoch(self, progress: float, trained: float) -> float:
+        """Share of the budget for all samples, after an epoch on a share `trained` of them."""
+        if progress != self._last:  # one observation may be asked about twice
+            self._last = progress
+            self._trained += trained
+        return (progress - self._first) / self._trained if self._trained else 0.0
+
 
 class Memories:
     """What an agent keeps of each of the environments that it serves side by side."""
 
     def __init__(self) -> None:
         self._memories: dict[int, dict[str, Any]] = {}
+        self._paces: dict[int, _Pace] = {}
 
     def views(
         self, observation: dict[str, np.ndarray], episode_start: np.ndarray | None
@@ -68,15 +112,18 @@ class Memories:
         batched = tables.ndim == 3
         tables, runs = (tables, runs) if batched else (tables[None], runs[None])
         progress = runs[:, RUN_COLUMN["progress"]]
+        trained = runs[:, RUN_COLUMN["keep_fraction"]]
         starts = progress == 0
         if episode_start is not None:
             starts = starts | np.asarray(episode_start, dtype=bool)
-        for position in np.flatnonzero(starts):
-            self._memories[int(position)] = {}
-        views = [
-            SampleTableView(table, float(share), self._memories.setdefault(position, {}))
-            for position, (table, share) in enumerate(zip(tables, progress, strict=True))
-        ]
+        views = []
+        for position, table in enumerate(tables):
+            share = float(progress[position])
+            if starts[position] or position not in self._memories:
+                self._memories[position] = {}
+                self._paces[position] = _Pace(share)
+            full_epoch = self._paces[position].full_epoch(share, float(trained[position]))
+            views.append(SampleTableView(table, share, self._memories[position], full_epoch))
         return views, batched
 
 
