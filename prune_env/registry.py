@@ -105,7 +105,7 @@ def _factory(
         near = difflib.get_close_matches(name, entries, n=1)
         raise ValueError(
             f"`{kind}` must be one of {', '.join(sorted(entries))}, got {name!r}"
-            + (f"; did you mean {near[0]!r}?" if near else "")
+            + (f"; did you mean {near[0]!r}?" if near else f"; see `prune-env list {kind}s`")
         )
     factory = entries[name].load()
     parameters = list(inspect.signature(factory).parameters)

@@ -40,16 +40,34 @@ def test_an_agent_spends_its_budget_repeats_itself_and_touches_no_global_generat
     assert torch.equal(torch.get_rng_state(), states[2])
 
 
+class SameDraws:
+    """A generator whose every draw is its first, so that who draws before whom does not matter."""
+
+    def __getattr__(self, name):
+        return getattr(np.random.default_rng(0), name)
+
+
+def agent_of_same_draws(spec):
+    agent = inner = make_agent(spec, keep_fraction=0.4)
+    while inner is not None:
+        inner._rng, inner = SameDraws(), getattr(inner, "agent", None)
+    return agent
+
+
 @pytest.mark.parametrize("spec", UNPREPARED + MODIFIED)
 def test_an_agent_plays_several_environments_at_once_as_it_plays_one(spec):
-    agent = make_agent(spec, keep_fraction=0.4)
-    envs = DataPruningVectorEnv(2, task="blobs", budget=1, **agent.env_arguments)
+    agent, *alone = (agent_of_same_draws(spec) for _ in range(3))
+    envs = DataPruningVectorEnv(2, task="blobs", budget=1.7, **agent.env_arguments)
     observation, _ = envs.reset(seed=0)
     starts = np.ones(2, dtype=bool)
     ended = np.zeros(2, dtype=int)
     while ended.min() < 2:  # into second episodes
         actions, _ = agent.predict(observation, None, starts)
         assert actions.shape == (2, N)
+        for k in range(2):
+            own = {name: values[k] for name, values in observation.items()}
+            action, _ = alone[k].predict(own, None, starts[k : k + 1])
+            assert np.array_equal(action, actions[k])
         observation, _, terminated, _, _ = envs.step(actions)
         starts = terminated
         ended += terminated

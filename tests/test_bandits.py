@@ -75,6 +75,18 @@ def test_epsilon_greedy_is_distinct_and_of_exact_count(epsilon, keep_fraction, n
     assert sorted(greedy) == sorted(means)[num - len(greedy) :]
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from(list(UCB_RULES)), st.floats(0.01, 1), st.integers(1, 30), st.integers(0, 99))
+def test_ucb_is_distinct_and_of_exact_count(rule, keep_fraction, num, seed):
+    rng = np.random.default_rng(seed)
+    agent = UCB(keep_fraction=keep_fraction, rule=rule)
+    table = samples(num, loss_mean=rng.integers(0, 3, num), times_seen=rng.integers(0, 3, num))
+    count = max(1, round(keep_fraction * num))
+    chosen = agent.select(SampleTableView(table), count)
+    assert len(set(chosen.tolist())) == len(chosen) == count
+    assert len(kept(agent, table)) == count
+
+
 def ucb_table():
     return samples(
         4, loss_mean=[1, 2, 3, 4], loss_variance=[9, 4, 1, 0], times_seen=[1, 4, 2, 10], loss=7

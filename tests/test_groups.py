@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sampling import kept, observe
+from test_sampling import kept, observe, plainly_annealed, trajectory
 
 from prune_agents.groups import RCAP, SeTa, loss_groups, quotas
 
@@ -38,6 +38,20 @@ def test_setas_window_slides_from_easy_to_hard_and_begins_again():
     easy, middle, hard = (list(range(first, first + 10)) for first in (0, 5, 10))
     assert windows == [middle, hard, easy, middle, hard, easy]
     assert kept(agent, observe(0.875, 20, loss=losses)) == list(range(20))
+
+
+@pytest.mark.parametrize("budget", [1.3, 2, 2.7, 3.6, 9])
+def test_setas_last_step_is_its_random_share_at_every_budget(budget):
+    agent, limit, spent, annealed = SeTa(keep_fraction=0.3), round(90 * budget), 0, 0
+    for _, _, action in trajectory(agent, budget):
+        count = int(action.sum())
+        if spent and count == 54:  # the random share
+            annealed += min(count, limit - spent)
+        else:
+            assert not annealed
+            assert not plainly_annealed(spent, count, limit, agent.delta)
+        spent += count
+    assert annealed
 
 
 def test_seta_draws_its_random_share_first():

@@ -160,6 +160,7 @@ def test_agents_are_found_by_what_they_have():
             "ucb+aneal",
             r"`modifier` must be one of anneal, .*, got 'aneal'; did you mean 'anneal'\?",
         ),
+        ("ucb+xyz", r"`modifier` must be .*, got 'xyz'; see `prune-env list modifiers`$"),
         ("ucb+", r"`agent` must be one of .*, got 'ucb\+'"),
         ("ucb+anneal:shape=2", r"`modifier` 'anneal' takes share, data, got shape in"),
         ("ucb+anneal:0.1,0.2", r"`modifier` arguments are written name:key=value"),
@@ -177,7 +178,7 @@ def test_a_bad_modifier_is_refused(spec, message):
     ("spec", "message"),
     [
         ("greedy", r"`agent` must be one of .*, got 'greedy'; did you mean 'epsilon-greedy'\?"),
-        ("xyz", r"`agent` must be one of aum, ccs, .*, got 'xyz'$"),
+        ("xyz", r"`agent` must be one of aum, ccs, .*, got 'xyz'; see `prune-env list agents`$"),
         ("", r"`agent` must be one of .*, got ''"),
         ("ucb:speed=3", r"`agent` 'ucb' takes keep_fraction, c, .*, got speed in 'ucb:speed=3'"),
         ("full:period=2", r"`agent` 'full' takes no arguments, got period in 'full:period=2'"),

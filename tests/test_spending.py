@@ -4,10 +4,11 @@ import pytest
 from conftest import blob_task
 from test_sampling import observe
 
-from prune_agents.base import Memories
+from prune_agents.base import Memories, SampleTableView
 from prune_agents.losses import Highest
-from prune_agents.spending import epoch_work, estimated_budget
+from prune_agents.spending import anneals, epoch_work, estimated_budget
 from prune_env.env import DataPruningEnv
+from prune_env.observation import SAMPLE_COLUMN
 
 
 def estimates(budget, arguments, keep_fraction, first):
@@ -59,3 +60,33 @@ def test_the_same_observation_twice_is_spent_once():
         (view,), _ = memories.views(observe(0.2), None)
         view.keep_fraction = 1.0
         assert estimated_budget(view, {}) == pytest.approx(5)
+
+
+@pytest.mark.parametrize(
+    ("progress", "num_kept", "expected"),
+    [
+        (0.69, 5, False),  # ends at 0.94, its middle at 0.815
+        (0.7, 5, True),  # would leave one sample
+        (0.74, 4, False),  # middle 0.84, ends at 0.94
+        (0.76, 5, True),  # would end at 1.01
+        (0.79, 4, True),  # middle 0.89
+        (0.86, 1, True),  # middle 0.885
+        (0.84, 1, False),
+        (0.875, 1, True),
+        (0.96, 0, True),
+        (0.1, 10, False),
+    ],
+)
+def test_the_last_epochs_anneal(progress, num_kept, expected):
+    # The budget is two full epochs.
+    table = observe(num=10)["samples"]
+    table[:, SAMPLE_COLUMN["times_seen"]] = 2 * progress
+    for share, found in ((0.875, expected), (1, False)):
+        view = SampleTableView(table, progress, keep_fraction=0.5)
+        assert anneals(view, share, num_kept, {}) is found
+
+
+def test_before_an_epoch_is_over_only_the_progress_tells():
+    table = observe(num=10)["samples"]
+    views = [SampleTableView(table, progress) for progress in (0, 0.79, 0.8)]
+    assert [anneals(view, 0.8, 10, {}) for view in views] == [False, False, True]

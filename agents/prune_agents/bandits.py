@@ -26,7 +26,8 @@ class EpsilonGreedy(LossAgent):
         epsilon: share of the selection drawn at random, in [0, 1].
         period: epochs between selections T_p.
         decay: weight of a fresh loss in the running mean, in (0, 1].
-        refresh: `train` (free) or `forward` (a charged forward pass every `period` epochs).
+        refresh: `train` (free) or `forward` (a charged forward pass every `period` epochs), by
+            which what was trained on is recorded, and its mean decays, twice in that epoch.
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class UCB(LossAgent):
             and t the sum of n over all samples.
         period: epochs between selections T_p.
         decay: weight of a fresh loss in the running mean and variance, in (0, 1].
-        refresh: `train` (free) or `forward` (a charged forward pass every `period` epochs).
+        refresh: `train` (free) or `forward` (a charged forward pass every `period` epochs), by
+            which what was trained on is recorded twice in that epoch: `decay` applies twice, and
+            the n of `ucb1` grows by 2.
     """
 
     def __init__(

@@ -201,6 +201,10 @@ class LossAgent(MaskAgent):
     Barto 2018, section 2.6), so every sample is met once before losses decide: ours, the paper
     does not say.
 
+    With `refresh="forward"` a sample trained on is recorded twice in an epoch with a pass: as it
+    is trained on, and by the pass. Its `times_seen` grows by 2, and the running mean and variance
+    decay twice.
+
     Args:
         keep_fraction: kept / N in (0, 1].
         period: epochs between selections T_p, and between forward passes.

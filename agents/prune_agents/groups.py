@@ -9,6 +9,7 @@ import numpy as np
 from prune_agents.base import MaskAgent, SampleTableView
 from prune_agents.sampling import last_losses
 from prune_agents.scores import SCORES
+from prune_agents.spending import anneals
 from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
 from prune_env.rehearsal import Rehearsal
 from prune_env.selection import gumbel_top, random_subset, top
@@ -22,13 +23,14 @@ class SeTa(MaskAgent):
     Groups are the k-means of the last losses, started here from evenly spaced ones (they draw the
     start). They differ in size, so the samples of an epoch do too: the keep fraction is nominal,
     reached if all groups were equal, and where it is above `window` the window is the limit. The
-    last 1 - delta, in work, are the random share alone.
+    last 1 - delta, in work, are the random share alone, from the nearer end of an epoch on (see
+    `prune_agents.spending.anneals`).
 
     Args:
         keep_fraction: nominal kept / N in (0, 1].
         num_groups: k, at least 1.
         window: share of the groups trained on, in (0, 1], rounded up to whole groups.
-        delta: share of the budget before annealing, in (0, 1].
+        delta: share of the budget before annealing, in (0, 1]; 1 is no annealing.
     """
 
     def __init__(
@@ -53,13 +55,12 @@ class SeTa(MaskAgent):
         epoch = samples.memory.get("epoch", 0)
         samples.memory["epoch"] = epoch + 1
         drawn = random_subset(len(samples), size, self._rng)
-        if epoch == 0 or samples.past(self.delta):
-            return drawn
         width = math.ceil(self.window * self.num_groups - 1e-9)
         start = epoch % (self.num_groups - width + 1)
         groups = loss_groups(last_losses(samples)[drawn], self.num_groups)
         kept = drawn[(groups >= start) & (groups < start + width)]
-        return kept if len(kept) else drawn
+        annealing = anneals(samples, self.delta, len(kept), self.env_arguments)
+        return drawn if epoch == 0 or annealing or not len(kept) else kept
 
 
 def loss_groups(losses: np.ndarray, num_groups: int) -> np.ndarray:

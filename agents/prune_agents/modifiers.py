@@ -9,7 +9,7 @@ import numpy as np
 from prune_agents.base import SampleTableView
 from prune_agents.groups import quotas
 from prune_agents.modifier import Modifier, State
-from prune_agents.spending import TOLERANCE, epoch_work, estimated_budget
+from prune_agents.spending import anneals
 from prune_env.arguments import check_at_least, check_choice, check_fraction
 from prune_env.registry import Agent, agents_with
 from prune_env.selection import random_subset
@@ -31,11 +31,8 @@ class Anneal(Modifier):
 
     Source: Qin et al. 2024 (InfoBatch, ICLR), arXiv 2303.04947, section 2.4
 
-    It begins with the first epoch of which the agent's choice would take most of its work out of
-    that share, so what is annealed differs from the share by at most half an epoch of the
-    agent's; or with the epoch that would end the budget, so that the last epoch always is,
-    however low the budget (ours). What an epoch takes is told from those before it: the first
-    one is the agent's unless the share is 1.
+    It begins at the nearer end of an epoch, and the last epoch is always annealed, however low the
+    budget (ours; see `prune_agents.spending.anneals`). The first is not, unless the share is 1.
 
     Args:
         agent: decides before.
@@ -53,7 +50,7 @@ class Anneal(Modifier):
     def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
         """The agent's action, and at the end other data at weight 1."""
         count = int(np.count_nonzero(action))
-        annealing = self._anneals(samples, count)
+        annealing = anneals(samples, 1 - self.share, count, self.env_arguments)
         share = 1.0 if self.data == "full" else count / len(samples)
         samples.memory["even_propensity"] = share if annealing else None
         if not annealing:
@@ -69,17 +66,6 @@ class Anneal(Modifier):
         memory = self._environments.at(samples.position)
         annealed: float | None = memory.get("even_propensity")
         return super().even_propensity(samples) if annealed is None else annealed
-
-    def _anneals(self, samples: SampleTableView, count: int) -> bool:
-        budget = estimated_budget(samples, self.env_arguments)
-        if self.share == 0:
-            return False
-        kept, boundary = count / len(samples), 1 - self.share
-        if budget is not None:
-            half = epoch_work(kept, self.env_arguments) / budget / 2
-            # A scoring pass that would end the budget is not taken: only training ends it.
-            boundary = min(boundary - half, 1 - kept / budget)
-        return samples.past(boundary - TOLERANCE)
 
 
 class WarmUp(Modifier):

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from prune_agents.base import MaskAgent, SampleTableView, WeightsAgent, uniform_propensities
+from prune_agents.spending import anneals
 from prune_env.arguments import check_at_least, check_fraction
 from prune_env.selection import gumbel_top, random_subset, top
 
 INITIAL_LOSS = 3.0  # of a sample never met, in the released code of InfoBatch, SeTa and OrderDP
-MAX_PRUNE_PROBABILITY = 0.9  # that code's smallest keep ratio is 0.1; beyond it training diverges
+MIN_KEEP_RATIO = 0.1  # that code's; below it training diverges
+MAX_PRUNE_PROBABILITY = 0.9
 
 
 def last_losses(samples: SampleTableView) -> np.ndarray:
@@ -24,10 +26,11 @@ class RS2(MaskAgent):
 
     Source: Okanovic et al. 2024 (RS2, ICLR), arXiv 2305.18424
 
-    Without replacement no sample comes back before a permutation is used up, unlike `random`; a
-    rest of a permutation too short for a slice is dropped and the next one begins. With
-    replacement means from epoch to epoch: each subset is a new uniform draw of distinct samples,
-    which is `random` with period 1.
+    Without replacement no sample comes back before all were met, unlike `random`. A rest too
+    short for a slice is filled up from the head of the same permutation, and the next one begins;
+    in their released code the filled slice is one sample short, here it is full. With replacement
+    means from epoch to epoch: each subset is a new uniform draw of distinct samples, which is
+    `random` with period 1.
 
     Args:
         keep_fraction: kept / N in (0, 1].
@@ -44,11 +47,11 @@ class RS2(MaskAgent):
         """The next slice, or a new draw."""
         if self.replacement:
             return random_subset(len(samples), count, self._rng)
-        left = samples.memory.get("permutation", np.empty(0, dtype=np.int64))
-        if len(left) < count:
-            left = self._rng.permutation(len(samples))
-        samples.memory["permutation"] = left[count:]
-        return left[:count]
+        order, used = samples.memory.get("slices", (None, len(samples)))
+        if used >= len(samples):
+            order, used = self._rng.permutation(len(samples)), 0
+        samples.memory["slices"] = order, used + count
+        return order.take(np.arange(used, used + count), mode="wrap")
 
     def propensities(self, samples: SampleTableView) -> np.ndarray:
         """Probability (N,) that each sample is selected, over the draw of the permutation."""
@@ -79,13 +82,16 @@ class InfoBatch(WeightsAgent):
 
     Only the share of the samples below the mean is ever thinned, so a nominal 1 - r is not
     reached: more samples an epoch, and fewer epochs in the same budget. The last 1 - delta are
-    full data at weight 1, counted in work and not in epochs as in the paper, whose released code
-    keeps stale weights there if delta x epochs is not whole.
+    full data at weight 1. The paper counts delta in epochs and begins at a whole one, and its
+    released code keeps stale weights there if delta x epochs is not whole; here it is a share of
+    the work, begun at the nearer end of an epoch, and the last step is always full data (a
+    departure, see `prune_agents.spending.anneals`). The share annealed can be larger or smaller
+    than 1 - delta: in short runs it is mostly larger.
 
     Args:
         keep_fraction: nominal kept / N in (0, 1].
         r: probability to prune, in [0, 0.9]; None is 1 - keep_fraction, at most 0.9.
-        delta: share of the budget before annealing, in (0, 1].
+        delta: share of the budget before annealing, in (0, 1]; 1 is no annealing.
     """
 
     def __init__(
@@ -96,20 +102,27 @@ class InfoBatch(WeightsAgent):
         self.r = check_prune_probability("r", r, keep_fraction)
         self.delta = delta
 
+    @property
+    def _ratio(self) -> float:
+        return max(MIN_KEEP_RATIO, 1 - self.r)  # 1 - 0.9 is 0.0999..., and of 10 samples keeps 0
+
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """All at or above the mean, and int((1 - r) x how many there are) below it."""
         low = self._thinned(samples)
         below = np.flatnonzero(low)
-        kept = self._rng.choice(below, size=int((1 - self.r) * len(below)), replace=False)
+        kept = self._rng.choice(below, size=int(self._ratio * len(below)), replace=False)
         return np.concatenate([np.flatnonzero(~low), kept])
 
     def weights(self, samples: SampleTableView) -> np.ndarray:
         """1 / (1 - r) below the mean, else 1."""
-        return np.where(self._thinned(samples), 1 / (1 - self.r), 1.0)
+        return np.where(self._thinned(samples), 1 / self._ratio, 1.0)
 
     def _thinned(self, samples: SampleTableView) -> np.ndarray:
         losses = last_losses(samples)
-        return (losses < losses.mean(dtype=np.float64)) & (not samples.past(self.delta))
+        low = losses < losses.mean(dtype=np.float64)
+        num_low = int(np.count_nonzero(low))
+        num_kept = len(low) - num_low + int(self._ratio * num_low)
+        return low & (not anneals(samples, self.delta, num_kept, self.env_arguments))
 
 
 class OrderDP(MaskAgent):
@@ -128,7 +141,10 @@ class OrderDP(MaskAgent):
         pool = keep_fraction**0.5 if pool is None else pool
         check_fraction("pool", pool)
         if pool < keep_fraction:
-            raise ValueError(f"`pool` must be at least `keep_fraction` {keep_fraction}, got {pool}")
+            raise ValueError(
+                f"`pool` must be at least `keep_fraction` {keep_fraction}, got {pool}; raise "
+                "`pool` or lower `keep_fraction`"
+            )
         self.pool = pool
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
@@ -186,11 +202,12 @@ class LossProportional(MaskAgent):
 
     Theirs takes each batch's samples with the loss's percentile^b as probability, after a forward
     pass over all; here last losses are used, in proportion and to an exact count (departures).
+    Full data begin at the end of an epoch: see `prune_agents.spending.anneals`.
 
     Args:
         keep_fraction: kept / N in (0, 1].
         b: exponent, at least 0; 0 is uniform.
-        delta: share of the budget before full data, in (0, 1].
+        delta: share of the budget before full data, in (0, 1]; 1 is none.
     """
 
     def __init__(self, *, keep_fraction: float = 0.25, b: float = 1.0, delta: float = 0.9):
@@ -202,7 +219,7 @@ class LossProportional(MaskAgent):
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """`count` samples, those never met first; all of them at the end."""
-        if samples.past(self.delta):
+        if anneals(samples, self.delta, count, self.env_arguments):
             return np.arange(len(samples))
         logs = self.b * np.log(np.maximum(samples["loss"], np.float32(1e-20)))
         return gumbel_top(np.where(samples["times_seen"] > 0, logs, np.inf), count, self._rng)

@@ -49,6 +49,35 @@ def estimated_budget(samples: SampleTableView, arguments: Mapping[str, Any]) -> 
     return work / samples.progress if work and samples.progress else None
 
 
+def anneals(
+    samples: SampleTableView, share: float, num_kept: int, arguments: Mapping[str, Any]
+) -> bool:
+    """Whether the coming epoch is one of the last, which are not pruned. To be asked at each step.
+
+    It is if, pruned, at least half of it would lie beyond `share`; and if it would end the budget,
+    or leave a sample of it, so that the last epoch is never pruned. With a budget of 2 and a share
+    of 0.875, for example, an epoch on half of the samples is pruned if it begins at 0.69: its
+    middle is 0.815, its end 0.94. Begun at 0.76 it would end the budget, and is not. What is not
+    pruned at last may thus be more than 1 - share or less. Nothing is known of the budget at an
+    episode's first step, which is pruned unless the share is 0.
+
+    Args:
+        samples: a view.
+        share: of the budget, in [0, 1]; at 1 no epoch anneals.
+        num_kept: samples that the epoch would train on if it were pruned.
+        arguments: of the environment, as an agent's `env_arguments`.
+    """
+    budget = estimated_budget(samples, arguments)
+    if share == 1:
+        return False
+    boundary = share
+    if budget is not None:
+        half = epoch_work(num_kept / len(samples), arguments) / budget / 2
+        # A scoring pass that would end the budget is not taken: only training ends it.
+        boundary = min(share - half, 1 - (num_kept + 1) / len(samples) / budget)
+    return samples.past(boundary - TOLERANCE)
+
+
 def _scored(keep_fraction: float, arguments: Mapping[str, Any]) -> float:
     """Share of the samples that the forward pass after an epoch scores, its period's mean."""
     period = arguments.get("refresh_period")
