@@ -1,4 +1,7 @@
-"""The tables of all scenarios-*.json of a folder: `python benchmarks/scenarios_report.py`."""
+"""The tables of all scenarios-*.json of a folder: `python benchmarks/scenarios_report.py`.
+
+Writes scenarios.md there; with `--docs docs/learned.md` its summary into that document too.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,38 @@ from prune_agents.tables import comparison_table, points
 RESULTS = Path(__file__).parent / "results"
 BASES = ("random", "random+class-balance:1")
 CONSTANT = "constant-features"
+START, END = "<!-- summary -->", "<!-- end of summary -->"
 Record = Mapping[str, Any]
+
+
+def read(out: Path) -> dict[str, Record]:
+    """Every result in `out`, by name."""
+    return {
+        file.stem.removeprefix("scenarios-"): json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(out.glob("scenarios-*.json"))
+    }
 
 
 def write(out: Path) -> None:
     """Write scenarios.md, of every result in `out`."""
-    files = sorted(out.glob("scenarios-*.json"))
-    records = {
-        file.stem.removeprefix("scenarios-"): json.loads(file.read_text(encoding="utf-8"))
-        for file in files
-    }
+    records = read(out)
     blocks = ["# Policies and rules by condition", summary(records)]
     blocks += [section(name, record) for name, record in records.items()]
     (out / "scenarios.md").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def fill(document: Path, table: str) -> None:
+    """Put a table between the marks of a document, in place of what is there.
+
+    Raises:
+        ValueError: if the document lacks them.
+    """
+    text = document.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise ValueError(f"`docs` must hold {START} and {END}, got {document}")
+    document.write_text(f"{before}{start}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
 def summary(records: Mapping[str, Record]) -> str:
@@ -99,14 +121,18 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
-def main(*, out: Path = RESULTS) -> None:
+def main(*, out: Path = RESULTS, docs: Path | None = None) -> None:
     """Write scenarios.md anew and print its summary.
 
     Args:
         out: folder of the results.
+        docs: document to put the summary into.
     """
     write(out)
-    print((out / "scenarios.md").read_text(encoding="utf-8").partition("\n\n## ")[0])
+    table = summary(read(out))
+    print(table)
+    if docs is not None:
+        fill(docs, table)
 
 
 if __name__ == "__main__":
