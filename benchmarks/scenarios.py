@@ -6,35 +6,37 @@
 
 Everybody gets the same budget, split, weights and order for a seed; the seeds are none that any
 training draws. Differences are paired by seed, with 95 % bootstrap intervals over seeds; the best
-single rule is the best on these very seeds, which favours it. Results go to
-benchmarks/results/scenarios-NAME.json and .png; a run that is stopped goes on where it was.
+single rule is the best on these very seeds, which favours it. Writes scenarios-NAME.json and .png
+and, of all results there, scenarios.md to benchmarks/results, over the committed ones (commands in
+docs/learned.md): name another folder with --out to keep them. A run that is stopped goes on where
+it was, from --runs, unless device, threads, versions or policies are others by then.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scenarios_report
 import tyro
 from matplotlib.figure import Figure
 
 from prune_agents.cases import Case
-from prune_agents.heldout import RIVALS, Cell, Heldout, judge, report
+from prune_agents.heldout import RIVALS, Cell, Heldout, basis, judge, report
 from prune_agents.policies import Learned, bundled_policy, load_policy
 from prune_agents.presets import TRAINING_SCENARIOS
-from prune_agents.tables import comparison_table
 from prune_env.arguments import resolve_device
 from prune_env.evidence import evidence
-from prune_env.registry import Agent
 from prune_env.results import claim_folder
 from prune_env.runtime import tune_process
 
 RESULTS = Path(__file__).parent / "results"
+POLICIES = Path(__file__).parent / "policies"  # as agents, by the names of their files
+CELLS = "cells.jsonl"
 # By name, so that a result says whether a condition was met in training.
 CONDITIONS = {
     "standard": ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9"),
@@ -66,17 +68,21 @@ class Scenarios:
     conditions: tuple[str, ...] = ("standard",)
     """standard, severities, combinations, training, or single scenarios"""
     policies: tuple[str, ...] = ("bundled",)
-    """policy files, as NAME=FILE; bundled is the package's"""
-    agents: tuple[str, ...] = RIVALS
-    """fixed agents, the rivals"""
-    shown: tuple[str, ...] = ()
-    """agents compared beside them that do not count among the best rules"""
+    """bundled, names of benchmarks/policies, or NAME=FILE"""
+    agents: tuple[str, ...] = (*RIVALS, "constant-mixture")
+    """the rivals: agents, or names of benchmarks/policies"""
+    shown: tuple[str, ...] = ("constant-features",)
+    """compared beside them, without counting among the best rules"""
     seeds: int = 48
     """episodes of each agent in each condition"""
     first_seed: int = 1000
     """how many of the held-out seeds to pass over: the first are those of prune-env train"""
     threads: int | None = None
     """CPU threads of torch; by default 1 for mlps and all cores for other networks"""
+    runs: Path = Path("runs")
+    """folder of the episodes, to go on from"""
+    out: Path = RESULTS
+    """folder of the results"""
 
     def __call__(self) -> None:
         """Run what is missing, then write."""
@@ -89,43 +95,41 @@ class Scenarios:
             first=self.first_seed,
         )
         tune_process({case.network for case in cases}, threads=self.threads)
-        folder = Path("runs") / f"scenarios-{self.name}"
         policies = dict(map(_policy, self.policies))
-        digests = {name: _digest(agent) for name, agent in policies.items()}
-        claim_folder(folder, {"first_seed": self.first_seed, "policies": digests}, ())
-        agents: dict[str, Agent | None] = {**policies, **dict.fromkeys((*self.agents, *self.shown))}
-        accuracies = judge(heldout, agents, folder / "cells.jsonl")
-        comparisons = {name: report(accuracies, name, self.agents) for name in policies}
+        agents = {**policies, **{name: _agent(name) for name in (*self.agents, *self.shown)}}
+        folder = self.runs / f"scenarios-{self.name}"
+        claim_folder(folder, {"first_seed": self.first_seed} | basis(agents), (CELLS,))
+        accuracies = judge(heldout, agents, folder / CELLS)
         record = evidence(resolve_device("auto")) | {
             "cases": [case.name for case in cases],
-            "scenarios": heldout.scenarios,
+            **heldout.settings,
             "seen_in_training": [s for s in heldout.scenarios if s in TRAINING_SCENARIOS],
-            "seeds": [heldout.seeds[0], heldout.seeds[-1]],
             "rivals": self.agents,
-            "policies": {name: _origin(agent) for name, agent in policies.items()},
-            "comparisons": comparisons,
-            "beside": {name: report(accuracies, name, self.shown) for name in policies}
-            if self.shown
-            else {},
+            "policies": {n: _origin(a) for n, a in agents.items() if isinstance(a, Learned)},
+            "comparisons": {name: report(accuracies, name, self.agents) for name in policies},
+            "beside": {
+                name: report(accuracies, name, self.shown) for name in policies if self.shown
+            },
             "means": {
                 " | ".join(cell): float(values.mean()) for cell, values in accuracies.items()
             },
         }
-        _write(RESULTS / f"scenarios-{self.name}.json", record)
-        draw(accuracies, list(agents), RESULTS / f"scenarios-{self.name}.png")
-        for name, comparison in comparisons.items():
-            for case, table in comparison.items():
-                print(f"\n{name} on {case}, {self.seeds} seeds\n\n{comparison_table(table)}")
+        self.out.mkdir(parents=True, exist_ok=True)
+        _write(self.out / f"scenarios-{self.name}.json", record)
+        draw(accuracies, agents, self.out / f"scenarios-{self.name}.png", marked=set(policies))
+        print(scenarios_report.section(self.name, record))
+        scenarios_report.write(self.out)
 
 
 def _policy(text: str) -> tuple[str, Learned]:
     name, _, file = text.partition("=")
-    return name, Learned.of(load_policy(Path(file) if file else bundled_policy()))
+    named = bundled_policy() if name == "bundled" else POLICIES / f"{name}.safetensors"
+    return name, Learned.of(load_policy(Path(file) if file else named))
 
 
-def _digest(agent: Learned) -> str:
-    tensors = agent.policy.network.tensors()
-    return hashlib.sha256(b"".join(tensors[name].tobytes() for name in sorted(tensors))).hexdigest()
+def _agent(name: str) -> Learned | None:
+    """One of the policies here; None for what is made from its name."""
+    return _policy(name)[1] if (POLICIES / f"{name}.safetensors").exists() else None
 
 
 def _origin(agent: Learned) -> dict[str, Any]:
@@ -134,12 +138,14 @@ def _origin(agent: Learned) -> dict[str, Any]:
 
 
 def _write(file: Path, record: Mapping[str, Any]) -> None:
-    file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def draw(accuracies: Mapping[Cell, np.ndarray], agents: list[str], file: Path) -> None:
+def draw(
+    accuracies: Mapping[Cell, np.ndarray], agents: Iterable[str], file: Path, *, marked: set[str]
+) -> None:
     """A panel a case: each agent's gain over `random`, by condition, with its standard error."""
+    agents = list(agents)
     cases = list(dict.fromkeys(case for case, _, _ in accuracies))
     scenarios = list(dict.fromkeys(scenario for _, scenario, _ in accuracies))
     height = 1.2 + 0.28 * len(agents)
@@ -152,14 +158,19 @@ def draw(accuracies: Mapping[Cell, np.ndarray], agents: list[str], file: Path) -
             panel.barh(
                 agents,
                 [gain.mean() for gain in gains],
-                xerr=[gain.std() / np.sqrt(len(gain)) for gain in gains],
-                color=["C1" if "learned" in a or a in ("bundled",) else "C0" for a in agents],
+                xerr=[_standard_error(gain) for gain in gains],
+                color=["C1" if agent in marked else "C0" for agent in agents],
             )
             panel.axvline(0, color="black", linewidth=0.8)
             panel.set_title(f"{case}\n{scenario}", fontsize=8)
         row[0].invert_yaxis()
     figure.supxlabel("test accuracy over random dynamic [points]")
     figure.savefig(file, dpi=110)
+
+
+def _standard_error(values: np.ndarray) -> float:
+    """Of their mean; 0 for a single one, which has none."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":

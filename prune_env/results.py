@@ -183,7 +183,7 @@ def _check_same(held: dict[str, Any], settings: dict[str, Any], folder: Path) ->
     if differing:
         raise ValueError(
             f"`out` {folder} holds results of other settings ({'; '.join(differing)}); name "
-            "another folder"
+            "another folder or remove this one"
         )
 
 

@@ -143,6 +143,42 @@ def test_a_held_out_evaluation_that_stopped_goes_on(tmp_path):
     assert (tmp_path / HELDOUT).read_text() == "".join(lines)
 
 
+@pytest.mark.parametrize("name", ["cma", "ppo"])
+def test_a_policy_judged_on_something_else_is_judged_anew_once_its_file_is_removed(tmp_path, name):
+    training = SMALL if name == "cma" else replace(SMALL, algorithm=GRADIENT["ppo"], steps=32)
+    heldout = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
+    first = train(training, tmp_path, heldout=heldout, rivals=("random",))
+    assert first.provenance["evaluation"]["num_seeds"] == 2
+    assert train(training, tmp_path, heldout=heldout, rivals=("random",)).provenance
+    more = replace(heldout, num_seeds=3)
+    with pytest.raises(ValueError, match=r"num_seeds 2 there and 3 here.*remove that file"):
+        train(training, tmp_path, heldout=more, rivals=("random",))
+    with pytest.raises(ValueError, match=r"rivals .* there and .* here"):
+        train(training, tmp_path, heldout=heldout, rivals=("short",))
+    elsewhere = replace(heldout, cases=(replace(CASE, budget=2.0),))
+    with pytest.raises(ValueError, match=r"cases .* there and .* here"):
+        train(training, tmp_path, heldout=elsewhere, rivals=("random",))
+    (tmp_path / POLICY).unlink()
+    again = train(training, tmp_path, heldout=more, rivals=("random",))
+    assert again.provenance["evaluation"]["num_seeds"] == 3
+    np.testing.assert_array_equal(again.act(OBSERVATION), first.act(OBSERVATION))
+
+
+def test_a_policy_that_was_not_judged_is_not_taken_for_one_that_was(tmp_path):
+    train(SMALL, tmp_path)
+    with pytest.raises(ValueError, match="num_seeds None there and 2 here"):
+        train(SMALL, tmp_path, heldout=Heldout(cases=(CASE,), num_seeds=2), rivals=("random",))
+
+
+def test_held_cells_of_another_policy_are_not_taken_for_this_ones(tmp_path):
+    heldout = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
+    train(SMALL, tmp_path, heldout=heldout, rivals=("random",))
+    for file in (POLICY, GENERATIONS, "settings.json"):
+        (tmp_path / file).unlink()
+    with pytest.raises(ValueError, match=r"policies .* name another folder or remove this one"):
+        train(replace(SMALL, seed=1), tmp_path, heldout=heldout, rivals=("random",))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

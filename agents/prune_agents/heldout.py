@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from prune_agents.cases import Case
+from prune_agents.policies import Learned, Policy
+from prune_env.arguments import resolve_device
+from prune_env.evidence import evidence
 from prune_env.paired import compare
 from prune_env.registry import Agent, make_agent
 from prune_env.results import read_lines
@@ -24,6 +28,7 @@ RIVALS = (
     "short",
     "static-random",
     "random",
+    "random+class-balance:1",
     "epsilon-greedy",
     "epsilon-greedy:epsilon=0.3",
     "ucb",
@@ -33,6 +38,10 @@ RIVALS = (
     "middle",
     "stalest",
     "infobatch",
+    "infobatch:r=0.5",
+    "repb",
+    "loss-proportional",
+    "rcap",
 )
 _CHUNK = 64  # episodes at once
 
@@ -57,6 +66,15 @@ class Heldout:
     def seeds(self) -> list[int]:
         """Of the episodes."""
         return [FIRST_SEED + self.first + index for index in range(self.num_seeds)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a report on it must say beside its cases, as JSON."""
+        return {
+            "scenarios": list(self.scenarios),
+            "seeds": [self.seeds[0], self.seeds[-1]],
+            "num_seeds": self.num_seeds,
+        }
 
 
 Cell = tuple[str, str, str]  # names of case, scenario and agent
@@ -97,6 +115,29 @@ def judge(
                     handle.write(json.dumps(held[cell], allow_nan=False) + "\n")
         accuracies[cell] = np.array(held[cell]["test_accuracy"])
     return accuracies
+
+
+def basis(agents: Mapping[str, Agent | None]) -> dict[str, Any]:
+    """What held cells depend on beside their names and seeds: for `claim_folder`, as JSON.
+
+    Device, threads, versions, and a digest of each policy among the agents: a file may be trained
+    anew under its old name. A change of the code within a version is not seen.
+
+    Raises:
+        ValueError: if an agent cannot be made.
+    """
+    made = {n: agent or make_agent(n, keep_fraction=0.25) for n, agent in agents.items()}
+    policies = {n: agent.policy for n, agent in made.items() if isinstance(agent, Learned)}
+    digests = {name: _digest(policy) for name, policy in policies.items()}
+    return evidence(resolve_device("auto")) | {"policies": digests}
+
+
+def _digest(policy: Policy) -> str:
+    network = policy.network
+    tensors = network.tensors()
+    what = [policy.env_arguments, policy.columns, network.activation, network.squash]
+    parts = [json.dumps(what).encode(), *(tensors[name].tobytes() for name in sorted(tensors))]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def test_accuracies(case: Case, scenario: str, agent: Agent, seeds: Sequence[int]) -> list[float]:

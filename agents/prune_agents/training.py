@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prune_agents.gradient import CHECKPOINT
-from prune_agents.heldout import RIVALS, Heldout, judge, report
+from prune_agents.heldout import RIVALS, Heldout, basis, judge, report
 from prune_agents.policies import Learned, Policy, load_policy
 from prune_agents.presets import Training
 from prune_agents.runs import GENERATIONS, run
@@ -16,7 +16,7 @@ from prune_env.registry import make_agent
 from prune_env.results import claim_folder
 
 POLICY = "policy.safetensors"
-HELDOUT = "heldout.jsonl"
+HELDOUT = "heldout/cells.jsonl"
 
 
 def train(
@@ -30,7 +30,7 @@ def train(
     """Train a policy, judge it, and write it with its provenance to `out`/policy.safetensors.
 
     Goes on where an earlier run of the same settings in `out` stopped; a policy that is there
-    already is read, not made anew.
+    already is read, not made anew, and must have been judged on the same.
 
     Args:
         training: what and how.
@@ -43,15 +43,18 @@ def train(
         The policy.
 
     Raises:
-        ValueError: if `out` holds something else or an argument does not fit; nothing was
-            trained then.
+        ValueError: if `out` holds something else, its policy was judged on something else, or an
+            argument does not fit; nothing was trained then.
     """
     for name in rivals if heldout is not None else ():
         make_agent(name, keep_fraction=training.cases[0].keep_fraction)
     claim_folder(out, training.settings, (POLICY, CHECKPOINT, GENERATIONS))
     file = out / POLICY
     if file.exists():
-        return load_policy(file)
+        held = load_policy(file)
+        if heldout is not None:
+            _check_judged(held.provenance.get("evaluation", {}), heldout, rivals, file)
+        return held
     policy, seconds = run(training, out)
     provenance: dict[str, Any] = {
         "command": command,
@@ -66,13 +69,33 @@ def train(
     return finished
 
 
+def _check_judged(
+    evaluation: dict[str, Any], heldout: Heldout, rivals: tuple[str, ...], file: Path
+) -> None:
+    cases = sorted(name for name in evaluation.get("cases", ()) if name != "all")
+    there = evaluation | {"cases": cases}
+    here = _judged_on(heldout, rivals) | {"cases": sorted({case.name for case in heldout.cases})}
+    differing = [
+        f"{name} {there.get(name)!r} there and {value!r} here"
+        for name, value in here.items()
+        if there.get(name) != value
+    ]
+    if differing:
+        raise ValueError(
+            f"`heldout` must be what {file} was judged on ({'; '.join(differing)}); name another "
+            "folder, or remove that file to judge anew without training again"
+        )
+
+
+def _judged_on(heldout: Heldout, rivals: tuple[str, ...]) -> dict[str, Any]:
+    return heldout.settings | {"rivals": list(rivals)}
+
+
 def _evaluate(
     policy: Policy, heldout: Heldout, rivals: tuple[str, ...], out: Path
 ) -> dict[str, Any]:
     agents = {"learned": Learned.of(policy), **dict.fromkeys(rivals)}
-    accuracies = judge(heldout, agents, out / HELDOUT)
-    return {
-        "scenarios": heldout.scenarios,
-        "seeds": [heldout.seeds[0], heldout.seeds[-1]],
-        "cases": report(accuracies, "learned", rivals),
-    }
+    file = out / HELDOUT
+    claim_folder(file.parent, basis(agents), (file.name,))
+    accuracies = judge(heldout, agents, file)
+    return _judged_on(heldout, rivals) | {"cases": report(accuracies, "learned", rivals)}

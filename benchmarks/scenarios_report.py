@@ -1,0 +1,139 @@
+"""The tables of all scenarios-*.json of a folder: `python benchmarks/scenarios_report.py`.
+
+Writes scenarios.md there; with `--docs docs/learned.md` its summary into that document too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from prune_agents.tables import comparison_table, points
+
+RESULTS = Path(__file__).parent / "results"
+BASES = ("random", "random+class-balance:1")
+CONSTANT = "constant-features"
+START, END = "<!-- summary -->", "<!-- end of summary -->"
+Record = Mapping[str, Any]
+
+
+def read(out: Path) -> dict[str, Record]:
+    """Every result in `out`, by name."""
+    return {
+        file.stem.removeprefix("scenarios-"): json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(out.glob("scenarios-*.json"))
+    }
+
+
+def write(out: Path) -> None:
+    """Write scenarios.md, of every result in `out`."""
+    records = read(out)
+    blocks = ["# Policies and rules by condition", summary(records)]
+    blocks += [section(name, record) for name, record in records.items()]
+    (out / "scenarios.md").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def fill(document: Path, table: str) -> None:
+    """Put a table between the marks of a document, in place of what is there.
+
+    Raises:
+        ValueError: if the document lacks them.
+    """
+    text = document.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise ValueError(f"`docs` must hold {START} and {END}, got {document}")
+    document.write_text(f"{before}{start}\n\n{table}\n\n{end}{after}", encoding="utf-8")
+
+
+def summary(records: Mapping[str, Record]) -> str:
+    """A row a result, case and policy: test accuracy in points over what a rule reaches."""
+    over = [f"over `{name}`" for name in BASES]
+    header = ["result", "on", "policy", "best single rule", "over it", *over]
+    header += ["over the best of each condition", f"over `{CONSTANT}`"]
+    rows = []
+    for name, record in records.items():
+        for case, policy, table in _comparisons(record):
+            against = table["against"]
+            differences = [
+                points(against[rival]) if rival in against else ""
+                for rival in ("best single", *BASES, "best by condition", CONSTANT)
+            ]
+            rows.append([name, case, policy, f"`{table['best_single']}`", *differences])
+    return _table(header, rows, left=4)
+
+
+def section(name: str, record: Record) -> str:
+    """One result: gains over `random` by condition, then every agent."""
+    blocks = [f"## {name}", _evidence_line(record), _by_condition(record)]
+    for case, policy, table in _comparisons(record):
+        if case != "all":
+            blocks += [f"### {policy} on {case}", comparison_table(table)]
+    return "\n\n".join(blocks)
+
+
+def _by_condition(record: Record) -> str:
+    """Test accuracy in points over `random`, for each policy and the best single rule."""
+    conditions = record["scenarios"]
+    rows = []
+    for case, policy, table in _comparisons(record):
+        if case == "all":
+            continue
+        means = table["means"]
+        for agent in (policy, table["best_single"]):
+            gains = [100 * (means[agent][c] - means["random"][c]) for c in (*conditions, "mean")]
+            rows.append([case, f"`{agent}`", *(f"{gain:+.1f}" for gain in gains)])
+    unique = [list(row) for row in dict.fromkeys(map(tuple, rows))]
+    return "Over `random`:\n\n" + _table(["on", "agent", *conditions, "mean"], unique, left=2)
+
+
+def _comparisons(record: Record) -> Iterator[tuple[str, str, Record]]:
+    """Case, policy, and the comparison with the agents beside it; all cases together last."""
+    for case in (*record["cases"], "all"):
+        for policy, cases in record["comparisons"].items():
+            if case in cases:
+                table = cases[case]
+                beside = record["beside"].get(policy, {}).get(case)
+                yield case, policy, _with(table, beside) if beside else table
+
+
+def _with(table: Record, beside: Record) -> Record:
+    """The comparison, with means of and differences to more agents."""
+    merged = {name: beside[name] | table[name] for name in ("means", "against")}
+    return {**table, **merged}
+
+
+def _evidence_line(record: Record) -> str:
+    first, last = record["seeds"]
+    return (
+        f"{last - first + 1} seeds, 95 % bootstrap intervals over seeds. {record['device']}, "
+        f"{record['threads']} thread(s), torch {record['versions']['torch']}."
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
+    rule = ["---"] * left + ["---:"] * (len(header) - left)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def main(*, out: Path = RESULTS, docs: Path | None = None) -> None:
+    """Write scenarios.md anew and print its summary.
+
+    Args:
+        out: folder of the results.
+        docs: document to put the summary into.
+    """
+    write(out)
+    table = summary(read(out))
+    print(table)
+    if docs is not None:
+        fill(docs, table)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
