@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -139,12 +140,27 @@ def _compare(
         results = Results(comparison.settings, common.out)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(str(error)) from error
-    comparison.run(results)
+    try:
+        comparison.run(results)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     results.write_summary()
     print(report.table(results.summary()))
     if common.out is not None:
         files = [str(file) for file in report.pictures(results.records, common.out)]
         print(f"\nwritten to {common.out}: episodes.jsonl, summary.json, {', '.join(files)}")
+
+
+def _commands(entries: Iterable[EntryPoint]) -> dict[str, type]:
+    """What other packages add; what cannot be loaded is named and left out."""
+    loaded = {}
+    for entry in entries:
+        try:
+            loaded[entry.name] = entry.load()
+        except Exception as error:  # whatever a stranger's module raises when it is imported
+            line = f"prune-env: command {entry.name!r} ({entry.value}) cannot be loaded: {error!r}"
+            print(line, file=sys.stderr)
+    return loaded
 
 
 def main(args: list[str] | None = None) -> None:
@@ -153,7 +169,7 @@ def main(args: list[str] | None = None) -> None:
         print(prune_env.__version__)
         return
     # Commands of other packages, such as training with a library that this one does not know.
-    others = {entry.name: entry.load() for entry in entry_points(group=COMMANDS)}
+    others = _commands(entry_points(group=COMMANDS))
     command = tyro.extras.subcommand_cli_from_dict(
         {"list": List, "run": Run, "compare": Compare, **others},
         prog="prune-env",

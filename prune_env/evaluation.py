@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
-from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
-from prune_env.clock import CLOCKS
+from prune_env import scenarios
+from prune_env.arguments import (
+    check_choice,
+    check_count,
+    check_fraction,
+    check_positive,
+    resolve_device,
+)
+from prune_env.clock import CLOCKS, WorkClock
+from prune_env.data import Split
 from prune_env.env import DataPruningEnv
-from prune_env.evidence import evidence
+from prune_env.evidence import digest, evidence
+from prune_env.models import build_model
 from prune_env.registry import Agent, make_agent
 from prune_env.results import Record, Results
-from prune_env.tasks import get_task
+from prune_env.tasks import get_task, split_maker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +71,8 @@ class Comparison:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"`{name}` must be one or more, each once, got {values}")
+        for seed in self.seeds:
+            check_count("seed", seed, least=0)
         if self.num_samples is not None:
             check_count("num_samples", self.num_samples)
         for task in self.tasks:
@@ -69,15 +82,15 @@ class Comparison:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What all episodes of one results folder must share."""
+        """What all episodes of one results folder must share, this machine's set-up included."""
         return {
             "epochs": self.epochs,
             "keep_fraction": self.keep_fraction,
             "model": self.model,
             "num_samples": self.num_samples,
             "clock": self.clock,
-            "device": self.device,
             "precision": self.precision,
+            **evidence(resolve_device(self.device)),
         }
 
     @property
@@ -91,8 +104,11 @@ class Comparison:
         """Environment and agent of each task, scenario and agent's name.
 
         Raises:
-            ValueError: if an environment cannot be made; nothing was trained or written then.
+            ValueError: if an environment cannot be made, or its budget affords no step; nothing
+                was trained or written then.
         """
+        for task in self.tasks:
+            self._check_model(task)
         return {
             (task, scenario, spec): self._pair(task, scenario, spec)
             for task in self.tasks
@@ -102,7 +118,7 @@ class Comparison:
 
     def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
         agent = make_agent(spec, keep_fraction=self.keep_fraction)
-        budget = self.epochs * (1 if agent.reference else self.keep_fraction)
+        budget = self.epochs * (1 if _is_reference(agent) else self.keep_fraction)
         charged = getattr(agent, "charged_work", 0.0)
         if charged >= budget:
             raise ValueError(
@@ -110,6 +126,7 @@ class Comparison:
                 f"{budget:.4g}; raise `epochs`, lower the scores' epochs or networks, or report "
                 "them apart with cost=separate"
             )
+        self._check_budget(task, scenario, spec, budget - charged)
         arguments: dict[str, Any] = {
             "budget": budget - charged,
             "keep_fraction": self.keep_fraction,
@@ -123,7 +140,14 @@ class Comparison:
         return DataPruningEnv(task, scenario=scenario, **(arguments | agent.env_arguments)), agent
 
     def run(self, results: Results) -> None:
-        """Run every episode that `results` does not hold yet, with progress bars."""
+        """Run every episode that `results` does not hold yet, with progress bars.
+
+        Raises:
+            ValueError: if `results` holds episodes of other data or of an agent with other
+                arguments, before anything is trained; or if an agent's action is malformed.
+        """
+        self._check_held(results)
+        settings = self.settings
         missing = [
             (*names, seed)
             for seed in self.seeds
@@ -135,10 +159,65 @@ class Comparison:
         for task, scenario, spec, seed in bar:
             bar.set_postfix_str(f"{scenario} {spec} seed {seed}")
             env, agent = self.pairs[task, scenario, spec]
+            inputs = self._inputs[task, scenario, spec]
             with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
-                record = run_episode(env, agent, seed=seed, on_epoch=_shower(epochs))
+                try:
+                    record = run_episode(env, agent, seed=seed, on_epoch=_shower(epochs))
+                except ValueError as error:
+                    raise ValueError(
+                        f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
+                    ) from error
             names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
-            results.add(names | {"settings": self.settings} | record)
+            results.add(names | {"settings": settings, "inputs": inputs} | record)
+
+    @cached_property
+    def _inputs(self) -> dict[tuple[str, str, str], Record]:
+        """What an episode is made of that its names do not say, before any is run."""
+        data = {task: digest(_tensors(self._split(task))) for task in self.tasks}
+        recipes = {task: asdict(get_task(task).with_model(self.model).recipe) for task in data}
+        return {
+            (task, scenario, spec): {
+                "data": data[task],
+                "recipe": recipes[task],
+                "agent": _arguments(agent),
+            }
+            for (task, scenario, spec), (_, agent) in self.pairs.items()
+        }
+
+    def _check_held(self, results: Results) -> None:
+        """Refuse to go on with episodes of other inputs; older records do not say theirs."""
+        for record in results.records:
+            names = record["task"], record["scenario"], record["agent"]
+            here, there = self._inputs.get(names), record.get("inputs")
+            if here is not None and there is not None and here != there:
+                raise ValueError(
+                    f"`out` {results.folder} holds results of agent {record['agent']!r} on "
+                    f"{record['task']} that were made of something else "
+                    f"({'; '.join(_differences(there, here))}); name another folder"
+                )
+
+    def _split(self, task: str) -> Split:
+        """The data of a task, as its environments have loaded them."""
+        own = get_task(task)
+        as_pictures = own.with_model(self.model).as_pictures
+        make = split_maker(own, resolve_device(self.device), as_pictures)
+        return make(np.random.default_rng(0))
+
+    def _check_model(self, task: str) -> None:
+        """Build the network once: what does not fit the data is found before any training."""
+        split = self._split(task)
+        model = get_task(task).with_model(self.model).model
+        build_model(model, split.input_shape, split.num_classes, torch.Generator())
+
+    def _check_budget(self, task: str, scenario: str, spec: str, budget: float) -> None:
+        rng = np.random.default_rng(0)
+        split = scenarios.apply(scenario, self._split(task), rng, num_samples=self.num_samples)
+        num_samples = len(split.train)
+        if WorkClock(budget=budget, num_samples=num_samples).samples_left == 0:
+            raise ValueError(
+                f"`epochs` must afford every agent a step, got {self.epochs}, of which {spec!r} "
+                f"has {budget:.4g} full epochs of {num_samples} samples; raise it"
+            )
 
 
 _EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -185,7 +264,7 @@ def run_episode(
     test = env.test()
     return {
         "agent_arguments": _arguments(agent),
-        "reference": agent.reference,
+        "reference": _is_reference(agent),
         "num_samples": end["num_samples"],
         "budget": end["budget"] + charged,
         "work": end["work"] + charged,
@@ -238,10 +317,34 @@ def _point(info: Record, charged: float) -> Record:
     return point | {"work": point["work"] + charged}
 
 
+def _is_reference(agent: Agent) -> bool:
+    return bool(getattr(agent, "reference", False))
+
+
 def _arguments(agent: Agent) -> Record:
-    """Public attributes of an agent, and of the one that it is put around."""
-    public = {name: value for name, value in vars(agent).items() if not name.startswith("_")}
-    return {
+    """Public attributes of an agent, and of the one that it is put around, as JSON has them."""
+    public = {
         name: _arguments(value) if hasattr(value, "predict") else value
-        for name, value in public.items()
+        for name, value in getattr(agent, "__dict__", {}).items()
+        if not name.startswith("_")
     }
+    return json.loads(json.dumps(public, default=lambda value: f"a {type(value).__name__}"))
+
+
+def _tensors(split: Split) -> list[torch.Tensor]:
+    """All of a split's data, a pool that its parts share once."""
+    parts = (split.train, split.validation, split.test)
+    pools = {part.pool.data_ptr(): part.pool for part in parts}
+    return [*pools.values(), *(part.rows for part in parts), *(part.labels for part in parts)]
+
+
+def _differences(there: Record, here: Record, name: str = "") -> list[str]:
+    """What differs, in words; of arguments within arguments the innermost."""
+    found = []
+    for key in sorted(there.keys() | here.keys()):
+        old, new, label = there.get(key), here.get(key), f"{name} {key}".strip()
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, label)
+        elif old != new:
+            found.append(f"{label} {old!r} there and {new!r} here")
+    return found

@@ -1,13 +1,16 @@
-"""What a result was made on: the device, threads and versions that stand in every record."""
+"""What a result was made on: the device, threads, versions and data that it depends on."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 _PACKAGES = ("prune_env", "torch", "torchvision", "gymnasium", "numpy", "stable_baselines3")
 
@@ -20,6 +23,15 @@ def evidence(device: torch.device) -> dict[str, Any]:
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in _PACKAGES},
     }
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """Sixteen hex digits that another type, shape or content of any of the tensors changes."""
+    hashed = hashlib.sha256()
+    for tensor in tensors:
+        hashed.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        hashed.update(tensor.detach().cpu().contiguous().numpy().data)
+    return hashed.hexdigest()[:16]
 
 
 def _name(device: torch.device) -> str:

@@ -15,16 +15,23 @@ import numpy as np
 
 GROUP = "prune_env.agents"
 MODIFIER_GROUP = "prune_env.modifiers"
+_MODIFIED = r"\+(?=[A-Za-z])"  # 1e+3 is a number
+_QUOTED = r'"(?:\\.|[^"\\])*"'  # as in JSON
+_QUOTE = "a value with a comma or a + in it is put in double quotes"
 
 
 class Agent(Protocol):
     """What the evaluator runs. `predict` is that of a Stable-Baselines3 model.
 
+    Its other public attributes are its arguments: they stand in every record, and results are not
+    gone on with when they have changed. An agent that reads a file has a digest of it among them.
+
     Attributes:
         env_arguments: keyword arguments that its environment must be made with.
         prepare: may be there: called with the environment's `rehearse()` before the first step.
         charged_work: may be there: full epochs of `prepare` to be taken from the budget.
-        reference: True for an agent that gets the whole training the others shorten.
+        reference: may be there: True for an agent that gets the whole training the others
+            shorten.
     """
 
     reference: bool
@@ -58,16 +65,38 @@ def modifier_entries() -> dict[str, EntryPoint]:
 
 def agents_with(attribute: str) -> list[str]:
     """Names of the agents installed that have an attribute or method of that name."""
-    return sorted(
-        name for name, entry in agent_entries().items() if hasattr(entry.load(), attribute)
-    )
+    found = []
+    for name, entry in agent_entries().items():
+        with suppress(ValueError):  # one that cannot be loaded has nothing
+            if hasattr(_load("agent", entry), attribute):
+                found.append(name)
+    return sorted(found)
 
 
 def describe(entry: EntryPoint) -> tuple[str, str]:
-    """First line and source of the docstring of an agent or modifier."""
-    lines = (inspect.getdoc(entry.load()) or "").splitlines() or [""]
+    """First line and source of the docstring of an agent or modifier, or why it has none."""
+    try:
+        factory = _load("entry", entry)
+    except ValueError as error:
+        return f"cannot be loaded: {error.__cause__!r}", entry.value
+    lines = (inspect.getdoc(factory) or "").splitlines() or [""]
     source = [line for line in lines if line.startswith("Source:")]
     return lines[0], source[0].removeprefix("Source: ") if source else ""
+
+
+def _load(kind: str, entry: EntryPoint) -> Callable[..., Any]:
+    """What an entry point names.
+
+    Raises:
+        ValueError: if it cannot be loaded, whatever the reason: other people wrote it.
+    """
+    try:
+        return entry.load()
+    except Exception as error:
+        raise ValueError(
+            f"`{kind}` {entry.name!r} cannot be loaded from {entry.value} ({error!r}); repair or "
+            "uninstall the package that brings it"
+        ) from error
 
 
 def make_agent(spec: str, *, keep_fraction: float) -> Agent:
@@ -76,8 +105,10 @@ def make_agent(spec: str, *, keep_fraction: float) -> Agent:
     Args:
         spec: `name` or `name:key=value,key=value`, then any number of modifiers, each after a
             `+`, innermost first: `ucb:c=2+anneal:0.125+rescale`. A modifier's first argument
-            needs no key.
-        keep_fraction: kept / N in (0, 1], handed to agents that take it.
+            needs no key. Values are JSON or plain text; text with a comma or a plus in it is
+            put in double quotes, as `spec_value` does.
+        keep_fraction: kept / N in (0, 1], handed to agents that take it and do not leave it to
+            the environment by a default of None.
 
     Returns:
         The agent, not yet reset.
@@ -85,15 +116,22 @@ def make_agent(spec: str, *, keep_fraction: float) -> Agent:
     Raises:
         ValueError: if there is no such agent or modifier, or it takes no such arguments.
     """
-    first, *rest = re.split(r"\+(?=[A-Za-z])", spec)
+    first, *rest = _pieces(spec, _MODIFIED)
     factory, arguments = _factory("agent", agent_entries(), first)
-    if "keep_fraction" in inspect.signature(factory).parameters:
+    around = [_factory("modifier", modifier_entries(), part) for part in rest]
+    parameter = inspect.signature(factory).parameters.get("keep_fraction")
+    if parameter is not None and parameter.default is not None:
         arguments.setdefault("keep_fraction", keep_fraction)
     agent = factory(**arguments)
-    for part in rest:
-        factory, arguments = _factory("modifier", modifier_entries(), part)
+    for factory, arguments in around:
         agent = factory(agent, **arguments)
     return agent
+
+
+def spec_value(text: str) -> str:
+    """Text as the value of an argument in `make_agent`'s `spec`: quoted where it must be."""
+    plain = [text] == _pieces(text, ",") == _pieces(text, _MODIFIED) and _parse_value(text) == text
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _factory(
@@ -106,8 +144,9 @@ def _factory(
         raise ValueError(
             f"`{kind}` must be one of {', '.join(sorted(entries))}, got {name!r}"
             + (f"; did you mean {near[0]!r}?" if near else f"; see `prune-env list {kind}s`")
+            + (f"; {_QUOTE}" if kind == "modifier" and not near else "")
         )
-    factory = entries[name].load()
+    factory = _load(kind, entries[name])
     parameters = list(inspect.signature(factory).parameters)
     if kind == "modifier":  # the first is the agent
         parameters = parameters[1:]
@@ -124,19 +163,27 @@ def _factory(
 
 def _parse_arguments(kind: str, spec: str, text: str, positional: str | None) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
+    for part in filter(None, _pieces(text, ",")):
         key, equals, value = part.partition("=")
         if positional is not None and not equals and not arguments:
             key, equals, value = positional, "=", part
         if not (equals and key and value):
             raise ValueError(
-                f"`{kind}` arguments are written name:key=value,key=value, got {spec!r}"
+                f"`{kind}` arguments are written name:key=value,key=value, got {spec!r}; {_QUOTE}"
             )
         name = key.strip().replace("-", "_")
         if name in arguments:
             raise ValueError(f"`{kind}` arguments must be given once each, got {spec!r}")
         arguments[name] = _parse_value(value)
     return arguments
+
+
+def _pieces(text: str, separator: str) -> list[str]:
+    """Text cut at a regular expression, but not within double quotes."""
+    matches = re.finditer(rf"{_QUOTED}|({separator})", text)
+    cuts = [match.span() for match in matches if match[1] is not None]
+    edges = [0, *(edge for cut in cuts for edge in cut), len(text)]
+    return [text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _parse_value(text: str) -> Any:

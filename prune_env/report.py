@@ -15,6 +15,7 @@ from prune_env.results import Record
 _HEADER = (
     "scenario",
     "agent",
+    "seeds",
     "test accuracy [%]",
     "95 % interval",
     "work",
@@ -32,14 +33,16 @@ _HEADER = (
 def table(rows: list[dict[str, Any]]) -> str:
     """A Markdown table of `Results.summary()`, one per task.
 
-    Work is in full epochs, samples and seconds are means over seeds. What agents spent on scores
-    beforehand has a column where there is any.
+    Work is in full epochs, samples and seconds are means over seeds. The seeds stand above the
+    table, or in a column where rows have different ones. What agents spent on scores beforehand
+    has a column where there is any.
     """
     tasks: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         tasks[row["task"]].append(row)
     return "\n\n".join(
-        f"{task}, {_seeds(group)}\n\n{_markdown(_lines(group))}" for task, group in tasks.items()
+        f"{task}{_shared_seeds(group)}\n\n{_markdown(_lines(group))}"
+        for task, group in tasks.items()
     )
 
 
@@ -101,11 +104,13 @@ def _column(episode: Record, key: str) -> np.ndarray:
 
 
 def _lines(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    dropped = set()
+    if _shared_seeds(rows):
+        dropped.add(_HEADER.index("seeds"))
+    if not any(row.get("scoring_work", 0) for row in rows):
+        dropped.add(_HEADER.index("work of scores"))
     lines = [_HEADER, *map(_cells, rows)]
-    if any(row.get("scoring_work", 0) for row in rows):
-        return lines
-    dropped = _HEADER.index("work of scores")
-    return [line[:dropped] + line[dropped + 1 :] for line in lines]
+    return [tuple(c for place, c in enumerate(line) if place not in dropped) for line in lines]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -121,6 +126,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["scenario"],
         row["agent"] + diverged,
+        _runs(row["seeds"]),
         f"{100 * accuracy['mean']:.2f}",
         interval,
         f"{row['work']:.2f}",
@@ -132,9 +138,23 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _seeds(rows: list[dict[str, Any]]) -> str:
-    seeds = sorted({seed for row in rows for seed in row["seeds"]})
-    return f"seeds {', '.join(map(str, seeds))}"
+def _shared_seeds(rows: list[dict[str, Any]]) -> str:
+    """The seeds that every row has, for the line above; nothing if rows have different ones."""
+    first = rows[0]["seeds"]
+    if any(row["seeds"] != first for row in rows):
+        return ""
+    return f", seeds {', '.join(map(str, first))}"
+
+
+def _runs(seeds: list[int]) -> str:
+    """`0-4, 7` for 0, 1, 2, 3, 4 and 7."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _markdown(rows: list[tuple[str, ...]]) -> str:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # Windows: without a lock
+    fcntl = None  # type: ignore[assignment]
+
 Record = dict[str, Any]
+Key = tuple[str, str, str, int]  # task, scenario, agent, seed
 EPISODES = "episodes.jsonl"
 SETTINGS = "settings.json"
 SUMMARY = "summary.json"
@@ -24,26 +34,35 @@ class Results:
     Args:
         settings: what all of them share.
         folder: where they are kept; None keeps them in memory. It may hold earlier results of
-            the same settings, which are then part of these.
+            the same settings, which are then part of these. No other process can have it open
+            at the same time.
 
     Raises:
-        ValueError: if the folder cannot be written or holds results of other settings; it is
-            left as it was then.
+        ValueError: if the folder cannot be written, is in use, is damaged or holds results of
+            other settings; it is left as it was then.
     """
 
     def __init__(self, settings: dict[str, Any], folder: Path | None = None):
         self.folder = folder
         self.records: list[Record] = []
         if folder is not None:
+            _make_folder(folder)
+            self._lock = _lock(folder)
             claim_folder(folder, settings, (EPISODES, SUMMARY))
-            self.records = read_lines(folder / EPISODES)
+            self.records = _once_each(read_lines(folder / EPISODES), folder / EPISODES)
 
-    def __contains__(self, key: tuple[str, str, str, int]) -> bool:
+    def __contains__(self, key: Key) -> bool:
         """Whether the episode of (task, scenario, agent, seed) is there."""
         return any(key == _key(record) for record in self.records)
 
     def add(self, record: Record) -> None:
-        """Keep a record; it is on disk when this returns."""
+        """Keep a record; it is on disk when this returns.
+
+        Raises:
+            ValueError: if its episode is there already.
+        """
+        if _key(record) in self:
+            raise ValueError(f"`record` must be of a new episode, got {_key(record)} again")
         if self.folder is not None:
             with (self.folder / EPISODES).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, allow_nan=False) + "\n")
@@ -64,7 +83,57 @@ class Results:
         """Write `summary.json`, made anew of all records."""
         if self.folder is not None:
             text = json.dumps(self.summary(), indent=2, allow_nan=False)
-            (self.folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+            with replacing(self.folder / SUMMARY) as file:
+                file.write_text(text + "\n", encoding="utf-8")
+
+
+class _Lock:
+    """The right to write in a folder, held until nothing refers to it or the process ends.
+
+    The system holds it, on the open folder: it leaves no file behind and is never stale.
+
+    Raises:
+        ValueError: if another process holds it.
+    """
+
+    def __init__(self, folder: Path):
+        self._handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"`out` {folder} is in use by another process; wait until that has ended, or name "
+                "another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks, as some network shares are
+
+    def __del__(self) -> None:
+        os.close(self._handle)
+
+
+# One lock a folder in a process: a comparison may be read and gone on with beside itself.
+_LOCKS: WeakValueDictionary[Path, _Lock] = WeakValueDictionary()
+
+
+def _lock(folder: Path) -> _Lock | None:
+    if fcntl is None:
+        return None
+    place = folder.resolve()
+    lock = _LOCKS.get(place) or _Lock(folder)
+    _LOCKS[place] = lock
+    return lock
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A new path beside `file` to write to; it becomes `file` if the block ends well."""
+    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield unfinished
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -> None:
@@ -79,15 +148,7 @@ def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -
         ValueError: if it cannot be written or holds results of other settings; it is left as it
             was then.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"`out` must be a folder that can be written, got {folder} ({error})"
-        ) from error
+    _make_folder(folder)
     held = folder / SETTINGS
     if held.exists():
         _check_same(_read_settings(held), json.loads(json.dumps(settings)), folder)
@@ -96,9 +157,20 @@ def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -
             f"`out` {folder} holds results without their {SETTINGS}; name another folder"
         )
     else:
-        unfinished = held.with_suffix(".part")
-        unfinished.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        unfinished.replace(held)
+        with replacing(held) as file:
+            file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"`out` must be a folder that can be written, got {folder} ({error})"
+        ) from error
 
 
 def mean_interval(values: Iterable[float]) -> dict[str, float | None]:
@@ -163,15 +235,41 @@ def _work_to_reach(record: Record, targets: dict[tuple[str, str, int], float]) -
     return reached[0] if reached else None
 
 
-def _key(record: Record) -> tuple[str, str, str, int]:
+def _key(record: Record) -> Key:
     return record["task"], record["scenario"], record["agent"], record["seed"]
+
+
+def _once_each(records: list[Record], file: Path) -> list[Record]:
+    """The records, without what two processes in one folder wrote twice.
+
+    Raises:
+        ValueError: if two records of one episode differ in more than seconds.
+    """
+    known: dict[Key, Record] = {}
+    for number, record in enumerate(records, start=1):
+        missing = [name for name in ("task", "scenario", "agent", "seed") if name not in record]
+        if missing:
+            raise ValueError(
+                f"`out` {file}, line {number} is no record of an episode, without "
+                f"{', '.join(missing)}; repair or remove the line, or name another folder"
+            )
+        first = known.setdefault(_key(record), record)
+        if first | {"seconds": None} != record | {"seconds": None}:
+            raise ValueError(
+                f"`out` {file}, line {number} holds the episode {_key(record)} again, with another "
+                "result; remove one of the two lines, or name another folder"
+            )
+    return list(known.values())
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        settings = json.loads(file.read_bytes())
+    except ValueError as error:
         raise ValueError(f"`out` {file} is damaged ({error}); name another folder") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"`out` {file} is damaged (no settings); name another folder")
+    return settings
 
 
 def _check_same(held: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
@@ -188,12 +286,30 @@ def _check_same(held: dict[str, Any], settings: dict[str, Any], folder: Path) ->
 
 
 def read_lines(file: Path) -> list[Record]:
-    """All whole lines; what an interrupted run left of a last line is cut off."""
+    """All whole lines; what an interrupted run left of a last line is cut off.
+
+    Raises:
+        ValueError: if a whole line is damaged; the message says which.
+    """
     if not file.exists():
         return []
     text = file.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
+    records = [_record(line, file, number) for number, line in enumerate(whole.split(b"\n")[:-1])]
     if len(whole) < len(text):
         with file.open("r+b") as handle:
             handle.truncate(len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+    return records
+
+
+def _record(line: bytes, file: Path, number: int) -> Record:
+    try:
+        record = json.loads(line)
+        if not isinstance(record, dict):
+            raise ValueError("no record")
+    except ValueError as error:
+        raise ValueError(
+            f"`out` {file}, line {number + 1} is damaged ({error}); repair or remove the line, or "
+            "name another folder"
+        ) from error
+    return record

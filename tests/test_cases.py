@@ -2,7 +2,7 @@
 
 import pytest
 
-from prune_agents.cases import Case
+from prune_agents.cases import Case, check_names
 
 
 def test_it_reads_what_it_writes():
@@ -19,6 +19,23 @@ def test_a_folder_is_named_without_its_path():
     case = Case.parse("'folder:/some where/pictures@16' model=cnn")
     assert case.env_arguments["task"] == "folder:/some where/pictures@16"
     assert case.name == "folder:pictures@16 model=cnn"
+
+
+def test_folders_of_one_name_are_not_one_task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, same, other = (
+        Case.parse(f"folder:{path} budget=2") for path in ("A/pics", f"{tmp_path}/A/pics", "B/pics")
+    )
+    assert first.identity == same.identity != other.identity
+    assert first.identity.startswith("folder:pics budget=2 #")
+    assert str(tmp_path) not in first.identity
+    assert Case.parse("digits").identity == "digits"
+    check_names((first, same, first))
+    message = (
+        "`task` folders must differ in their own names, got 'folder:A/pics' and 'folder:B/pics'"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_names((first, other))
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import prune_agents
-from prune_env.cli import main
+from prune_agents import heuristics
+from prune_env.cli import COMMANDS, _commands, main
 
 SMALL = ["--epochs", "2", "--num-samples", "100", "--device", "cpu", "--threads", "1"]
 
@@ -89,6 +93,7 @@ BAD = [
     (["--keep-fraction", "0"], "`keep_fraction` must be in"),
     (["--keep-fraction", "1.5"], "did you pass a percentage"),
     (["--keep-fraction", "nan"], "`keep_fraction` must be in"),
+    (["--epochs", "0.002"], "`epochs` must afford every agent a step, got 0.002"),
     (["--epochs", "-1"], "`epochs` must be finite and above 0"),
     (["--seeds", "0"], "`seeds` must be at least 1"),
     (["--threads", "0"], "`threads` must be at least 1"),
@@ -106,6 +111,37 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(arguments, message, 
     assert str(error.value).startswith("prune-env: error: ")
     assert message in str(error.value)
     assert not out.exists()
+
+
+def test_a_bad_seed_is_refused_before_the_folder_is_taken(tmp_path):
+    with pytest.raises(SystemExit, match="`seed` must be at least 0, got -1"):
+        main(["run", "--seed", "-1", "--out", str(tmp_path / "out"), *SMALL])
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_too_small_for_the_network_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    for number, kind in enumerate(("train/a", "train/b", "test/a", "test/b")):
+        (tmp_path / "G" / kind).mkdir(parents=True)
+        for shade in range(3):
+            picture = Image.new("RGB", (8, 8), (20 * shade, 60 * number, 0))
+            picture.save(tmp_path / "G" / kind / f"{shade}.png")
+    with pytest.raises(SystemExit, match="error: `model` 'cnn' needs pictures of at least 8 x 8"):
+        main(["run", "--task", f"folder:{tmp_path}/G@4", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_goes_wrong_in_an_episode_is_one_line(monkeypatch):
+    action = np.full(3, 7), None
+    monkeypatch.setattr(heuristics.RandomDynamic, "predict", lambda *_, **__: action)
+    with pytest.raises(SystemExit, match="error: `agent` 'random' on digits, clean, seed 0: "):
+        main(["run", *SMALL])
+
+
+def test_a_command_that_cannot_be_loaded_is_named(capsys):
+    entry = EntryPoint("odd", "no_such_module:Odd", COMMANDS)
+    assert _commands([entry]) == {}
+    assert "command 'odd' (no_such_module:Odd) cannot be loaded" in capsys.readouterr().err
 
 
 def test_an_out_that_cannot_be_written_is_refused(tmp_path):

@@ -1,9 +1,12 @@
 """`prune-env train` as a user types it."""
 
+import shlex
+
 import pytest
 
 from prune_agents.policies import load_policy
 from prune_env.cli import main
+from prune_env.registry import make_agent
 
 SMALL = ["train", "--task", "blobs budget=1", "--steps", "60", "--scenarios", "clean"]
 
@@ -20,6 +23,15 @@ def test_train_writes_a_policy_that_compare_takes(tmp_path, capsys):
     agents = ["--agents", "random", f"learned:path={file}"]
     main(["compare", "--task", "blobs", "--epochs", "4", "--seeds", "1", *agents])
     assert f"learned:path={file}" in capsys.readouterr().out
+
+
+def test_the_hint_can_be_typed_whatever_the_folder_is_called(tmp_path, capsys):
+    out = tmp_path / "a+b, c"
+    main([*SMALL, "--out", str(out), "--eval-seeds", "0"])
+    hint = capsys.readouterr().out.partition("use it as --agents ")[2]
+    (spec,) = shlex.split(hint)
+    agent = make_agent(spec, keep_fraction=0.25)
+    assert agent.path == str(out / "policy.safetensors")
 
 
 def test_a_constant_ppo_of_other_encodings(tmp_path, capsys):
@@ -42,6 +54,9 @@ def test_a_constant_ppo_of_other_encodings(tmp_path, capsys):
         (["--reward", "fame"], "`reward` must be one of"),
         (["--reward", "step-rate", "--choose-keep-fraction"], "`min_keep_fraction` must be given"),
         (["--steps", "0"], "`steps` must be at least 1"),
+        (["--num-envs", "-5"], "`num_envs` must be at least 1, got -5"),
+        (["--eval-seeds", "-1"], "`eval_seeds` must be at least 0, got -1"),
+        (["--task", "folder:A/p", "--eval-task", "folder:B/p"], "must differ in their own names"),
     ],
 )
 def test_bad_input_is_one_clear_line(flags, message, tmp_path):

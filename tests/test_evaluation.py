@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from conftest import blob_task
+from conftest import blob_task, blobs
 
+from prune_env import registry, tasks
 from prune_env.env import DataPruningEnv
 from prune_env.evaluation import Comparison, run_episode
 from prune_env.registry import make_agent
@@ -160,6 +161,7 @@ BAD = [
     ({"epochs": 0}, "`epochs` must be finite and above 0"),
     ({"clock": "sun"}, "`clock` must be one of"),
     ({"seeds": ()}, "`seeds` must be one or more"),
+    ({"seeds": (0, -1)}, "`seed` must be at least 0, got -1"),
     ({"scenarios": ("clean", "clean")}, "`scenarios` must be one or more, each once"),
 ]
 
@@ -168,3 +170,106 @@ BAD = [
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         comparison(**arguments)
+
+
+UNFIT = [
+    ({"epochs": 0.02}, "`epochs` must afford every agent a step, got 0.02, of which 'short' has"),
+    ({"model": "cnn"}, "`model` 'cnn' needs inputs of shape"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), UNFIT)
+def test_what_cannot_be_trained_is_found_before_anything_is(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _ = comparison(**arguments).pairs
+
+
+class Plain:
+    """All that the README asks of an agent."""
+
+    env_arguments = {"observation": "summary", "action": "bins"}  # noqa: RUF012
+
+    def __init__(self, *, speed=1):
+        self.speed = speed
+        self.random = np.random.default_rng(0)
+        self.times = 0
+
+    def reset(self, seed):
+        self.times += 1
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.zeros(16 if self.speed < 9 else 3, np.float32), state
+
+
+class Entry:
+    name, value = "plain", "somewhere:Plain"
+
+    def load(self):
+        return Plain
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    monkeypatch.setattr(registry, "agent_entries", lambda: {"plain": Entry()})
+
+
+ONE = {"scenarios": ("clean",), "agents": ("plain",), "seeds": (0,)}
+
+
+@pytest.mark.usefixtures("plain")
+def test_an_agent_needs_what_the_readme_says_and_no_more(tmp_path):
+    chosen = comparison(**ONE)
+    chosen.run(Results(chosen.settings, tmp_path))
+    again = comparison(**ONE | {"seeds": (0, 1)})
+    results = Results(again.settings, tmp_path)
+    again.run(results)
+    (row,) = results.summary()
+    assert (row["seeds"], row["budget"]) == ([0, 1], 2)
+    assert results.records[0]["reference"] is False
+    assert results.records[0]["agent_arguments"]["random"] == "a Generator"
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_malformed_action_is_named_with_its_episode():
+    chosen = comparison(**ONE | {"agents": ("plain:speed=9",)})
+    with pytest.raises(ValueError, match="`agent` 'plain:speed=9' on blobs, clean, seed 0: "):
+        chosen.run(Results(chosen.settings))
+
+
+@pytest.mark.usefixtures("plain")
+def test_an_agent_whose_arguments_changed_is_not_gone_on_with(tmp_path, monkeypatch):
+    chosen = comparison(**ONE)
+    chosen.run(Results(chosen.settings, tmp_path))
+    before = (tmp_path / "episodes.jsonl").read_bytes()
+    monkeypatch.setattr(Plain.__init__, "__kwdefaults__", {"speed": 2})
+    changed = comparison(**ONE | {"seeds": (0, 1)})
+    message = r"agent 'plain' on blobs .* \(agent speed 1 there and 2 here\); name another folder"
+    with pytest.raises(ValueError, match=message):
+        changed.run(Results(changed.settings, tmp_path))
+    assert (tmp_path / "episodes.jsonl").read_bytes() == before
+
+
+def test_a_task_whose_data_changed_is_not_gone_on_with(tmp_path, monkeypatch):
+    chosen = comparison(**ONE | {"agents": ("random",)})
+    chosen.run(Results(chosen.settings, tmp_path))
+    dataset = blobs()
+    dataset.test.pool[0, 0] += 1
+    changed = blob_task(dataset=dataset)
+    monkeypatch.setitem(tasks._FACTORIES, "blobs", lambda: changed)
+    tasks.get_task.cache_clear()
+    try:
+        other = comparison(**ONE | {"agents": ("random", "short")})
+        with pytest.raises(ValueError, match=r"something else \(data '\w+' there and '\w+' here"):
+            other.run(Results(other.settings, tmp_path))
+    finally:
+        tasks.get_task.cache_clear()
+
+
+def test_the_set_up_is_part_of_the_settings(monkeypatch):
+    import torch
+
+    named, chosen = comparison(device="cpu").settings, comparison(device="auto").settings
+    assert torch.cuda.is_available() or named == chosen
+    assert {"prune_env", "torch"} <= set(named["versions"])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert (named["threads"], comparison().settings["threads"]) == (1, 7)

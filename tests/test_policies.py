@@ -17,8 +17,9 @@ from prune_agents.policies import (
     observation_columns,
 )
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import run_episode
+from prune_env.evaluation import Comparison, run_episode
 from prune_env.registry import make_agent
+from prune_env.results import Results
 from prune_env.statistics import FEATURES
 
 COLUMNS = ("progress", "class_entropy")
@@ -108,6 +109,72 @@ def test_a_file_of_another_kind_is_refused(file, changes, message):
         load_policy(file)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"columns": None},
+        {"columns": 3},
+        {"entries": None},
+        {"observation": []},
+        {"action": {}},
+        {"provenance": [], "columns": ["mood"]},
+    ],
+)
+def test_an_odd_description_is_refused(file, changes):
+    rewrite(file, **changes)
+    with pytest.raises(ValueError, match=r"`path` .*policy.safetensors"):
+        load_policy(file)
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "{}", '{"format": 1}'])
+def test_a_description_that_is_none_is_refused(tmp_path, text):
+    save_file({"mean": np.zeros(1)}, tmp_path / "odd", {"prune_env": text})
+    with pytest.raises(ValueError, match=r"`path` .*odd"):
+        load_policy(tmp_path / "odd")
+
+
+def test_whether_it_chooses_how_much_is_yes_or_no(file):
+    rewrite(file, choose_keep_fraction="yes")
+    with pytest.raises(ValueError, match="`choose_keep_fraction` must be one of False, True"):
+        load_policy(file)
+
+
+def test_saving_touches_no_other_file(policy, tmp_path):
+    (tmp_path / "mine.part").write_text("precious")
+    policy.save(str(tmp_path / "mine.safetensors"))
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.part", "mine.safetensors"}
+    assert (tmp_path / "mine.part").read_text() == "precious"
+    assert load_policy(str(tmp_path / "mine.safetensors")).digest == policy.digest
+
+
+def test_the_digest_is_of_what_a_policy_does(policy, file):
+    assert load_policy(file).digest == policy.digest
+    assert policy.with_provenance({"seed": 3}).digest == policy.digest
+    other = Policy(network=linear(2, len(FEATURES), seed=1), action="features", columns=COLUMNS)
+    swapped = Policy(network=policy.network, action="features", columns=COLUMNS[::-1])
+    constant = Policy(network=linear(0, len(FEATURES)), action="features", columns=())
+    assert len({policy.digest, other.digest, swapped.digest, constant.digest}) == 4
+
+
+def test_a_policy_that_was_replaced_is_not_gone_on_with(file, tmp_path):
+    def compare(seeds):
+        chosen = Comparison(
+            tasks=("blobs",),
+            scenarios=("clean",),
+            agents=(f"learned:path={file}",),
+            seeds=seeds,
+            epochs=4,
+            keep_fraction=0.25,
+        )
+        chosen.run(Results(chosen.settings, tmp_path / "out"))
+
+    compare((0,))
+    file.unlink()
+    Policy(network=linear(2, len(FEATURES), seed=1), columns=COLUMNS).save(file)
+    with pytest.raises(ValueError, match=r"made of something else \(agent digest '\w+' there and"):
+        compare((0, 1))
+
+
 def test_no_policy_file_at_all_is_refused(tmp_path):
     for name, content in {"missing": None, "pickle": b"\x80\x04N.", "empty": b""}.items():
         if content is not None:
@@ -131,11 +198,30 @@ def test_an_environment_it_is_not_for_is_refused(policy):
 
 def test_the_agent_of_a_file_runs(file):
     agent = make_agent(f"learned:path={file}", keep_fraction=0.5)
-    assert agent.keep_fraction == 0.5
+    assert agent.keep_fraction is None  # the environment's
     env = DataPruningEnv("blobs", budget=1, **agent.env_arguments)
     record = run_episode(env, agent, seed=0)
-    assert record["agent_arguments"] == {"path": str(file), "keep_fraction": 0.5}
+    arguments = {"path": str(file), "keep_fraction": None, "digest": agent.policy.digest}
+    assert record["agent_arguments"] == arguments
     assert 0 < record["test_accuracy"] <= 1
+
+
+def test_a_keep_fraction_of_its_own_is_honoured(file):
+    agent = make_agent(f"learned:path={file},keep_fraction=0.5", keep_fraction=0.25)
+    env = DataPruningEnv("blobs", **{"budget": 1, "keep_fraction": 0.25} | agent.env_arguments)
+    env.reset(seed=0)
+    assert env.step(np.zeros(len(FEATURES), np.float32))[-1]["keep_fraction"] == 0.5
+
+
+@pytest.mark.parametrize("value", ["-1", "NaN", "abc", "0", "25"])
+def test_a_bad_keep_fraction_is_refused(file, value):
+    with pytest.raises((ValueError, TypeError), match="`keep_fraction` must be"):
+        make_agent(f"learned:path={file},keep_fraction={value}", keep_fraction=0.25)
+
+
+def test_a_path_that_reads_as_a_number_is_refused():
+    with pytest.raises(TypeError, match="`path` must be text, got 12; put it in double quotes"):
+        make_agent("learned:path=12", keep_fraction=0.25)
 
 
 def test_a_free_keep_fraction_is_one_more_entry():
@@ -150,6 +236,8 @@ def test_a_free_keep_fraction_is_one_more_entry():
     env = DataPruningEnv("blobs", **policy.env_arguments)
     observation, _ = env.reset(seed=0)
     assert env.action_space.contains(Learned.of(policy).predict(observation)[0])
+    with pytest.raises(ValueError, match="`keep_fraction` must not be given to a policy that"):
+        Learned.of(policy, keep_fraction=0.5)
 
 
 def test_the_bundled_policy_says_how_it_was_made():

@@ -4,6 +4,7 @@ import csv
 import itertools
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from prune_agents import runs as module
 from prune_agents.cases import Case
 from prune_agents.evolution import CMA
-from prune_agents.gradient import A2C, PPO, SAC
+from prune_agents.gradient import A2C, CHECKPOINT, PPO, SAC, GradientTraining
 from prune_agents.heldout import Heldout
 from prune_agents.policies import load_policy
 from prune_agents.presets import Training
@@ -217,3 +218,12 @@ def test_evolution_learns_to_balance_classes(tmp_path):
     policy = train(training, tmp_path, heldout=heldout, rivals=("short", "random", "middle"))
     against = policy.provenance["evaluation"]["cases"]["digits"]["against"]
     assert against["best single"]["low"] > 0.01
+
+
+def test_a_checkpoint_touches_no_other_file(tmp_path):
+    (tmp_path / "checkpoint.part").write_text("precious")
+    model = SimpleNamespace(num_timesteps=3, get_parameters=dict)
+    training = SimpleNamespace(model=model, seconds=0.0, _started=0.0, _moments=dict)
+    GradientTraining.save(training, tmp_path / CHECKPOINT)
+    assert {file.name for file in tmp_path.iterdir()} == {"checkpoint.part", CHECKPOINT}
+    assert (tmp_path / "checkpoint.part").read_text() == "precious"

@@ -13,6 +13,7 @@ from prune_env.registry import (
     describe,
     make_agent,
     modifier_entries,
+    spec_value,
 )
 
 BUNDLED = {
@@ -124,6 +125,58 @@ def test_a_colon_without_arguments_is_allowed():
     assert make_agent("ucb:", keep_fraction=0.3).c == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a+b.safetensors",
+        "run,2/policy",
+        'odd "name", here',
+        "1e5",
+        "true",
+        "runs/a+1",
+        "plain",
+        "ü,",
+    ],
+)
+def test_text_is_read_as_it_was_written(monkeypatch, text):
+    class Entry:
+        name, value = "own", "this:Own"
+
+        def load(self):
+            return Own
+
+    monkeypatch.setattr(registry, "agent_entries", lambda: {"own": Entry()})
+    spec = f"own:speed={spec_value(text)}"
+    assert make_agent(spec, keep_fraction=0.5).speed == text
+    assert spec_value("runs/mine/policy.safetensors") == "runs/mine/policy.safetensors"
+
+
+def test_quoted_values_go_with_modifiers_and_other_arguments():
+    agent = make_agent('ucb:refresh="forward",c=2+anneal:0.25,data="random"', keep_fraction=0.3)
+    assert (agent.share, agent.data, agent.agent.refresh) == (0.25, "random", "forward")
+
+
+class Broken:
+    name, value = "broken", "stranger.module:Agent"
+
+    def load(self):
+        raise ImportError("no stranger")
+
+
+def test_an_agent_that_cannot_be_loaded_takes_nothing_else_down(monkeypatch):
+    known = agent_entries()
+    monkeypatch.setattr(registry, "agent_entries", lambda: known | {"broken": Broken()})
+    line, source = describe(Broken())
+    assert line == "cannot be loaded: ImportError('no stranger')"
+    assert source == "stranger.module:Agent"
+    assert agents_with("propensities") == ["epsilon-greedy", "random", "rs2"]
+    message = r"`agent` 'broken' cannot be loaded from stranger.module:Agent \(ImportError.*repair"
+    with pytest.raises(ValueError, match=message):
+        make_agent("broken", keep_fraction=0.5)
+    with pytest.raises(ValueError, match="`agent` under Rescale must know its propensities"):
+        make_agent("ucb+rescale:source=known", keep_fraction=0.5)
+
+
 MODIFIERS = {
     "anneal": modifiers.Anneal,
     "warm-up": modifiers.WarmUp,
@@ -164,6 +217,7 @@ def test_agents_are_found_by_what_they_have():
         ("ucb+", r"`agent` must be one of .*, got 'ucb\+'"),
         ("ucb+anneal:shape=2", r"`modifier` 'anneal' takes share, data, got shape in"),
         ("ucb+anneal:0.1,0.2", r"`modifier` arguments are written name:key=value"),
+        ("learned:path=a+b.safetensors", r"got 'b.safetensors'; a value with a comma or a \+ in"),
         ("ucb+anneal:0.1,share=0.2", r"`modifier` arguments must be given once each"),
         ("ucb+anneal:12", r"`share` must be in \[0, 1\], got 12; did you pass a percentage\?"),
         ("anneal", r"`agent` must be one of"),

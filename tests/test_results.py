@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from prune_env.results import EPISODES, SETTINGS, SUMMARY, Results, mean_interval
+from prune_env.results import EPISODES, SETTINGS, SUMMARY, Results, mean_interval, replacing
 
 SETUP = {"epochs": 20, "keep_fraction": 0.25, "model": None}
 
@@ -255,3 +257,85 @@ def test_only_the_reference_of_the_same_instance_and_seed_counts(other):
 
 def test_the_reference_reaches_itself():
     assert row_of([full(0.9)], agent="full")["work_to_reference"] == 4
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from prune_env.results import Results
+try:
+    Results({"epochs": 20, "keep_fraction": 0.25, "model": None}, Path(sys.argv[1]))
+except ValueError as error:
+    print(error)
+"""
+
+
+def open_in_another_process(folder):
+    command = [sys.executable, "-c", OTHER, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    pytest.importorskip("fcntl")
+    results = Results(SETUP, tmp_path)
+    shown = open_in_another_process(tmp_path)
+    assert shown.startswith(f"`out` {tmp_path} is in use by another process; wait until")
+    again = Results(SETUP, tmp_path)  # one's own process may read what it writes
+    del results
+    assert "in use" in open_in_another_process(tmp_path)
+    del again
+    assert open_in_another_process(tmp_path) == ""
+
+
+def test_what_two_processes_wrote_twice_counts_once(tmp_path):
+    Results(SETUP, tmp_path).add(make_record())
+    with (tmp_path / EPISODES).open("a") as file:
+        file.write(json.dumps(make_record(seconds={"train": 7.0})) + "\n")
+    assert Results(SETUP, tmp_path).records == [make_record()]
+
+
+def test_two_different_results_of_one_episode_are_refused(tmp_path):
+    results = Results(SETUP, tmp_path)
+    results.add(make_record())
+    with pytest.raises(ValueError, match=r"of a new episode, got \('digits', 'clean', 'ucb', 0\)"):
+        results.add(make_record(test=0.7))
+    with (tmp_path / EPISODES).open("a") as file:
+        file.write(json.dumps(make_record(test=0.7)) + "\n")
+    with pytest.raises(ValueError, match=r"episodes.jsonl, line 2 .* again, with another result"):
+        Results(SETUP, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"task": "dig', r"line 2 is damaged \(Unterminated string"),
+        ("", r"line 2 is damaged \(Expecting value"),
+        ("7", r"line 2 is damaged \(no record\)"),
+        ('{"task": "digits"}', "line 2 is no record of an episode, without scenario, agent, seed"),
+    ],
+)
+def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line, message):
+    Results(SETUP, tmp_path).add(make_record())
+    with (tmp_path / EPISODES).open("a") as file:
+        file.write(line + "\n" + json.dumps(make_record(seed=1)) + "\n")
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=rf"`out` .*episodes.jsonl, {message}"):
+        Results(SETUP, tmp_path)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "\xff"])
+def test_damaged_settings_are_refused(tmp_path, text):
+    (tmp_path / SETTINGS).write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"`out` .*settings.json is damaged"):
+        Results(SETUP, tmp_path)
+
+
+def test_a_file_takes_its_place_only_whole(tmp_path):
+    file = tmp_path / "mine.txt"
+    with pytest.raises(UnicodeEncodeError), replacing(file) as unfinished:
+        unfinished.write_text("half and \ud800", encoding="utf-8")
+    assert list(tmp_path.iterdir()) == []
+    with replacing(file) as unfinished:
+        unfinished.write_text("whole")
+    assert contents(tmp_path) == {"mine.txt": b"whole"}

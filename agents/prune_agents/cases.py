@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -83,7 +85,30 @@ class Case:
         return " ".join([task, *(f"{key}={value}" for key, value in given.items())])
 
     @property
+    def identity(self) -> str:
+        """The name, of a folder with a digest of its whole path: for settings that must not mix.
+
+        Results hold no paths of a machine, hence the digest.
+        """
+        if not self.task.startswith(FOLDER_PREFIX):
+            return self.name
+        path = Path(self.task.removeprefix(FOLDER_PREFIX)).expanduser().resolve()
+        return f"{self.name} #{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+    @property
     def network(self) -> str:
         """Name of the network trained; a task's own module counts as `custom`."""
         model = get_task(self.task).with_model(self.model).model
         return model if isinstance(model, str) else "custom"
+
+
+def check_names(cases: Iterable[Case]) -> None:
+    """Raise ValueError if two folders of one name would share their results."""
+    tasks: dict[str, Case] = {}
+    for case in cases:
+        first = tasks.setdefault(case.name, case)
+        if first.identity != case.identity:
+            raise ValueError(
+                f"`task` folders must differ in their own names, got {first.task!r} and "
+                f"{case.task!r}; rename one of them"
+            )

@@ -24,7 +24,10 @@ Cases = Annotated[tuple[str, ...], tyro.conf.arg(metavar='"TASK [KEY=VALUE ...]"
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a policy, judge it on new seeds beside every fixed rule, and write it to one file."""
+    """Train a policy, judge it on new seeds beside a dozen fixed rules, and write it to one file.
+
+    The rules are `prune_agents.heldout.RIVALS`: short, random, the bandits, by loss, InfoBatch.
+    """
 
     out: Path
     """folder for policy.safetensors, logs (CSV, TensorBoard) and checkpoints; goes on where an
@@ -39,7 +42,7 @@ class Train:
     steps: int = 100_000
     """environment steps, in all"""
     num_envs: int = 32
-    """environments at once (cma has its own number)"""
+    """environments at once, of every --task at least one (cma has its own number)"""
     action: Literal["features", "mixture", "bins", "scores"] = "features"
     """what the policy decides; scores: a network that scores sample by sample (ppo, a2c)"""
     constant: bool = False
@@ -61,13 +64,18 @@ class Train:
 
     def __call__(self) -> None:
         """Train, judge, write, and print the comparison."""
-        from prune_agents.cases import Case
+        from prune_agents.cases import Case, check_names
         from prune_agents.training import POLICY, train
+        from prune_env.arguments import check_count
+        from prune_env.registry import spec_value
         from prune_env.runtime import tune_process
 
         try:
+            check_count("num_envs", self.num_envs)
+            check_count("eval_seeds", self.eval_seeds, least=0)
             cases = tuple(map(Case.parse, self.task))
             judged = tuple(map(Case.parse, self.eval_task)) or tuple(dict.fromkeys(cases))
+            check_names((*cases, *judged))
             training = self._training(cases)
             tune_process({case.network for case in (*cases, *judged)}, threads=self.threads)
             policy = train(
@@ -83,7 +91,8 @@ class Train:
 
             print(evaluation_table(policy.provenance["evaluation"]))
         file = self.out / POLICY
-        print(f"\nwritten to {file}; use it as --agents learned:path={file}")
+        spec = shlex.quote(f"learned:path={spec_value(str(file))}")
+        print(f"\nwritten to {file}; use it as --agents {spec}")
 
     def _training(self, cases: tuple[Case, ...]) -> Training:
         from prune_agents.evolution import CMA

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from prune_agents.network import INPUT_LIMIT, Network
 from prune_agents.policies import Policy, observation_columns
 from prune_agents.scorer import SampleScorerPolicy
+from prune_env.results import replacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,6 @@ class GradientTraining:
 
     def save(self, file: Path) -> None:
         """Write weights, optimiser state and normalisation."""
-        unfinished = file.with_suffix(".part")
         state = {
             "steps": self.model.num_timesteps,
             "seconds": self.seconds + time.perf_counter() - self._started,
@@ -166,8 +166,8 @@ class GradientTraining:
                 for name, rms in self._moments().items()
             },
         }
-        torch.save(state, unfinished)
-        unfinished.replace(file)
+        with replacing(file) as unfinished:
+            torch.save(state, unfinished)
 
     def policy(self, *, action: str, choose_keep_fraction: bool) -> Policy:
         """The mean action, as a policy that needs no Stable-Baselines3."""

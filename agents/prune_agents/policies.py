@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -16,8 +17,10 @@ from safetensors.numpy import save_file
 from prune_agents.network import Network
 from prune_agents.scorer import SCORER_COLUMNS, scorer_inputs
 from prune_env.action import ENCODINGS
+from prune_env.arguments import check_choice, check_fraction
 from prune_env.env import DataPruningEnv
 from prune_env.observation import SUMMARY_COLUMNS
+from prune_env.results import replacing
 
 FORMAT = 1
 _KEY = "prune_env"
@@ -100,33 +103,46 @@ class Policy:
         """The same policy, saying where it comes from."""
         return replace(self, provenance=provenance)
 
-    def act(self, observation: Any) -> np.ndarray:
-        """Action of one observation, or of a batch of them: (A,) or (K, A) float32."""
-        if self.observation == "samples":
-            return self.network(scorer_inputs(observation))[..., 0]
-        return self.network(observation[..., _positions(self.columns)])
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that change with what the policy does; its provenance is no part."""
+        hashed = hashlib.sha256(json.dumps(self._description, sort_keys=True).encode())
+        for name, values in sorted(self.network.tensors().items()):
+            hashed.update(f"{name} {values.dtype} {values.shape}".encode())
+            hashed.update(np.ascontiguousarray(values).data)
+        return hashed.hexdigest()[:16]
 
-    def save(self, path: Path) -> None:
-        """Write the policy, numbers and JSON, to one file.
-
-        Raises:
-            FileExistsError: if there is one.
-        """
-        if path.exists():
-            raise FileExistsError(f"`path` {path} is there already; name another file")
-        description = {
+    @property
+    def _description(self) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             **self.env_arguments,
             "columns": self.columns,
             "entries": self.entries,
             "activation": self.network.activation,
             "squash": self.network.squash,
-            "provenance": self.provenance,
         }
+
+    def act(self, observation: Any) -> np.ndarray:
+        """Action of one observation, or of a batch of them: (A,) or (K, A) float32."""
+        if self.observation == "samples":
+            return self.network(scorer_inputs(observation))[..., 0]
+        return self.network(observation[..., _positions(self.columns)])
+
+    def save(self, path: Path | str) -> None:
+        """Write the policy, numbers and JSON, to one file.
+
+        Raises:
+            FileExistsError: if there is one.
+        """
+        path = Path(path)
+        if path.exists():
+            raise FileExistsError(f"`path` {path} is there already; name another file")
+        description = self._description | {"provenance": self.provenance}
+        text = json.dumps(description, allow_nan=False)
         tensors = {k: np.ascontiguousarray(v) for k, v in self.network.tensors().items()}
-        unfinished = path.with_suffix(".part")
-        save_file(tensors, unfinished, {_KEY: json.dumps(description, allow_nan=False)})
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            save_file(tensors, unfinished, {_KEY: text})
 
 
 @cache
@@ -140,7 +156,7 @@ def bundled_policy() -> Path:
     return Path(str(resources.files("prune_agents") / "bundled.safetensors"))
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path | str) -> Policy:
     """Read a policy file. Nothing in it is executed: it is numbers and JSON.
 
     Raises:
@@ -151,8 +167,20 @@ def load_policy(path: Path) -> Policy:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             described = json.loads((file.metadata() or {})[_KEY])
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"`path` must be a policy file, got {path} ({error})") from error
+    try:
+        return _described_policy(path, tensors, described)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"`path` {path} is damaged: what it says of itself is incomplete or of other types "
+            f"({error!r}); train it anew"
+        ) from error
+
+
+def _described_policy(
+    path: Path | str, tensors: dict[str, np.ndarray], described: dict[str, Any]
+) -> Policy:
     if described.get("format") != FORMAT:
         raise ValueError(
             f"`path` {path} has format {described.get('format')} and this version reads {FORMAT}"
@@ -170,7 +198,7 @@ def load_policy(path: Path) -> Policy:
     )
 
 
-def _check_description(path: Path, described: dict[str, Any]) -> None:
+def _check_description(path: Path | str, described: dict[str, Any]) -> None:
     observation, action = described["observation"], described["action"]
     if observation not in ("summary", "samples") or action not in ENCODINGS:
         raise ValueError(
@@ -178,6 +206,7 @@ def _check_description(path: Path, described: dict[str, Any]) -> None:
             "version has not"
         )
     free = described["choose_keep_fraction"]
+    check_choice("choose_keep_fraction", free, [False, True])
     expected = action_entries(action, choose_keep_fraction=free)
     known = observation_columns(observation)
     problems = [f"column {name!r}" for name in described["columns"] if name not in known]
@@ -198,25 +227,44 @@ class Learned:
 
     Args:
         path: policy file; None is the bundled policy.
-        keep_fraction: kept / N in (0, 1], where the policy does not choose it.
+        keep_fraction: kept / N in (0, 1]; None is the environment's. Only for a policy that does
+            not choose it.
 
     Attributes:
+        digest: of the policy.
         reference: False.
+
+    Raises:
+        ValueError: if the file is none of a policy, or it chooses the keep fraction given.
     """
 
     reference = False
 
-    def __init__(self, *, path: str | None = None, keep_fraction: float = 0.25):
+    def __init__(self, *, path: str | None = None, keep_fraction: float | None = None):
+        if not isinstance(path, (str, Path, type(None))):
+            raise TypeError(f"`path` must be text, got {path!r}; put it in double quotes")
         self.path = path
-        self.keep_fraction = keep_fraction
-        self._policy = load_policy(bundled_policy() if path is None else Path(path))
+        self._take(load_policy(bundled_policy() if path is None else path), keep_fraction)
 
     @classmethod
-    def of(cls, policy: Policy, *, keep_fraction: float = 0.25) -> Learned:
+    def of(cls, policy: Policy, *, keep_fraction: float | None = None) -> Learned:
         """An agent of a policy that is in no file yet."""
         agent = cls.__new__(cls)
-        agent.path, agent.keep_fraction, agent._policy = None, keep_fraction, policy
+        agent.path = None
+        agent._take(policy, keep_fraction)
         return agent
+
+    def _take(self, policy: Policy, keep_fraction: float | None) -> None:
+        if keep_fraction is not None:
+            check_fraction("keep_fraction", keep_fraction)
+            if policy.choose_keep_fraction:
+                raise ValueError(
+                    f"`keep_fraction` must not be given to a policy that chooses it itself, got "
+                    f"{keep_fraction}; leave it out"
+                )
+        self.keep_fraction = keep_fraction
+        self.digest = policy.digest
+        self._policy = policy
 
     @property
     def policy(self) -> Policy:
@@ -226,7 +274,8 @@ class Learned:
     @property
     def env_arguments(self) -> dict[str, Any]:
         """What its environment must be made with."""
-        return self._policy.env_arguments
+        given = {} if self.keep_fraction is None else {"keep_fraction": self.keep_fraction}
+        return self._policy.env_arguments | given
 
     def reset(self, seed: int) -> None:
         """Nothing: the policy is deterministic; chance is the environment's."""
