@@ -299,11 +299,12 @@ def _play(
 
 def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> dict[str, float]:
     """Let the agent train beforehand, if it does; the work and seconds that it took."""
-    if not hasattr(agent, "prepare"):
+    prepare = getattr(agent, "prepare", None)
+    if prepare is None:
         return {"work": 0.0, "seconds": 0.0}
     env.reset(seed=seed)  # once more afterwards: a measuring clock starts anew then
     rehearsal = env.rehearse()
-    agent.prepare(rehearsal)
+    prepare(rehearsal)
     return {"work": rehearsal.work, "seconds": rehearsal.seconds}
 
 

@@ -18,12 +18,13 @@ from prune_env.arguments import check_count, check_fraction, check_positive
 from prune_env.clock import WorkClock
 from prune_env.observation import Observation, RunSummary, SampleTable, Summary
 from prune_env.registry import Agent, make_agent
-from prune_env.selection import Selection, epoch_order, weights_by_sample
+from prune_env.selection import Selection
 from prune_env.statistics import SampleStatistics
+from prune_env.training import epoch_order, weights_by_sample
 
 # (indices (K,) int64) -> cross-entropies (K,) and whether right (K,), by a forward pass.
 Score = Callable[[np.ndarray], tuple[ArrayLike, ArrayLike]]
-_DEFAULTS = {
+_DEFAULTS: dict[str, Any] = {  # of the environment
     "observation": "samples",
     "action": "scores",
     "keep_fraction": 0.25,
@@ -72,7 +73,8 @@ class PruningSampler(Sampler[int]):
     The unit of work is the environment's: N samples trained on are a full epoch, and the last
     epoch is cut to what is left of the budget. Let the learning rate follow `progress`, so that
     its schedule completes. Losses may be on any device and are fetched once an epoch. A sampler
-    can be pickled after an epoch, with all that it and its agent know, and goes on from there.
+    can be pickled at the end of the loop's body, with all that it and its agent know (and `score`,
+    if that can be), and its `epochs()` goes on with the next.
 
     Args:
         labels: (N,) whole numbers from 0: those of the training set.
@@ -163,11 +165,14 @@ class PruningSampler(Sampler[int]):
                 the agent observes.
             ValueError: if a loss was not finite.
         """
-        while self._clock.samples_left:
+        while True:
+            if self._open is not None:
+                self._close(self._open)
+                self._open = None
+            if not self._clock.samples_left:
+                return
             self._open = self._choose()
             yield self._statistics.epoch
-            self._close(self._open)
-            self._open = None
 
     def __iter__(self) -> Iterator[int]:
         """Indices of this epoch, in random order."""
@@ -200,8 +205,9 @@ class PruningSampler(Sampler[int]):
         Raises:
             ValueError: if the shapes differ.
         """
-        parts = tuple(torch.as_tensor(part).detach() for part in (indices, losses, correct))
-        if len({part.shape for part in parts}) > 1 or parts[0].ndim != 1:
+        where, fresh, right = map(torch.as_tensor, (indices, losses, correct))
+        parts = where, fresh.detach(), right
+        if len({part.shape for part in parts}) > 1 or where.ndim != 1:
             raise ValueError(
                 "`indices`, `losses` and `correct` must each have one entry a sample, got shapes "
                 f"{', '.join(str(tuple(part.shape)) for part in parts)}; compute losses with "
@@ -352,7 +358,7 @@ def _check_served(agent: Agent, settings: dict[str, Any], score: Score | None) -
         raise ValueError(
             f"`agent` {name} needs {', '.join(unknown)}, which only the environment has"
         )
-    if hasattr(agent, "prepare"):
+    if getattr(agent, "prepare", None) is not None:
         raise ValueError(
             f"`agent` {name} trains networks of its own beforehand, which only the environment can "
             "give it; choose one that does not"

@@ -43,7 +43,7 @@ class Modifier(ABC):
     @property
     def reference(self) -> bool:
         """That of the agent."""
-        return self.agent.reference
+        return getattr(self.agent, "reference", False)
 
     @property
     def env_arguments(self) -> dict[str, Any]:
@@ -60,10 +60,10 @@ class Modifier(ABC):
         """Full epochs that the agent's preparation takes from the budget."""
         return getattr(self.agent, "charged_work", 0.0)
 
-    def prepare(self, rehearsal: Rehearsal) -> None:
-        """Let the agent prepare itself, if it does so."""
-        if hasattr(self.agent, "prepare"):
-            self.agent.prepare(rehearsal)
+    @property
+    def prepare(self) -> Callable[[Rehearsal], None] | None:
+        """The agent's preparation, None if it needs none."""
+        return getattr(self.agent, "prepare", None)
 
     @property
     def propensities(self) -> Propensities | None:
