@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -91,12 +91,25 @@ class MLPUpdate:
     def __init__(self, model: MLP, recipe: Recipe):
         self._smoothing = recipe.label_smoothing
         self.optimiser = _make_optimiser(model, recipe)
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
         self._parameters = list(model.parameters())
+        self._num_classes = len(self._parameters[3])
+        self._alias()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the aliases, which a copy would turn into memory of their own."""
+        return {k: v for k, v in vars(self).items() if k not in ("_weights", "_gradients")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Alias the copied parameters, which come without gradients."""
+        vars(self).update(state)
+        self._alias()
+
+    def _alias(self) -> None:
+        """Hold weights and gradients without autograd, in the parameters' own memory."""
         self._weights = [parameter.detach() for parameter in self._parameters]
-        self._gradients = [p.grad for p in self._parameters if p.grad is not None]
-        self._num_classes = len(self._weights[3])
+        self._gradients = [torch.zeros_like(weights) for weights in self._weights]
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
 
     def targets(self, labels: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
         """Gradient of the objective in the log-probabilities: (n, C)."""
@@ -140,9 +153,16 @@ class CapturedUpdate:
         self._update = update
         self._model = model
         self._batch_size = batch_size
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._held: tuple[Tensor, ...] = ()
-        self._logits: Tensor | None = None
+        self.forget()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the graph, which reads and writes the original's memory."""
+        return {k: v for k, v in vars(self).items() if k not in ("_graph", "_held", "_logits")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Capture anew at the first step."""
+        vars(self).update(state)
+        self.forget()
 
     @property
     def optimiser(self) -> torch.optim.Optimizer:
@@ -167,7 +187,9 @@ class CapturedUpdate:
 
     def forget(self) -> None:
         """Capture anew: the optimiser's state has moved to other memory."""
-        self._graph = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._held: tuple[Tensor, ...] = ()
+        self._logits: Tensor | None = None
 
     def _capture(self, *batch: Tensor) -> torch.cuda.CUDAGraph:
         self._held = tuple(torch.empty_like(part).copy_(part) for part in batch)
