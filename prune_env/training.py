@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune_env.augmentation import Augmentation
 from prune_env.clock import synchronise
@@ -88,6 +89,7 @@ class Trainer:
         self.model = model.to(device=self._device, memory_format=layout)  # type: ignore[call-overload]
         self.recipe = recipe
         self.precision = precision
+        self._normalisations = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
         self._update = make_update(self.model, recipe, precision, self._device)
         self._order_rng = order_rng
         self._augment_rng = augment_rng
@@ -96,6 +98,10 @@ class Trainer:
         self, selection: Selection, *, limit: int, progress: Callable[[int], float]
     ) -> EpochResult:
         """Train once on the selected samples, in random order.
+
+        A sample left over by itself joins the batch before it where the network normalises
+        batches, since one sample has no deviation. Where it is the whole epoch, the running
+        statistics normalise it.
 
         Args:
             selection: what to train on.
@@ -123,37 +129,44 @@ class Trainer:
         def learning_rate(done: int) -> float:
             return selection.learning_rate_factor * self.recipe.learning_rate_at(progress(done))
 
+        sizes = self._batch_sizes(len(order))
         self.model.train()
+        if sizes == [1]:
+            for layer in self._normalisations:
+                layer.eval()
         with _repeatable_kernels(self._device):
-            losses, correct = self._train(order, weights, augment, learning_rate)
+            losses, correct = self._train(order, sizes, weights, augment, learning_rate)
         return EpochResult(
             indices=chosen,
             losses=losses.cpu().numpy(),
             correct=correct.cpu().numpy(),
-            num_updates=-(-len(order) // self.recipe.batch_size),
+            num_updates=len(sizes),
         )
 
     def _train(
         self,
         order: Tensor,
+        sizes: Sequence[int],
         weights: Tensor | None,
         augment: Augmentation,
         learning_rate: Callable[[int], float],
     ) -> tuple[Tensor, Tensor]:
-        """Train on `order` (K,); losses and correctness (K,), all on the device."""
-        train, size = self._split.train, self.recipe.batch_size
+        """Train on `order` (K,) in batches of `sizes`; losses and correctness (K,), on device."""
+        train, share = self._split.train, 1 / self.recipe.batch_size
         losses, correct = [], []
         done = 0
         # Data are gathered, and losses recorded, for many updates at once.
-        for chunk in order.split(size * self._updates_per_chunk):
+        for first in range(0, len(sizes), self._updates_per_chunk):
+            batches = list(sizes[first : first + self._updates_per_chunk])
+            chunk = order[done : done + sum(batches)]
             labels = train.labels[chunk]
-            gradients = torch.full((len(chunk),), 1 / size, device=self._device)
+            gradients = torch.full((len(chunk),), share, device=self._device)
             if weights is not None:
                 gradients *= weights[chunk]
             pictures = augment(train.gather(train.rows[chunk]), chunk)
             parts = (self._split.normalise(pictures), *self._update.targets(labels, gradients))
             logits = []
-            for inputs, *targets in zip(*(part.split(size) for part in parts), strict=True):
+            for inputs, *targets in zip(*(part.split(batches) for part in parts), strict=True):
                 set_learning_rate(self._update.optimiser, learning_rate(done))
                 logits.append(self._update.step(inputs, *targets))
                 done += len(inputs)
@@ -213,6 +226,16 @@ class Trainer:
             seconds = time.perf_counter() - start
         self.restore(before)
         return seconds * num_samples / limit
+
+    def _batch_sizes(self, count: int) -> list[int]:
+        """Samples of each update of an epoch on `count` samples."""
+        whole, left = divmod(count, self.recipe.batch_size)
+        sizes = [self.recipe.batch_size] * whole
+        if left == 1 and whole and self._normalisations:
+            sizes[-1] += 1
+        elif left:
+            sizes.append(left)
+        return sizes
 
     @property
     def _updates_per_chunk(self) -> int:

@@ -414,3 +414,12 @@ def test_a_budget_that_affords_no_step_is_named(clock):
     env = DataPruningEnv("blobs", budget=1e-4, clock=clock)
     with pytest.raises(ValueError, match=r"`budget` must afford at least one step, got 0\.0001"):
         env.reset(seed=0)
+
+
+@pytest.mark.slow
+def test_a_resnet_takes_a_mini_batch_of_one_sample_more_than_its_size():
+    env = DataPruningEnv("digits", model="resnet18", num_samples=129, action="mask", budget=1)
+    env.reset(seed=0)
+    _, _, terminated, _, info = env.step(np.ones(129, np.int8))
+    assert terminated
+    assert (info["num_updates"], info["num_trained"]) == (1, 129)
