@@ -193,6 +193,7 @@ class Ingredients:
     network: nn.Module
     order_rng: np.random.Generator
     augment_rng: np.random.Generator
+    layer_rng: np.random.Generator | None
     precision: torch.dtype
 
 
@@ -207,6 +208,7 @@ def make_trainer(parts: Ingredients) -> Trainer:
         parts.task.recipe,
         order_rng=parts.order_rng,
         augment_rng=parts.augment_rng,
+        layer_rng=parts.layer_rng,
         precision=parts.precision,
     )
 
@@ -277,7 +279,7 @@ class EpisodeMaker:
 
     def start(self, instance: Instance, seeds: np.random.SeedSequence) -> Episode:
         """Start a training run from fresh weights, all of its chance from `seeds`."""
-        names = ("split", "scenario", "init", "order", "augment", "selection")
+        names = ("split", "scenario", "init", "order", "augment", "selection", "layers")
         streams = {
             name: np.random.default_rng(child)
             for name, child in zip(names, seeds.spawn(len(names)), strict=True)
@@ -293,6 +295,7 @@ class EpisodeMaker:
                 network=network,
                 order_rng=streams["order"],
                 augment_rng=streams["augment"],
+                layer_rng=streams["layers"] if task.has_own_network else None,
                 precision=resolve_precision(self._precision, self._device, large=task.as_pictures),
             )
         )

@@ -50,6 +50,11 @@ class Task:
         is_mlp = isinstance(self.model, str) and self.model.startswith("mlp")
         return not is_mlp or self.recipe.crop_padding > 0 or self.recipe.flip
 
+    @property
+    def has_own_network(self) -> bool:
+        """Whether the network is a user's own, whose layers may draw random numbers."""
+        return not isinstance(self.model, str)
+
     def with_model(self, model: str | None) -> Task:
         """The same data under another network and that network's own recipe."""
         if model is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from prune_env.augmentation import Augmentation
 from prune_env.clock import synchronise
 from prune_env.data import Samples, Split
-from prune_env.models import MLP
+from prune_env.models import MLP, seeded_torch
 from prune_env.precision import autocast
 from prune_env.recipes import Recipe
 from prune_env.selection import Selection
@@ -69,6 +69,8 @@ class Trainer:
         order_rng: draws each epoch's order of all N samples.
         augment_rng: draws each epoch's crops and mirrors of all N samples. Both draw for all N
             and are then filtered, so that choosing a subset never moves them.
+        layer_rng: seeds what the network's own layers draw, such as dropout, for each epoch;
+            None where they draw nothing, as in the networks of `prune_env.models`.
         precision: number format of the network's matrix products.
     """
 
@@ -80,6 +82,7 @@ class Trainer:
         *,
         order_rng: np.random.Generator,
         augment_rng: np.random.Generator,
+        layer_rng: np.random.Generator | None = None,
         precision: torch.dtype = torch.float32,
     ):
         self._split = split
@@ -93,6 +96,9 @@ class Trainer:
         self._update = make_update(self.model, recipe, precision, self._device)
         self._order_rng = order_rng
         self._augment_rng = augment_rng
+        self._layer_rng = layer_rng
+        # One for all passes in evaluation mode, so that none of them moves the training.
+        self._evaluation_seed = self._draw_seed()
 
     def run_epoch(
         self, selection: Selection, *, limit: int, progress: Callable[[int], float]
@@ -134,7 +140,7 @@ class Trainer:
         if sizes == [1]:
             for layer in self._normalisations:
                 layer.eval()
-        with _repeatable_kernels(self._device):
+        with _repeatable_kernels(self._device), self._seeded_layers(self._draw_seed()):
             losses, correct = self._train(order, sizes, weights, augment, learning_rate)
         return EpochResult(
             indices=chosen,
@@ -179,15 +185,17 @@ class Trainer:
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass over all training samples, or `indices`."""
         train = self._split.train if indices is None else self._split.train.subset(indices)
-        losses, correct = zip(*self._forward(train), strict=True)
+        with self.seeded_evaluation():
+            losses, correct = zip(*self._forward(train), strict=True)
         return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
 
     @torch.no_grad()
     def evaluate(self, samples: Samples) -> Evaluation:
         """Mean loss and accuracy over `samples`, without augmentation, in evaluation mode."""
         total = torch.zeros(2, dtype=torch.float64, device=self._device)
-        for losses, right in self._forward(samples):
-            total += torch.stack([losses.sum(dtype=torch.float64), right.sum().double()])
+        with self.seeded_evaluation():
+            for losses, right in self._forward(samples):
+                total += torch.stack([losses.sum(dtype=torch.float64), right.sum().double()])
         loss, accuracy = (total / len(samples)).tolist()
         return Evaluation(loss=loss, accuracy=accuracy)
 
@@ -197,9 +205,8 @@ class Trainer:
             {
                 "model": self.model.state_dict(),
                 "optimiser": self._update.optimiser.state_dict(),
-                "order_rng": self._order_rng.bit_generator.state,
-                "augment_rng": self._augment_rng.bit_generator.state,
             }
+            | {name: stream.bit_generator.state for name, stream in self._streams.items()}
         )
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -209,8 +216,8 @@ class Trainer:
         self._update.optimiser.load_state_dict(snapshot["optimiser"])
         if isinstance(self._update, CapturedUpdate):
             self._update.forget()
-        self._order_rng.bit_generator.state = snapshot["order_rng"]
-        self._augment_rng.bit_generator.state = snapshot["augment_rng"]
+        for name, stream in self._streams.items():
+            stream.bit_generator.state = snapshot[name]
 
     def measure_epoch_seconds(self, max_updates: int = 32) -> float:
         """Seconds of a full epoch, from `max_updates` updates; leaves the training as it was."""
@@ -226,6 +233,24 @@ class Trainer:
             seconds = time.perf_counter() - start
         self.restore(before)
         return seconds * num_samples / limit
+
+    @contextmanager
+    def seeded_evaluation(self) -> Iterator[nn.Module]:
+        """The network in evaluation mode, for passes by others that must not move its training."""
+        self.model.eval()
+        with self._seeded_layers(self._evaluation_seed):
+            yield self.model
+
+    def _draw_seed(self) -> int:
+        return 0 if self._layer_rng is None else int(self._layer_rng.integers(2**63))
+
+    def _seeded_layers(self, seed: int) -> AbstractContextManager[None]:
+        return nullcontext() if self._layer_rng is None else seeded_torch(seed, self._device)
+
+    @property
+    def _streams(self) -> dict[str, np.random.Generator]:
+        streams = {"order_rng": self._order_rng, "augment_rng": self._augment_rng}
+        return streams if self._layer_rng is None else streams | {"layer_rng": self._layer_rng}
 
     def _batch_sizes(self, count: int) -> list[int]:
         """Samples of each update of an epoch on `count` samples."""
@@ -243,8 +268,7 @@ class Trainer:
         return max(1, _CHUNK_ELEMENTS // per_update)
 
     def _forward(self, samples: Samples) -> Iterator[tuple[Tensor, Tensor]]:
-        """Losses and correctness, a batch at a time, in evaluation mode."""
-        self.model.eval()
+        """Losses and correctness, a batch at a time."""
         # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
         size = 128 if self._is_picture and self._device.type == "cpu" else 2048
         for batch in torch.arange(len(samples), device=self._device).split(size):

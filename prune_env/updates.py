@@ -153,7 +153,9 @@ class CapturedUpdate:
         self._update = update
         self._model = model
         self._batch_size = batch_size
-        self.forget()
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._held: tuple[Tensor, ...] = ()
+        self._logits: Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the graph, which reads and writes the original's memory."""
@@ -187,9 +189,7 @@ class CapturedUpdate:
 
     def forget(self) -> None:
         """Capture anew: the optimiser's state has moved to other memory."""
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._held: tuple[Tensor, ...] = ()
-        self._logits: Tensor | None = None
+        self._graph, self._held, self._logits = None, (), None
 
     def _capture(self, *batch: Tensor) -> torch.cuda.CUDAGraph:
         self._held = tuple(torch.empty_like(part).copy_(part) for part in batch)
@@ -200,12 +200,15 @@ class CapturedUpdate:
         return graph
 
     def _warm_up(self) -> None:
-        """Let libraries and the optimiser allocate what they need, and take the steps back."""
+        """Let libraries and the optimiser allocate what they need, and take the steps back.
+
+        What dropout draws is taken back too: training goes on as if it had been captured before.
+        """
         state = self.optimiser.state
         before = [(t, t.clone()) for t in (*self._model.state_dict().values(), *_tensors(state))]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), torch.random.fork_rng([self._held[0].device]):
             for _ in range(3):
                 self._update.step(*self._held)
         torch.cuda.current_stream().wait_stream(stream)
