@@ -34,7 +34,14 @@ from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summar
 from prune_env.precision import PRECISIONS
 from prune_env.rehearsal import Rehearsal
 from prune_env.rendering import RENDER_MODES, render
-from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward, check_bounded
+from prune_env.reward import (
+    DIVERGENCE_PENALTY,
+    Outcome,
+    Reward,
+    check_bounded,
+    check_parts,
+    find_reward,
+)
 from prune_env.selection import Selection
 from prune_env.tasks import Task
 from prune_env.training import EpochResult, Evaluation, Trainer
@@ -172,8 +179,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         check_choice("refreshed", refreshed, REFRESHED)
         check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
-        if isinstance(reward, str):
-            check_choice("reward", reward, REWARDS)
+        self._reward = find_reward(reward)
         check_positive("budget", budget)
         check_at_least("max_weight", max_weight, 1)
         check_fraction("loss_decay", loss_decay)
@@ -206,7 +212,6 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         for instance, other in self._maker.sizes.items():
             self._check_size(instance, other)
         self.encodings = {"observation": observation, "action": action}
-        self._reward = REWARDS[reward] if isinstance(reward, str) else reward
         self._budget = budget
         self._refresh_period, self._refreshed = refresh_period, refreshed
         self._scale_learning_rate = scale_learning_rate
@@ -282,7 +287,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             terminated=run.over,
         )
         self._curve.append((run.work, run.validation.accuracy))
-        parts = {"divergence": DIVERGENCE_PENALTY} if run.diverged else self._reward(outcome)
+        parts = {"divergence": DIVERGENCE_PENALTY}
+        if not run.diverged:
+            parts = check_parts(self._reward(outcome))
         info = run.info() | _step_info(run, selection, result, num_scored, outcome)
         info["reward_parts"] = parts
         observation = self._observation(run)
