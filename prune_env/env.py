@@ -18,6 +18,7 @@ from prune_env.arguments import (
     check_count,
     check_fraction,
     check_positive,
+    check_several,
     resolve_device,
 )
 from prune_env.batched import BatchedTrainer
@@ -177,6 +178,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         check_choice("clock", clock, CLOCKS)
         check_choice("precision", precision, PRECISIONS)
         check_choice("refreshed", refreshed, REFRESHED)
+        check_choice("choose_keep_fraction", choose_keep_fraction, [False, True])
         check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
         self._reward = find_reward(reward)
@@ -192,8 +194,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         _check_chosen(choose_keep_fraction, action)
         self._device = resolve_device(device)
         self._maker = EpisodeMaker(
-            tasks=_several(task),
-            scenarios=_several(scenario),
+            tasks=check_several("task", task, (str, Task), "a name (see task_names()) or a Task"),
+            scenarios=check_several("scenario", scenario, str, "a name such as 'clean'"),
             model=model,
             num_samples=num_samples,
             budget=budget,
@@ -384,14 +386,6 @@ def _step_info(
         "step_time": outcome.time,
         "diverged": run.diverged,
     }
-
-
-def _several(value: Any) -> list[Any]:
-    """A list of one or more."""
-    values = [value] if isinstance(value, (str, Task)) else list(value)
-    if not values:
-        raise ValueError("`task` and `scenario` must name at least one each, got an empty list")
-    return values
 
 
 def _check_chosen(choose_keep_fraction: bool, action: str) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from prune_env import scenarios
 from prune_env.action import Encoding
+from prune_env.arguments import check_type
 from prune_env.batched import BatchedTrainer
 from prune_env.clock import Clock, Stopwatch, WallClock, WorkClock
 from prune_env.data import Split
@@ -22,7 +23,7 @@ from prune_env.observation import RunSummary
 from prune_env.precision import resolve_precision
 from prune_env.selection import Selection
 from prune_env.statistics import SampleStatistics
-from prune_env.tasks import Task, get_task, split_maker
+from prune_env.tasks import Task, check_pictures, get_task, split_maker
 from prune_env.training import EpochResult, Evaluation, Trainer
 
 Instance = tuple[str, str]  # names of task and scenario
@@ -271,9 +272,12 @@ class EpisodeMaker:
 
     def choose(self, rng: np.random.Generator, options: dict[str, Any]) -> Instance:
         """Draw an instance; `options` may set its `task` and `scenario`."""
+        check_type("options", options, dict, "a dict that may hold task and scenario")
         unknown = sorted(set(options) - {"task", "scenario"})
         if unknown:
             raise ValueError(f"`options` may hold task and scenario, got {unknown}")
+        for key, name in options.items():
+            check_type(f"options[{key!r}]", name, str, "one name; leave it out to draw one")
         task, scenario = self.instances[int(rng.integers(len(self.instances)))]
         return options.get("task", task), options.get("scenario", scenario)
 
@@ -323,7 +327,9 @@ class EpisodeMaker:
         scenarios.parse(scenario)  # before a dataset is loaded
         data = self._own_tasks.get(name) or get_task(name)  # the same whatever the network
         make = split_maker(data, self._device, self.task(name).as_pictures)
-        return scenarios.apply(scenario, make(split_rng), rng, num_samples=self._num_samples)
+        split = make(split_rng)
+        check_pictures(self.task(name), split.input_shape)
+        return scenarios.apply(scenario, split, rng, num_samples=self._num_samples)
 
     def _checked_clock(
         self, instance: Instance, trainer: Trainer | BatchedTrainer, num_samples: int

@@ -74,7 +74,10 @@ def _resnet(name: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Mod
 def check_model(model: str) -> None:
     """Raise unless `model` names a network."""
     if not isinstance(model, str):
-        raise TypeError(f"`model` must be a name of {', '.join(MODELS)}, got {model!r}")
+        raise TypeError(
+            f"`model` must be a name of {', '.join(MODELS)}, got {model!r}; a network of your own "
+            "goes into a `Task`"
+        )
     name, colon, width = model.partition(":")
     if name not in MODELS:
         raise ValueError(f"`model` must be one of {', '.join(MODELS)}, got {model!r}")
@@ -143,6 +146,8 @@ def _build_users(
         network = factory(input_shape, num_classes)
     if not isinstance(network, nn.Module):
         raise TypeError(f"`model` must return a torch.nn.Module, got {type(network).__name__}")
+    if not any(True for _ in network.parameters()):
+        raise ValueError(f"`model` must return a network with parameters to train, got {network}")
     return network.train()
 
 

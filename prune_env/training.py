@@ -99,6 +99,7 @@ class Trainer:
         self._layer_rng = layer_rng
         # One for all passes in evaluation mode, so that none of them moves the training.
         self._evaluation_seed = self._draw_seed()
+        self._check_outputs()
 
     def run_epoch(
         self, selection: Selection, *, limit: int, progress: Callable[[int], float]
@@ -251,6 +252,22 @@ class Trainer:
     def _streams(self) -> dict[str, np.random.Generator]:
         streams = {"order_rng": self._order_rng, "augment_rng": self._augment_rng}
         return streams if self._layer_rng is None else streams | {"layer_rng": self._layer_rng}
+
+    @torch.no_grad()
+    def _check_outputs(self) -> None:
+        """Raise unless the network has an output for each class, before it is trained."""
+        if self._layer_rng is None:  # no network of a user's own
+            return
+        train = self._split.train.subset(np.arange(min(2, len(self._split.train))))
+        with self.seeded_evaluation() as network, autocast(self._device, self.precision):
+            logits = network(self._split.inputs(train, train.rows))
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if shape != (len(train), self._split.num_classes):
+            raise ValueError(
+                "`model` must return logits of shape (batch, num_classes) = "
+                f"{(len(train), self._split.num_classes)}, got {shape}; it is called with "
+                "(input_shape, num_classes): end in that many outputs"
+            )
 
     def _batch_sizes(self, count: int) -> list[int]:
         """Samples of each update of an epoch on `count` samples."""

@@ -67,7 +67,7 @@ def test_divergence_costs_as_much_as_the_whole_accuracy():
 
 @pytest.mark.parametrize("reward", [3, None, {"gain": 1.0}])
 def test_a_reward_that_cannot_be_called_is_refused_at_once(reward):
-    with pytest.raises(TypeError, match="`reward` must be one of rate, .* or a function of an"):
+    with pytest.raises(TypeError, match=r"`reward` must be one of rate, .* or a function of an"):
         DataPruningEnv("blobs", reward=reward)
 
 
