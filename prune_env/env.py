@@ -10,8 +10,9 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from torch import nn
 
-from prune_env.action import ENCODINGS, Amount, Encoding
+from prune_env.action import ENCODINGS, Amount, Encoding, check_chosen
 from prune_env.arguments import (
     check_at_least,
     check_choice,
@@ -191,7 +192,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             check_count("num_samples", num_samples)
         minimum = DEFAULT_MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
         amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
-        _check_chosen(choose_keep_fraction, action)
+        check_chosen(choose_keep_fraction, action)
         self._device = resolve_device(device)
         self._maker = EpisodeMaker(
             tasks=check_several("task", task, (str, Task), "a name (see task_names()) or a Task"),
@@ -319,6 +320,15 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return self._episode is None or self._episode.over
 
     @property
+    def network(self) -> nn.Module:
+        """The network of the present episode, the one in training: `deepcopy` it to keep it so.
+
+        Set it to the mode that you want; it is on `device`, and the next `reset` makes another.
+        In a vector environment an `mlp` is a copy, as its weights are then.
+        """
+        return self._any_episode().trainer.model
+
+    @property
     def device(self) -> torch.device:
         """The device trained on."""
         return self._device
@@ -386,11 +396,3 @@ def _step_info(
         "step_time": outcome.time,
         "diverged": run.diverged,
     }
-
-
-def _check_chosen(choose_keep_fraction: bool, action: str) -> None:
-    if choose_keep_fraction and ENCODINGS[action].entries is None:
-        raise ValueError(
-            "`choose_keep_fraction` goes with the actions mixture, features and bins, got "
-            f"{action!r}; a mask or weights choose it already"
-        )

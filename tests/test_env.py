@@ -1,5 +1,6 @@
 """The decision problem: budget, reward, observation, divergence, instances, bad input."""
 
+import copy
 from dataclasses import replace
 
 import gymnasium as gym
@@ -487,3 +488,24 @@ def test_a_resnet_takes_a_mini_batch_of_one_sample_more_than_its_size():
     _, _, terminated, _, info = env.step(np.ones(129, np.int8))
     assert terminated
     assert (info["num_updates"], info["num_trained"]) == (1, 129)
+
+
+@pytest.mark.parametrize("model", ["mlp:8", "cnn"])
+def test_the_network_of_the_running_episode_is_to_be_had(model):
+    env = DataPruningEnv(blob_task(shape=(1, 8, 8), model=model), action="mixture", budget=1)
+    with pytest.raises(gym.error.ResetNeeded, match=r"call reset\(\)"):
+        _ = env.network
+    env.reset(seed=0)
+    fresh = copy.deepcopy(env.network).state_dict()
+    finish(env)
+    network = env.network.eval()
+    assert any(not torch.equal(value, fresh[name]) for name, value in network.state_dict().items())
+    test = env._episode.split.test
+    with torch.no_grad():
+        logits = network(env._episode.split.inputs(test, test.rows))
+    accuracy = (logits.argmax(dim=1) == test.labels).double().mean().item()
+    assert accuracy == env.test().accuracy
+    with pytest.raises(AttributeError):
+        env.network = network
+    env.reset(seed=0)
+    assert env.network is not network

@@ -188,7 +188,9 @@ def test_a_class_of_networks_is_a_factory():
 
 @pytest.mark.usefixtures("registry")
 def test_only_a_factory_is_registered():
-    with pytest.raises(TypeError, match=r"`factory` must be a function .* returns a Task, got Task"):
+    with pytest.raises(
+        TypeError, match=r"`factory` must be a function .* returns a Task, got Task"
+    ):
         register_task("own", make_task())
     with pytest.raises(TypeError, match="`name` must be a text, got 3"):
         register_task(3, make_task)
