@@ -57,6 +57,15 @@ class Amount:
         return max(1, int(np.ceil(self.minimum * num_samples - 1e-9)))
 
 
+def check_chosen(chosen: bool, name: str) -> None:
+    """Raise ValueError where a keep fraction is to be chosen by an encoding that holds it."""
+    if chosen and ENCODINGS[name].entries is None:
+        raise ValueError(
+            "`choose_keep_fraction` goes with the actions mixture, features and bins, got "
+            f"{name!r}; a mask or weights choose it already"
+        )
+
+
 class Encoding:
     """One way to say which samples to train on.
 

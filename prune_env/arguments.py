@@ -19,7 +19,7 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
 
 def check_fraction(name: str, value: Any, *, zero: bool = False) -> None:
     """Raise unless `value` is a number in (0, 1], or in [0, 1] with `zero`."""
-    _check_real(name, value)
+    check_real(name, value)
     if not (0 < value <= 1 or (zero and value == 0)):
         hint = "; did you pass a percentage?" if 1 < value <= 100 else ""
         raise ValueError(f"`{name}` must be in {'[' if zero else '('}0, 1], got {value}{hint}")
@@ -27,14 +27,14 @@ def check_fraction(name: str, value: Any, *, zero: bool = False) -> None:
 
 def check_at_least(name: str, value: Any, least: float) -> None:
     """Raise unless `value` is a finite number of at least `least`."""
-    _check_real(name, value)
+    check_real(name, value)
     if not least <= value < math.inf:
         raise ValueError(f"`{name}` must be finite and at least {least:g}, got {value}")
 
 
 def check_positive(name: str, value: Any) -> None:
     """Raise unless `value` is a finite number above 0."""
-    _check_real(name, value)
+    check_real(name, value)
     if not 0 < value < math.inf:
         raise ValueError(f"`{name}` must be finite and above 0, got {value}")
 
@@ -47,7 +47,36 @@ def check_count(name: str, value: Any, *, least: int = 1) -> None:
         raise ValueError(f"`{name}` must be at least {least}, got {value}")
 
 
-def _check_real(name: str, value: Any) -> None:
+def check_type(name: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
+    """Raise TypeError unless `value` is of that kind; `rule` says what it must be, and why."""
+    if not isinstance(value, kind):
+        raise TypeError(f"`{name}` must be {rule}, got {value!r}")
+
+
+def check_callable(name: str, value: Any, rule: str) -> None:
+    """Raise TypeError unless `value` can be called; `rule` says what it must be."""
+    if not callable(value):
+        raise TypeError(f"`{name}` must be {rule}, got {value!r}")
+
+
+def check_several(name: str, value: Any, kind: type | tuple[type, ...], rule: str) -> list[Any]:
+    """A list of one or more of that kind, of one or of several; `rule` says what one must be.
+
+    Raises:
+        TypeError: if one is of another kind.
+        ValueError: if there is none.
+    """
+    several = isinstance(value, Iterable) and not isinstance(value, kind)
+    values = list(value) if several else [value]
+    for one in values:
+        check_type(name, one, kind, f"{rule}, or several")
+    if not values:
+        raise ValueError(f"`{name}` must name at least one, got {value!r}")
+    return values
+
+
+def check_real(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a number."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be a number, got {value!r}")
 
@@ -63,7 +92,7 @@ def resolve_device(device: str) -> torch.device:
     try:
         resolved = torch.device(device)
         torch.empty(1, device=resolved)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"`device` must be a device that is there, got {device!r} ({reason}); 'auto' takes "

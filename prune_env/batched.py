@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prune_env.data import Samples, Split
+from prune_env.models import MLP
 from prune_env.recipes import Recipe
 from prune_env.selection import Selection
 from prune_env.training import EpochResult, Evaluation, epoch_order, weights_by_sample
@@ -92,6 +93,20 @@ class BatchedMLP:
         self._weights[slot] = torch.cat([part.reshape(-1) for part in parts]).to(self.device)
         self._buffers[:, slot] = 0
         self._num_updates[slot] = 0
+
+    def network(self, slot: int, input_shape: tuple[int, ...]) -> MLP:
+        """The network in `slot` as a module of its own, a copy."""
+        width = self._shapes[0][1]
+        with torch.device("meta"):  # without a draw from the global generator
+            network = MLP(input_shape, self._num_classes, width)
+        network.to_empty(device=self.device)
+        first, first_bias, second, second_bias = (p[0] for p in self._parts(self._weights[[slot]]))
+        columns = slice(self._num_classes)
+        parts = (first.T, first_bias[0], second[:, columns].T, second_bias[0, columns])
+        with torch.no_grad():
+            for parameter, part in zip(network.parameters(), parts, strict=True):
+                parameter.copy_(part)
+        return network
 
     def state(self, slot: int) -> dict[str, Tensor]:
         """A copy of what training changes in `slot`."""
@@ -302,6 +317,11 @@ class BatchedTrainer:
         self.recipe = batch.recipe
         self.precision = torch.float32
         self._order_rng = order_rng
+
+    @property
+    def model(self) -> nn.Module:
+        """The network as it is now: a copy, since its weights lie among those of others."""
+        return self.batch.network(self.slot, self.split.input_shape)
 
     def order(self, selection: Selection) -> np.ndarray:
         """The selected samples in this epoch's random order."""

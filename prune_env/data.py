@@ -97,6 +97,12 @@ class Dataset:
                 raise ValueError(f"`{name}` rows must be in [0, {len(samples.pool)}), its pool")
             if not torch.isfinite(samples.pool).all():
                 raise ValueError(f"`{name}` inputs must be finite; replace NaN and infinities")
+            if samples.pool.dtype != self.train.pool.dtype:
+                raise TypeError(
+                    f"`{name}` inputs must have the type of the training inputs "
+                    f"{self.train.pool.dtype}, got {samples.pool.dtype}; give all parts as uint8, "
+                    "or all as float32 on one scale"
+                )
             if samples.pool.shape[1:] != self.input_shape:
                 raise ValueError(
                     f"`{name}` inputs must have the shape of the training inputs "
@@ -137,7 +143,7 @@ class Dataset:
 
         Raises:
             ValueError: if shapes or labels do not fit together, or an input is not finite.
-            TypeError: if the labels are no integers.
+            TypeError: if the labels are no integers, or only one of the inputs is uint8.
         """
         train = _all_rows(train_inputs, train_labels)
         test = _all_rows(test_inputs, test_labels)

@@ -10,14 +10,16 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from torch import nn
 
-from prune_env.action import ENCODINGS, Amount, Encoding
+from prune_env.action import ENCODINGS, Amount, Encoding, check_chosen
 from prune_env.arguments import (
     check_at_least,
     check_choice,
     check_count,
     check_fraction,
     check_positive,
+    check_several,
     resolve_device,
 )
 from prune_env.batched import BatchedTrainer
@@ -34,7 +36,14 @@ from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summar
 from prune_env.precision import PRECISIONS
 from prune_env.rehearsal import Rehearsal
 from prune_env.rendering import RENDER_MODES, render
-from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, Reward, check_bounded
+from prune_env.reward import (
+    DIVERGENCE_PENALTY,
+    Outcome,
+    Reward,
+    check_bounded,
+    check_parts,
+    find_reward,
+)
 from prune_env.selection import Selection
 from prune_env.tasks import Task
 from prune_env.training import EpochResult, Evaluation, Trainer
@@ -170,10 +179,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         check_choice("clock", clock, CLOCKS)
         check_choice("precision", precision, PRECISIONS)
         check_choice("refreshed", refreshed, REFRESHED)
+        check_choice("choose_keep_fraction", choose_keep_fraction, [False, True])
         check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
-        if isinstance(reward, str):
-            check_choice("reward", reward, REWARDS)
+        self._reward = find_reward(reward)
         check_positive("budget", budget)
         check_at_least("max_weight", max_weight, 1)
         check_fraction("loss_decay", loss_decay)
@@ -183,11 +192,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             check_count("num_samples", num_samples)
         minimum = DEFAULT_MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
         amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
-        _check_chosen(choose_keep_fraction, action)
+        check_chosen(choose_keep_fraction, action)
         self._device = resolve_device(device)
         self._maker = EpisodeMaker(
-            tasks=_several(task),
-            scenarios=_several(scenario),
+            tasks=check_several("task", task, (str, Task), "a name (see task_names()) or a Task"),
+            scenarios=check_several("scenario", scenario, str, "a name such as 'clean'"),
             model=model,
             num_samples=num_samples,
             budget=budget,
@@ -206,7 +215,6 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         for instance, other in self._maker.sizes.items():
             self._check_size(instance, other)
         self.encodings = {"observation": observation, "action": action}
-        self._reward = REWARDS[reward] if isinstance(reward, str) else reward
         self._budget = budget
         self._refresh_period, self._refreshed = refresh_period, refreshed
         self._scale_learning_rate = scale_learning_rate
@@ -282,7 +290,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             terminated=run.over,
         )
         self._curve.append((run.work, run.validation.accuracy))
-        parts = {"divergence": DIVERGENCE_PENALTY} if run.diverged else self._reward(outcome)
+        parts = {"divergence": DIVERGENCE_PENALTY}
+        if not run.diverged:
+            parts = check_parts(self._reward(outcome))
         info = run.info() | _step_info(run, selection, result, num_scored, outcome)
         info["reward_parts"] = parts
         observation = self._observation(run)
@@ -308,6 +318,15 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     def over(self) -> bool:
         """Whether there is no episode to step: none was started, or it has ended."""
         return self._episode is None or self._episode.over
+
+    @property
+    def network(self) -> nn.Module:
+        """The network of the present episode, the one in training: `deepcopy` it to keep it so.
+
+        Set it to the mode that you want; it is on `device`, and the next `reset` makes another.
+        In a vector environment an `mlp` is a copy, as its weights are then.
+        """
+        return self._any_episode().trainer.model
 
     @property
     def device(self) -> torch.device:
@@ -377,19 +396,3 @@ def _step_info(
         "step_time": outcome.time,
         "diverged": run.diverged,
     }
-
-
-def _several(value: Any) -> list[Any]:
-    """A list of one or more."""
-    values = [value] if isinstance(value, (str, Task)) else list(value)
-    if not values:
-        raise ValueError("`task` and `scenario` must name at least one each, got an empty list")
-    return values
-
-
-def _check_chosen(choose_keep_fraction: bool, action: str) -> None:
-    if choose_keep_fraction and ENCODINGS[action].entries is None:
-        raise ValueError(
-            "`choose_keep_fraction` goes with the actions mixture, features and bins, got "
-            f"{action!r}; a mask or weights choose it already"
-        )

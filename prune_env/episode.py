@@ -14,6 +14,7 @@ from torch import nn
 
 from prune_env import scenarios
 from prune_env.action import Encoding
+from prune_env.arguments import check_type
 from prune_env.batched import BatchedTrainer
 from prune_env.clock import Clock, Stopwatch, WallClock, WorkClock
 from prune_env.data import Split
@@ -22,7 +23,7 @@ from prune_env.observation import RunSummary
 from prune_env.precision import resolve_precision
 from prune_env.selection import Selection
 from prune_env.statistics import SampleStatistics
-from prune_env.tasks import Task, get_task, split_maker
+from prune_env.tasks import Task, check_pictures, get_task, split_maker
 from prune_env.training import EpochResult, Evaluation, Trainer
 
 Instance = tuple[str, str]  # names of task and scenario
@@ -192,6 +193,7 @@ class Ingredients:
     network: nn.Module
     order_rng: np.random.Generator
     augment_rng: np.random.Generator
+    layer_rng: np.random.Generator | None
     precision: torch.dtype
 
 
@@ -206,6 +208,7 @@ def make_trainer(parts: Ingredients) -> Trainer:
         parts.task.recipe,
         order_rng=parts.order_rng,
         augment_rng=parts.augment_rng,
+        layer_rng=parts.layer_rng,
         precision=parts.precision,
     )
 
@@ -268,15 +271,18 @@ class EpisodeMaker:
 
     def choose(self, rng: np.random.Generator, options: dict[str, Any]) -> Instance:
         """Draw an instance; `options` may set its `task` and `scenario`."""
+        check_type("options", options, dict, "a dict that may hold task and scenario")
         unknown = sorted(set(options) - {"task", "scenario"})
         if unknown:
             raise ValueError(f"`options` may hold task and scenario, got {unknown}")
+        for key, name in options.items():
+            check_type(f"options[{key!r}]", name, str, "one name; leave it out to draw one")
         task, scenario = self.instances[int(rng.integers(len(self.instances)))]
         return options.get("task", task), options.get("scenario", scenario)
 
     def start(self, instance: Instance, seeds: np.random.SeedSequence) -> Episode:
         """Start a training run from fresh weights, all of its chance from `seeds`."""
-        names = ("split", "scenario", "init", "order", "augment", "selection")
+        names = ("split", "scenario", "init", "order", "augment", "selection", "layers")
         streams = {
             name: np.random.default_rng(child)
             for name, child in zip(names, seeds.spawn(len(names)), strict=True)
@@ -292,6 +298,7 @@ class EpisodeMaker:
                 network=network,
                 order_rng=streams["order"],
                 augment_rng=streams["augment"],
+                layer_rng=streams["layers"] if task.has_own_network else None,
                 precision=resolve_precision(self._precision, self._device, large=task.as_pictures),
             )
         )
@@ -319,7 +326,9 @@ class EpisodeMaker:
         scenarios.parse(scenario)  # before a dataset is loaded
         data = self._own_tasks.get(name) or get_task(name)  # the same whatever the network
         make = split_maker(data, self._device, self.task(name).as_pictures)
-        return scenarios.apply(scenario, make(split_rng), rng, num_samples=self._num_samples)
+        split = make(split_rng)
+        check_pictures(self.task(name), split.input_shape)
+        return scenarios.apply(scenario, split, rng, num_samples=self._num_samples)
 
     def _checked_clock(
         self, instance: Instance, trainer: Trainer | BatchedTrainer, num_samples: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -73,7 +74,10 @@ def _resnet(name: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Mod
 def check_model(model: str) -> None:
     """Raise unless `model` names a network."""
     if not isinstance(model, str):
-        raise TypeError(f"`model` must be a name of {', '.join(MODELS)}, got {model!r}")
+        raise TypeError(
+            f"`model` must be a name of {', '.join(MODELS)}, got {model!r}; a network of your own "
+            "goes into a `Task`"
+        )
     name, colon, width = model.partition(":")
     if name not in MODELS:
         raise ValueError(f"`model` must be one of {', '.join(MODELS)}, got {model!r}")
@@ -137,13 +141,29 @@ def _build_users(
     num_classes: int,
     generator: torch.Generator,
 ) -> nn.Module:
-    # A module of unknown layers initialises itself from the global CPU generator: lend it one.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(generator.initial_seed())
+    # A module of unknown layers initialises itself from the global CPU generator.
+    with seeded_torch(generator.initial_seed(), torch.device("cpu")):
         network = factory(input_shape, num_classes)
     if not isinstance(network, nn.Module):
         raise TypeError(f"`model` must return a torch.nn.Module, got {type(network).__name__}")
+    if not any(True for _ in network.parameters()):
+        raise ValueError(f"`model` must return a network with parameters to train, got {network}")
     return network.train()
+
+
+@contextmanager
+def seeded_torch(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators of the CPU and of `device`, and put them back afterwards.
+
+    Layers such as dropout draw from these and take no generator of one's own.
+    """
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 @torch.no_grad()

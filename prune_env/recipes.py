@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from prune_env.arguments import check_count
+from prune_env.arguments import check_choice, check_count, check_real
 
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "constant"]
@@ -43,6 +43,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        for name in ("learning_rate", "momentum", "weight_decay", "label_smoothing", "warmup"):
+            check_real(name, getattr(self, name))
+        check_choice("flip", self.flip, [False, True])
         check_count("batch_size", self.batch_size)
         check_count("crop_padding", self.crop_padding, least=0)
         rules = {

@@ -69,7 +69,7 @@ class Rehearsal:
     def network(self, number: int) -> RehearsedNetwork:
         """A network with fresh weights; equal numbers give equal ones."""
         seeds = np.random.SeedSequence(self._entropy, spawn_key=(1_000_000, number))
-        init, order, augment = (np.random.default_rng(child) for child in seeds.spawn(3))
+        init, order, augment, layers = map(np.random.default_rng, seeds.spawn(4))
         generator = torch.Generator().manual_seed(int(init.integers(2**63)))
         split, task = self._split, self._task
         network = build_model(task.model, split.input_shape, split.num_classes, generator)
@@ -79,6 +79,7 @@ class Rehearsal:
             task.recipe,
             order_rng=order,
             augment_rng=augment,
+            layer_rng=layers if task.has_own_network else None,
             precision=self._precision,
         )
         return RehearsedNetwork(self, trainer, split)
@@ -210,10 +211,11 @@ class RehearsedNetwork:
             work: what it costs over all samples: 1/3 forward, 1 forward and backward.
         """
         train = self._split.train
-        self._trainer.model.eval()
+        samples = torch.arange(len(train), device=train.rows.device)
         values = []
-        for batch in torch.arange(len(train), device=train.rows.device).split(_MEASURED_AT_ONCE):
-            inputs = self._split.inputs(train, train.rows[batch])
-            values.append(function(self._trainer.model, inputs, train.labels[batch]).detach())
+        with self._trainer.seeded_evaluation() as network:
+            for batch in samples.split(_MEASURED_AT_ONCE):
+                inputs = self._split.inputs(train, train.rows[batch])
+                values.append(function(network, inputs, train.labels[batch]).detach())
         self._rehearsal.work += work
         return torch.cat(values).float().cpu().numpy()

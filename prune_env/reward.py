@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
+from prune_env.arguments import check_choice
 from prune_env.training import Evaluation
 
 DIVERGENCE_PENALTY = -1.0
@@ -80,6 +83,48 @@ REWARDS: dict[str, Reward] = {
     "loss": loss,
     "terminal": terminal,
 }
+
+
+def find_reward(reward: str | Reward) -> Reward:
+    """The reward of that name, or the callable itself.
+
+    Raises:
+        ValueError: if there is none of that name.
+        TypeError: if it is neither a name nor callable.
+    """
+    if isinstance(reward, str):
+        check_choice("reward", reward, REWARDS)
+        return REWARDS[reward]
+    if not callable(reward):
+        raise TypeError(
+            f"`reward` must be one of {', '.join(REWARDS)} or a function of an Outcome, got "
+            f"{reward!r}"
+        )
+    return reward
+
+
+def check_parts(parts: Any) -> dict[str, float]:
+    """What a reward returned, if it is named finite numbers.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if a part is not finite.
+    """
+    if not isinstance(parts, dict):
+        raise TypeError(
+            f"`reward` must return named parts, got {parts!r}; return {{'gain': number}}"
+        )
+    for name, part in parts.items():
+        if not isinstance(part, Real):
+            raise TypeError(
+                f"`reward` must return numbers, got {part!r} for {name!r}; convert it by float()"
+            )
+        if not math.isfinite(part):
+            raise ValueError(
+                f"`reward` must return finite numbers, got {part} for {name!r}; is there a "
+                "division by zero or a logarithm of one?"
+            )
+    return parts
 
 
 def check_bounded(free_amount: bool) -> None:

@@ -34,7 +34,10 @@ def tune_process(models: Iterable[str] = ("cnn",), *, threads: int | None = None
 
     Raises:
         ValueError: if `threads` is below 1.
+        TypeError: if `models` is one name instead of several.
     """
+    if isinstance(models, str):
+        raise TypeError(f"`models` must be a list of names, got {models!r}; write [{models!r}]")
     if threads is None:
         small = all(model.startswith("mlp") for model in models)
         threads = 1 if small else os.cpu_count() or 1

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 
 import torch
+from torch import nn
 
 from prune_env import sources
-from prune_env.data import DatasetLoader, SplitMaker
+from prune_env.arguments import check_callable, check_real, check_type
+from prune_env.data import Dataset, DatasetLoader, SplitMaker
 from prune_env.models import ModelFactory, check_model
 from prune_env.recipes import MODEL_RECIPES, Recipe
 
@@ -37,18 +39,36 @@ class Task:
 
     def __post_init__(self) -> None:
         """Check what can be checked before the data are loaded."""
+        check_type("name", self.name, str, "a text")
+        check_callable("load", self.load, "a function without arguments that returns a Dataset")
+        check_type("recipe", self.recipe, Recipe, "a prune_env.Recipe")
+        check_real("validation_fraction", self.validation_fraction)
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"`validation_fraction` must be in (0, 1), got {self.validation_fraction}"
             )
         if isinstance(self.model, str):
             check_model(self.model)
+        elif isinstance(self.model, nn.Module):
+            raise TypeError(
+                "`model` must be a name or a function (input_shape, num_classes) -> module, got "
+                f"the module {type(self.model).__name__}; every episode starts from fresh "
+                "weights: build it inside that function"
+            )
+        else:
+            rule = "a name or a function (input_shape, num_classes) -> module"
+            check_callable("model", self.model, rule)
 
     @property
     def as_pictures(self) -> bool:
         """Whether inputs (C, H, W) are used as pictures, and not as vectors by an mlp."""
         is_mlp = isinstance(self.model, str) and self.model.startswith("mlp")
         return not is_mlp or self.recipe.crop_padding > 0 or self.recipe.flip
+
+    @property
+    def has_own_network(self) -> bool:
+        """Whether the network is a user's own, whose layers may draw random numbers."""
+        return not isinstance(self.model, str)
 
     def with_model(self, model: str | None) -> Task:
         """The same data under another network and that network's own recipe."""
@@ -119,7 +139,10 @@ def register_task(name: str, factory: TaskFactory) -> None:
 
     Raises:
         ValueError: if the name is taken or has a colon.
+        TypeError: if the name is no text, or the factory cannot be called.
     """
+    check_type("name", name, str, "a text")
+    check_callable("factory", factory, "a function without arguments that returns a Task")
     if ":" in name or name in _FACTORIES:
         raise ValueError(
             f"`name` must be new and without a colon, got {name!r}; taken: {', '.join(_FACTORIES)}"
@@ -154,11 +177,26 @@ def get_task(name: str) -> Task:
     return task
 
 
+def check_pictures(task: Task, input_shape: tuple[int, ...]) -> None:
+    """Raise ValueError where the recipe crops or mirrors what is no picture."""
+    recipe = task.recipe
+    if (recipe.flip or recipe.crop_padding) and len(input_shape) != 3:
+        raise ValueError(
+            f"`recipe` of task {task.name!r} must have flip=False and crop_padding=0 for inputs "
+            f"that are no pictures (channels, height, width), got flip={recipe.flip}, "
+            f"crop_padding={recipe.crop_padding} and inputs of shape {input_shape}"
+        )
+
+
 @lru_cache(maxsize=8)
 def split_maker(task: Task, device: torch.device, as_pictures: bool) -> SplitMaker:
     """The task's data, loaded and on `device`, shared by every environment of this process."""
+    dataset = task.load()
+    rule = f"a function that returns a Dataset for task {task.name!r} (see Dataset.from_arrays)"
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"`load` must be {rule}, got one that returns a {type(dataset).__name__}")
     return SplitMaker(
-        task.load(),
+        dataset,
         validation_fraction=task.validation_fraction,
         device=device,
         as_pictures=as_pictures,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune_env.augmentation import Augmentation
 from prune_env.clock import synchronise
 from prune_env.data import Samples, Split
-from prune_env.models import MLP
+from prune_env.models import MLP, seeded_torch
 from prune_env.precision import autocast
 from prune_env.recipes import Recipe
 from prune_env.selection import Selection
@@ -68,6 +69,8 @@ class Trainer:
         order_rng: draws each epoch's order of all N samples.
         augment_rng: draws each epoch's crops and mirrors of all N samples. Both draw for all N
             and are then filtered, so that choosing a subset never moves them.
+        layer_rng: seeds what the network's own layers draw, such as dropout, for each epoch;
+            None where they draw nothing, as in the networks of `prune_env.models`.
         precision: number format of the network's matrix products.
     """
 
@@ -79,6 +82,7 @@ class Trainer:
         *,
         order_rng: np.random.Generator,
         augment_rng: np.random.Generator,
+        layer_rng: np.random.Generator | None = None,
         precision: torch.dtype = torch.float32,
     ):
         self._split = split
@@ -88,14 +92,23 @@ class Trainer:
         self.model = model.to(device=self._device, memory_format=layout)  # type: ignore[call-overload]
         self.recipe = recipe
         self.precision = precision
+        self._normalisations = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
         self._update = make_update(self.model, recipe, precision, self._device)
         self._order_rng = order_rng
         self._augment_rng = augment_rng
+        self._layer_rng = layer_rng
+        # One for all passes in evaluation mode, so that none of them moves the training.
+        self._evaluation_seed = self._draw_seed()
+        self._check_outputs()
 
     def run_epoch(
         self, selection: Selection, *, limit: int, progress: Callable[[int], float]
     ) -> EpochResult:
         """Train once on the selected samples, in random order.
+
+        A sample left over by itself joins the batch before it where the network normalises
+        batches, since one sample has no deviation. Where it is the whole epoch, the running
+        statistics normalise it.
 
         Args:
             selection: what to train on.
@@ -123,37 +136,44 @@ class Trainer:
         def learning_rate(done: int) -> float:
             return selection.learning_rate_factor * self.recipe.learning_rate_at(progress(done))
 
+        sizes = self._batch_sizes(len(order))
         self.model.train()
-        with _repeatable_kernels(self._device):
-            losses, correct = self._train(order, weights, augment, learning_rate)
+        if sizes == [1]:
+            for layer in self._normalisations:
+                layer.eval()
+        with _repeatable_kernels(self._device), self._seeded_layers(self._draw_seed()):
+            losses, correct = self._train(order, sizes, weights, augment, learning_rate)
         return EpochResult(
             indices=chosen,
             losses=losses.cpu().numpy(),
             correct=correct.cpu().numpy(),
-            num_updates=-(-len(order) // self.recipe.batch_size),
+            num_updates=len(sizes),
         )
 
     def _train(
         self,
         order: Tensor,
+        sizes: Sequence[int],
         weights: Tensor | None,
         augment: Augmentation,
         learning_rate: Callable[[int], float],
     ) -> tuple[Tensor, Tensor]:
-        """Train on `order` (K,); losses and correctness (K,), all on the device."""
-        train, size = self._split.train, self.recipe.batch_size
+        """Train on `order` (K,) in batches of `sizes`; losses and correctness (K,), on device."""
+        train, share = self._split.train, 1 / self.recipe.batch_size
         losses, correct = [], []
         done = 0
         # Data are gathered, and losses recorded, for many updates at once.
-        for chunk in order.split(size * self._updates_per_chunk):
+        for first in range(0, len(sizes), self._updates_per_chunk):
+            batches = list(sizes[first : first + self._updates_per_chunk])
+            chunk = order[done : done + sum(batches)]
             labels = train.labels[chunk]
-            gradients = torch.full((len(chunk),), 1 / size, device=self._device)
+            gradients = torch.full((len(chunk),), share, device=self._device)
             if weights is not None:
                 gradients *= weights[chunk]
             pictures = augment(train.gather(train.rows[chunk]), chunk)
             parts = (self._split.normalise(pictures), *self._update.targets(labels, gradients))
             logits = []
-            for inputs, *targets in zip(*(part.split(size) for part in parts), strict=True):
+            for inputs, *targets in zip(*(part.split(batches) for part in parts), strict=True):
                 set_learning_rate(self._update.optimiser, learning_rate(done))
                 logits.append(self._update.step(inputs, *targets))
                 done += len(inputs)
@@ -166,15 +186,17 @@ class Trainer:
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass over all training samples, or `indices`."""
         train = self._split.train if indices is None else self._split.train.subset(indices)
-        losses, correct = zip(*self._forward(train), strict=True)
+        with self.seeded_evaluation():
+            losses, correct = zip(*self._forward(train), strict=True)
         return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
 
     @torch.no_grad()
     def evaluate(self, samples: Samples) -> Evaluation:
         """Mean loss and accuracy over `samples`, without augmentation, in evaluation mode."""
         total = torch.zeros(2, dtype=torch.float64, device=self._device)
-        for losses, right in self._forward(samples):
-            total += torch.stack([losses.sum(dtype=torch.float64), right.sum().double()])
+        with self.seeded_evaluation():
+            for losses, right in self._forward(samples):
+                total += torch.stack([losses.sum(dtype=torch.float64), right.sum().double()])
         loss, accuracy = (total / len(samples)).tolist()
         return Evaluation(loss=loss, accuracy=accuracy)
 
@@ -184,9 +206,8 @@ class Trainer:
             {
                 "model": self.model.state_dict(),
                 "optimiser": self._update.optimiser.state_dict(),
-                "order_rng": self._order_rng.bit_generator.state,
-                "augment_rng": self._augment_rng.bit_generator.state,
             }
+            | {name: stream.bit_generator.state for name, stream in self._streams.items()}
         )
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -196,8 +217,8 @@ class Trainer:
         self._update.optimiser.load_state_dict(snapshot["optimiser"])
         if isinstance(self._update, CapturedUpdate):
             self._update.forget()
-        self._order_rng.bit_generator.state = snapshot["order_rng"]
-        self._augment_rng.bit_generator.state = snapshot["augment_rng"]
+        for name, stream in self._streams.items():
+            stream.bit_generator.state = snapshot[name]
 
     def measure_epoch_seconds(self, max_updates: int = 32) -> float:
         """Seconds of a full epoch, from `max_updates` updates; leaves the training as it was."""
@@ -214,14 +235,57 @@ class Trainer:
         self.restore(before)
         return seconds * num_samples / limit
 
+    @contextmanager
+    def seeded_evaluation(self) -> Iterator[nn.Module]:
+        """The network in evaluation mode, for passes by others that must not move its training."""
+        self.model.eval()
+        with self._seeded_layers(self._evaluation_seed):
+            yield self.model
+
+    def _draw_seed(self) -> int:
+        return 0 if self._layer_rng is None else int(self._layer_rng.integers(2**63))
+
+    def _seeded_layers(self, seed: int) -> AbstractContextManager[None]:
+        return nullcontext() if self._layer_rng is None else seeded_torch(seed, self._device)
+
+    @property
+    def _streams(self) -> dict[str, np.random.Generator]:
+        streams = {"order_rng": self._order_rng, "augment_rng": self._augment_rng}
+        return streams if self._layer_rng is None else streams | {"layer_rng": self._layer_rng}
+
+    @torch.no_grad()
+    def _check_outputs(self) -> None:
+        """Raise unless the network has an output for each class, before it is trained."""
+        if self._layer_rng is None:  # no network of a user's own
+            return
+        train = self._split.train.subset(np.arange(min(2, len(self._split.train))))
+        with self.seeded_evaluation() as network, autocast(self._device, self.precision):
+            logits = network(self._split.inputs(train, train.rows))
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if shape != (len(train), self._split.num_classes):
+            raise ValueError(
+                "`model` must return logits of shape (batch, num_classes) = "
+                f"{(len(train), self._split.num_classes)}, got {shape}; it is called with "
+                "(input_shape, num_classes): end in that many outputs"
+            )
+
+    def _batch_sizes(self, count: int) -> list[int]:
+        """Samples of each update of an epoch on `count` samples."""
+        whole, left = divmod(count, self.recipe.batch_size)
+        sizes = [self.recipe.batch_size] * whole
+        if left == 1 and whole and self._normalisations:
+            sizes[-1] += 1
+        elif left:
+            sizes.append(left)
+        return sizes
+
     @property
     def _updates_per_chunk(self) -> int:
         per_update = self.recipe.batch_size * self._split.train.pool[0].numel()
         return max(1, _CHUNK_ELEMENTS // per_update)
 
     def _forward(self, samples: Samples) -> Iterator[tuple[Tensor, Tensor]]:
-        """Losses and correctness, a batch at a time, in evaluation mode."""
-        self.model.eval()
+        """Losses and correctness, a batch at a time."""
         # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
         size = 128 if self._is_picture and self._device.type == "cpu" else 2048
         for batch in torch.arange(len(samples), device=self._device).split(size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -91,12 +91,25 @@ class MLPUpdate:
     def __init__(self, model: MLP, recipe: Recipe):
         self._smoothing = recipe.label_smoothing
         self.optimiser = _make_optimiser(model, recipe)
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
         self._parameters = list(model.parameters())
+        self._num_classes = len(self._parameters[3])
+        self._alias()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the aliases, which a copy would turn into memory of their own."""
+        return {k: v for k, v in vars(self).items() if k not in ("_weights", "_gradients")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Alias the copied parameters, which come without gradients."""
+        vars(self).update(state)
+        self._alias()
+
+    def _alias(self) -> None:
+        """Hold weights and gradients without autograd, in the parameters' own memory."""
         self._weights = [parameter.detach() for parameter in self._parameters]
-        self._gradients = [p.grad for p in self._parameters if p.grad is not None]
-        self._num_classes = len(self._weights[3])
+        self._gradients = [torch.zeros_like(weights) for weights in self._weights]
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
 
     def targets(self, labels: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
         """Gradient of the objective in the log-probabilities: (n, C)."""
@@ -144,6 +157,15 @@ class CapturedUpdate:
         self._held: tuple[Tensor, ...] = ()
         self._logits: Tensor | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the graph, which reads and writes the original's memory."""
+        return {k: v for k, v in vars(self).items() if k not in ("_graph", "_held", "_logits")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Capture anew at the first step."""
+        vars(self).update(state)
+        self.forget()
+
     @property
     def optimiser(self) -> torch.optim.Optimizer:
         """The other update's."""
@@ -167,7 +189,7 @@ class CapturedUpdate:
 
     def forget(self) -> None:
         """Capture anew: the optimiser's state has moved to other memory."""
-        self._graph = None
+        self._graph, self._held, self._logits = None, (), None
 
     def _capture(self, *batch: Tensor) -> torch.cuda.CUDAGraph:
         self._held = tuple(torch.empty_like(part).copy_(part) for part in batch)
@@ -178,12 +200,15 @@ class CapturedUpdate:
         return graph
 
     def _warm_up(self) -> None:
-        """Let libraries and the optimiser allocate what they need, and take the steps back."""
+        """Let libraries and the optimiser allocate what they need, and take the steps back.
+
+        What dropout draws is taken back too: training goes on as if it had been captured before.
+        """
         state = self.optimiser.state
         before = [(t, t.clone()) for t in (*self._model.state_dict().values(), *_tensors(state))]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), torch.random.fork_rng([self._held[0].device]):
             for _ in range(3):
                 self._update.step(*self._held)
         torch.cuda.current_stream().wait_stream(stream)

@@ -76,7 +76,8 @@ class DataPruningVectorEnv(SyncVectorEnv):
         num_envs: K, at least 1.
         autoreset_mode: `NextStep` or `SameStep` (what Stable-Baselines3 needs).
         **arguments: of `DataPruningEnv`; the clock must be `work`, since the time of a joint
-            computation belongs to no single environment.
+            computation belongs to no single environment. `max_episode_steps`, which
+            `gymnasium.make_vec` hands on, must be None.
     """
 
     def __init__(
@@ -95,6 +96,11 @@ class DataPruningVectorEnv(SyncVectorEnv):
             raise ValueError(
                 f"`clock` must be 'work' in a vector environment, got {arguments['clock']!r}; "
                 "measure single environments"
+            )
+        if arguments.pop("max_episode_steps", None) is not None:
+            raise ValueError(
+                "`max_episode_steps` must be None in a vector environment, whose episodes end with "
+                "`budget`; or pass vectorization_mode='sync' to gymnasium.make_vec"
             )
         batches: Batches = {}
         super().__init__(

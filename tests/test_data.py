@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -275,3 +277,15 @@ def test_read_only_and_reversed_arrays_are_taken():
     inputs.flags.writeable = False
     data = Dataset.from_arrays(inputs[::-1], labels, inputs, labels)
     assert data.train.pool[0].tolist() == [6, 7]
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_parts_on_two_scales_are_refused(part):
+    bytes_, labels = np.full((4, 2), 200, np.uint8), np.arange(4) % 2
+    whole = Dataset.from_arrays(bytes_, labels, bytes_, labels)
+    other = Dataset.from_arrays(bytes_ / 255, labels, bytes_ / 255, labels).test
+    message = rf"`{part}` inputs must have the type .* torch.uint8, got torch.float32; give all"
+    with pytest.raises(TypeError, match=message):
+        replace(whole, **{part: other})
+    with pytest.raises(TypeError, match="`test` inputs must have the type"):
+        Dataset.from_arrays(bytes_, labels, bytes_ / 255, labels)

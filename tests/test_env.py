@@ -1,5 +1,6 @@
 """The decision problem: budget, reward, observation, divergence, instances, bad input."""
 
+import copy
 from dataclasses import replace
 
 import gymnasium as gym
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import blob_task, blobs, make, rollout
+from torch import nn
 
 from prune_env.env import DataPruningEnv
 from prune_env.observation import RUN_COLUMN, SAMPLE_COLUMN
@@ -339,7 +341,8 @@ def test_rendering_shows_the_run():
 
 BAD = [
     ({"task": "digit"}, "`task` must be one of .*; did you mean 'digits'"),
-    ({"task": []}, "`task` and `scenario` must name at least one"),
+    ({"task": []}, "`task` must name at least one"),
+    ({"scenario": []}, "`scenario` must name at least one"),
     ({"scenario": "noisy:0.3"}, "`scenario` must be one of"),
     ({"scenario": "noise:1.5"}, "`scenario` noise takes a fraction"),
     ({"model": "lenet"}, "`model` must be one of"),
@@ -363,6 +366,8 @@ BAD = [
     ({"max_weight": 0.5}, "`max_weight` must be finite and at least 1"),
     ({"device": "cuda:99"}, "`device` must be a device that is there, got 'cuda:99'"),
     ({"device": "gpu"}, "`device` must be a device that is there, got 'gpu'"),
+    ({"device": None}, "`device` must be a device that is there, got None"),
+    ({"choose_keep_fraction": "yes"}, "`choose_keep_fraction` must be one of False, True"),
     ({"choose_keep_fraction": True}, "`choose_keep_fraction` goes with the actions mixture"),
 ]
 
@@ -395,6 +400,66 @@ def test_bad_actions_are_named_and_nothing_is_trained(action, value, message):
     assert info["epoch"] == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"task": 3}, r"`task` must be a name \(see task_names\(\)\) or a Task, or several, got 3"),
+        ({"task": None}, "`task` must be a name .*, got None"),
+        ({"task": ["blobs", 3]}, "`task` must be a name .*, got 3"),
+        ({"scenario": None}, "`scenario` must be a name such as 'clean', or several, got None"),
+        ({"model": nn.Linear(6, 3)}, "`model` must be a name of mlp, .*; a network of your own"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        DataPruningEnv(**{"task": "blobs"} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"task": None},
+            r"`options\['task'\]` must be one name; leave it out to draw one, got None",
+        ),
+        ({"scenario": ["clean"]}, r"`options\['scenario'\]` must be one name; .*, got \['clean'\]"),
+        (["task"], "`options` must be a dict"),
+    ],
+)
+def test_options_of_a_wrong_type_are_named(options, message):
+    env = DataPruningEnv("blobs")
+    with pytest.raises(TypeError, match=message):
+        env.reset(options=options)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(flip=True), Recipe(crop_padding=2)])
+def test_crops_and_mirrors_of_vectors_are_refused_at_once(recipe):
+    with pytest.raises(ValueError, match=r"`recipe` of task 'blobs' must have flip=False and .*6,"):
+        DataPruningEnv(blob_task(recipe=recipe))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "got"), [(2, r"\(2, 2\)"), (4, r"\(2, 4\)"), (None, "tuple")], ids=str
+)
+@pytest.mark.parametrize("clock", ["work", "wall"])
+def test_a_network_with_other_outputs_than_classes_is_refused_before_it_is_trained(
+    outputs, got, clock
+):
+    class Pair(nn.Linear):
+        def forward(self, inputs):
+            return super().forward(inputs), inputs
+
+    def network(input_shape, num_classes):
+        if outputs is None:
+            return Pair(*input_shape, num_classes)
+        return nn.Linear(*input_shape, outputs)
+
+    env = DataPruningEnv(blob_task(model=network), clock=clock)
+    message = rf"`model` must return logits .* \(2, 3\), got {got}; it is called with"
+    with pytest.raises(ValueError, match=message):
+        env.reset(seed=0)
+
+
 def test_unknown_options_and_missing_resets_are_named():
     env = DataPruningEnv("blobs")
     with pytest.raises(gym.error.ResetNeeded, match=r"call reset\(\)"):
@@ -414,3 +479,33 @@ def test_a_budget_that_affords_no_step_is_named(clock):
     env = DataPruningEnv("blobs", budget=1e-4, clock=clock)
     with pytest.raises(ValueError, match=r"`budget` must afford at least one step, got 0\.0001"):
         env.reset(seed=0)
+
+
+@pytest.mark.slow
+def test_a_resnet_takes_a_mini_batch_of_one_sample_more_than_its_size():
+    env = DataPruningEnv("digits", model="resnet18", num_samples=129, action="mask", budget=1)
+    env.reset(seed=0)
+    _, _, terminated, _, info = env.step(np.ones(129, np.int8))
+    assert terminated
+    assert (info["num_updates"], info["num_trained"]) == (1, 129)
+
+
+@pytest.mark.parametrize("model", ["mlp:8", "cnn"])
+def test_the_network_of_the_running_episode_is_to_be_had(model):
+    env = DataPruningEnv(blob_task(shape=(1, 8, 8), model=model), action="mixture", budget=1)
+    with pytest.raises(gym.error.ResetNeeded, match=r"call reset\(\)"):
+        _ = env.network
+    env.reset(seed=0)
+    fresh = copy.deepcopy(env.network).state_dict()
+    finish(env)
+    network = env.network.eval()
+    assert any(not torch.equal(value, fresh[name]) for name, value in network.state_dict().items())
+    test = env._episode.split.test
+    with torch.no_grad():
+        logits = network(env._episode.split.inputs(test, test.rows))
+    accuracy = (logits.argmax(dim=1) == test.labels).double().mean().item()
+    assert accuracy == env.test().accuracy
+    with pytest.raises(AttributeError):
+        env.network = network
+    env.reset(seed=0)
+    assert env.network is not network

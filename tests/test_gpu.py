@@ -1,9 +1,12 @@
 """What only a CUDA device can show: captured graphs, repeatability, agreement with the host."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from conftest import blob_task, rollout, same
+from torch import nn
 
 from prune_env.augmentation import _crop, _crop_on_host, _mirror, _mirror_on_host
 from prune_env.env import DataPruningEnv
@@ -92,3 +95,30 @@ def test_the_vector_environment_agrees_with_single_ones():
         np.testing.assert_allclose(observations, alone, rtol=1e-3, atol=1e-3)
         observations = joint.step(np.tile(action, (3, 1)))[0]
         alone = [env.step(action)[0] for env in singles]
+
+
+def test_dropout_repeats_bit_for_bit_and_moves_no_global_generator():
+    def network(input_shape, num_classes):
+        layers = nn.Flatten(), nn.Dropout(0.5), nn.Linear(np.prod(input_shape), num_classes)
+        return nn.Sequential(*layers)
+
+    traces = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.random.get_rng_state(), torch.cuda.get_rng_state()
+        traces.append(rollout(DataPruningEnv(blob_task(shape=SHAPE, model=network), device="cuda")))
+        assert torch.equal(before[0], torch.random.get_rng_state())
+        assert torch.equal(before[1], torch.cuda.get_rng_state())
+    assert same(*traces)
+
+
+@pytest.mark.parametrize("model", ["mlp:16", "cnn"])
+def test_a_copy_goes_on_as_the_original(model):
+    task = blob_task(shape=SHAPE, model=model)
+    env = DataPruningEnv(task, device="cuda", observation="summary", action="mixture", budget=6.0)
+    env.reset(seed=0)
+    action = np.zeros(5, np.float32)
+    env.step(action)
+    other = copy.deepcopy(env)
+    for _ in range(3):
+        assert same(env.step(action), other.step(action))

@@ -159,3 +159,8 @@ def test_a_users_network_is_put_into_training_mode():
 def test_a_factory_of_something_else_is_refused():
     with pytest.raises(TypeError, match=r"`model` must return a torch.nn.Module, got dict"):
         build(lambda *shapes: {})
+
+
+def test_a_network_without_parameters_is_refused():
+    with pytest.raises(ValueError, match="`model` must return a network with parameters to train"):
+        build_model(lambda *_: nn.Flatten(), (3,), 3, torch.Generator())

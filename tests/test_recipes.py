@@ -103,3 +103,17 @@ def test_the_ends_of_the_ranges_are_allowed(fields):
 
 def test_every_model_has_a_recipe():
     assert MODEL_RECIPES.keys() == MODELS.keys()
+
+
+@pytest.mark.parametrize(
+    "name", ["learning_rate", "momentum", "weight_decay", "label_smoothing", "warmup"]
+)
+@pytest.mark.parametrize("value", ["a", None])
+def test_a_field_that_is_no_number_is_refused(name, value):
+    with pytest.raises(TypeError, match=f"`{name}` must be a number, got {value!r}"):
+        Recipe(**{name: value})
+
+
+def test_flip_is_true_or_false():
+    with pytest.raises(ValueError, match="`flip` must be one of False, True, got 'yes'"):
+        Recipe(flip="yes")

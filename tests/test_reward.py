@@ -1,7 +1,10 @@
+import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
+from prune_env.env import DataPruningEnv
 from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome
 from prune_env.training import Evaluation
 
@@ -60,3 +63,35 @@ def test_the_gain_is_the_rise_of_validation_accuracy():
 
 def test_divergence_costs_as_much_as_the_whole_accuracy():
     assert DIVERGENCE_PENALTY == -1
+
+
+@pytest.mark.parametrize("reward", [3, None, {"gain": 1.0}])
+def test_a_reward_that_cannot_be_called_is_refused_at_once(reward):
+    with pytest.raises(TypeError, match=r"`reward` must be one of rate, .* or a function of an"):
+        DataPruningEnv("blobs", reward=reward)
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (0.5, TypeError, "`reward` must return named parts, got 0.5; return"),
+        (None, TypeError, "`reward` must return named parts, got None"),
+        ({"gain": "much"}, TypeError, "`reward` must return numbers, got 'much' for 'gain'"),
+        ({"gain": math.nan}, ValueError, "`reward` must return finite numbers, got nan for 'gain'"),
+        ({"a": 1.0, "b": -math.inf}, ValueError, "got -inf for 'b'; is there a division"),
+    ],
+)
+def test_a_reward_of_ones_own_returns_named_finite_numbers(returned, error, message):
+    env = DataPruningEnv("blobs", action="mixture", reward=lambda outcome: returned)
+    env.reset(seed=0)
+    with pytest.raises(error, match=message):
+        env.step(np.zeros(5, np.float32))
+
+
+def test_a_reward_of_ones_own_may_return_numpys_numbers():
+    env = DataPruningEnv(
+        "blobs", action="mixture", reward=lambda outcome: {"a": np.float32(0.5), "b": 1}
+    )
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(np.zeros(5, np.float32))
+    assert (reward, info["reward_parts"]) == (1.5, {"a": 0.5, "b": 1})

@@ -37,6 +37,13 @@ def test_threads_are_checked():
         tune_process(threads=0)
 
 
+def test_one_name_instead_of_several_is_refused():
+    with pytest.raises(
+        TypeError, match=r"`models` must be a list of names, got 'mlp'; write \['ml"
+    ):
+        tune_process("mlp")
+
+
 def test_importing_the_environment_tunes_nothing():
     code = (
         "import torch; torch.set_num_threads(3)\n"

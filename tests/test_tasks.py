@@ -2,6 +2,7 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
 from prune_env import sources, tasks
 from prune_env.data import Dataset
@@ -163,3 +164,40 @@ def test_data_are_loaded_once_a_task_and_device():
     device = torch.device("cpu")
     assert split_maker(task, device, False) is split_maker(task, device, False)
     assert loads == [1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model": nn.Linear(5, 3)}, "`model` must be .*, got the module Linear; every episode"),
+        ({"model": 3}, "`model` must be a name or a function .*, got 3"),
+        ({"recipe": {}}, r"`recipe` must be a prune_env.Recipe, got \{\}"),
+        ({"load": tiny()}, "`load` must be a function without arguments that returns a Dataset"),
+        ({"name": None}, "`name` must be a text, got None"),
+        ({"validation_fraction": "a"}, "`validation_fraction` must be a number, got 'a'"),
+    ],
+)
+def test_a_field_of_another_type_is_refused(fields, message):
+    with pytest.raises(TypeError, match=message):
+        make_task(**fields)
+
+
+def test_a_class_of_networks_is_a_factory():
+    assert make_task(model=nn.Linear).model is nn.Linear
+
+
+@pytest.mark.usefixtures("registry")
+def test_only_a_factory_is_registered():
+    with pytest.raises(
+        TypeError, match=r"`factory` must be a function .* returns a Task, got Task"
+    ):
+        register_task("own", make_task())
+    with pytest.raises(TypeError, match="`name` must be a text, got 3"):
+        register_task(3, make_task)
+    assert "own" not in task_names()
+
+
+def test_a_loader_of_something_else_is_refused():
+    task = make_task("pair", lambda: (torch.zeros(8, 1), torch.arange(8) % 2))
+    with pytest.raises(TypeError, match=r"`load` must be .* 'pair' \(see .*\), .* returns a tuple"):
+        split_maker(task, torch.device("cpu"), False)

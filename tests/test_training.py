@@ -7,6 +7,7 @@ from conftest import blob_task, blobs
 from torch import nn
 from torch.nn import functional as F
 
+from prune_env import training
 from prune_env.data import SplitMaker
 from prune_env.models import build_model
 from prune_env.recipes import Recipe
@@ -228,3 +229,37 @@ def test_a_users_module_trains_and_leaves_the_global_generator_alone(small_task)
     assert terminated
     assert info["validation_accuracy"] > max(start, 0.6)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+class Normalised(nn.Sequential):
+    """A network that a batch of one sample fails in training mode."""
+
+    def __init__(self, input_shape=(6,), num_classes=3):
+        super().__init__(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, num_classes))
+
+
+@pytest.mark.parametrize("chunk", [2**22, 1])
+def test_a_sample_left_over_joins_the_last_batch_of_a_network_that_normalises(chunk, monkeypatch):
+    monkeypatch.setattr(training, "_CHUNK_ELEMENTS", chunk)
+    recipe = Recipe(batch_size=89, learning_rate=0.1)
+    trainer, split = make_trainer(recipe, model=Normalised)
+    assert len(split.train) == 90
+    result = trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.5)
+    assert (result.num_updates, len(result.indices)) == (1, 90)
+    plain, split = make_trainer(recipe)
+    result = plain.run_epoch(everything(split), limit=90, progress=lambda _: 0.5)
+    assert (result.num_updates, len(result.indices)) == (2, 90)
+
+
+def test_an_epoch_of_one_sample_is_normalised_by_the_running_statistics():
+    trainer, split = make_trainer(Recipe(batch_size=16), model=Normalised)
+    layer = trainer.model[1]
+    trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.5)
+    before = layer.running_mean.clone(), trainer.model[0].weight.clone()
+    one = trainer.run_epoch(everything(split), limit=1, progress=lambda _: 0.5)
+    assert one.finite
+    assert one.num_updates == 1
+    assert torch.equal(before[0], layer.running_mean)
+    assert not torch.equal(before[1], trainer.model[0].weight)
+    trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.5)
+    assert not torch.equal(before[0], layer.running_mean)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from conftest import blob_task
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -191,3 +192,26 @@ def test_snapshots_of_a_slot_repeat_its_training():
     )
     assert (first.losses == again.losses).all()
     assert replace(first).num_updates == again.num_updates == 2
+
+
+def test_networks_of_a_vector_are_those_of_single_environments():
+    joint, singles = pair(AutoresetMode.NEXT_STEP, task="digits", action="mixture")
+    before = torch.random.get_rng_state()
+    for vector in (joint, singles):
+        vector.reset(seed=0)
+        vector.step(np.zeros((K, 5), np.float32))
+    for member, single in zip(joint.members, singles.envs, strict=True):
+        theirs = single.network.state_dict()
+        for name, value in member.network.state_dict().items():
+            torch.testing.assert_close(value, theirs[name], atol=1e-4, rtol=1e-3)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_limit_of_steps_is_refused_and_the_way_out_works():
+    arguments = {"num_envs": 2, "task": "blobs", "max_episode_steps": 2}
+    with pytest.raises(ValueError, match=r"`max_episode_steps` must be None .*mode='sync'"):
+        gym.make_vec(SUMMARY, **arguments)
+    limited = gym.make_vec(SUMMARY, vectorization_mode="sync", **arguments)
+    limited.reset(seed=0)
+    limited.step(np.zeros((2, 5), np.float32))
+    assert limited.step(np.zeros((2, 5), np.float32))[3].all()
