@@ -46,8 +46,7 @@ class Results:
         self.folder = folder
         self.records: list[Record] = []
         if folder is not None:
-            _make_folder(folder)
-            self._lock = _lock(folder)
+            self._lock = lock_folder(folder)
             claim_folder(folder, settings, (EPISODES, SUMMARY))
             self.records = _once_each(read_lines(folder / EPISODES), folder / EPISODES)
 
@@ -87,16 +86,20 @@ class Results:
                 file.write_text(text + "\n", encoding="utf-8")
 
 
-class _Lock:
-    """The right to write in a folder, held until nothing refers to it or the process ends.
+class FolderLock:
+    """The right to write in a folder, held until the block ends or nothing refers to it any more.
 
-    The system holds it, on the open folder: it leaves no file behind and is never stale.
+    The system holds it, on the open folder: it leaves no file behind and is never stale. Where the
+    system has no such locks, nothing is held.
 
     Raises:
         ValueError: if another process holds it.
     """
 
     def __init__(self, folder: Path):
+        self._handle: int | None = None
+        if fcntl is None:
+            return
         self._handle = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -108,19 +111,37 @@ class _Lock:
         except OSError:
             pass  # a file system without locks, as some network shares are
 
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
     def __del__(self) -> None:
-        os.close(self._handle)
+        self._release()
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 # One lock a folder in a process: a comparison may be read and gone on with beside itself.
-_LOCKS: WeakValueDictionary[Path, _Lock] = WeakValueDictionary()
+_LOCKS: WeakValueDictionary[Path, FolderLock] = WeakValueDictionary()
 
 
-def _lock(folder: Path) -> _Lock | None:
-    if fcntl is None:
-        return None
+def lock_folder(folder: Path) -> FolderLock:
+    """Make a folder and hold it, so that no other process writes there at the same time.
+
+    Args:
+        folder: is made with its parents.
+
+    Raises:
+        ValueError: if it cannot be written, or another process holds it.
+    """
+    _make_folder(folder)
     place = folder.resolve()
-    lock = _LOCKS.get(place) or _Lock(folder)
+    lock = _LOCKS.get(place) or FolderLock(folder)
     _LOCKS[place] = lock
     return lock
 

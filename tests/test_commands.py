@@ -56,6 +56,9 @@ def test_a_constant_ppo_of_other_encodings(tmp_path, capsys):
         (["--steps", "0"], "`steps` must be at least 1"),
         (["--num-envs", "-5"], "`num_envs` must be at least 1, got -5"),
         (["--eval-seeds", "-1"], "`eval_seeds` must be at least 0, got -1"),
+        (["--eval-scenarios", "nois:1"], "`scenario` must be one of"),
+        (["--eval-task", "blobs num_samples=1000"], "`num_samples` must be"),
+        (["--task", "folder:nowhere"], "nowhere"),
         (["--task", "folder:A/p", "--eval-task", "folder:B/p"], "must differ in their own names"),
     ],
 )
@@ -64,4 +67,4 @@ def test_bad_input_is_one_clear_line(flags, message, tmp_path):
         main([*SMALL, "--out", str(tmp_path / "run"), *flags])
     assert str(stopped.value).startswith("prune-env: error: ")
     assert message in str(stopped.value)
-    assert not (tmp_path / "run" / "policy.safetensors").exists()
+    assert not (tmp_path / "run").exists()

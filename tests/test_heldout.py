@@ -46,5 +46,21 @@ def test_cells_are_kept_and_reported_by_case_and_over_all(tmp_path):
     assert report(one, "short", ("random",)).keys() == {CASE.name}
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_seeds": -3}, "`num_seeds` must be at least 1, got -3"),
+        ({"first": -1}, "`first` must be at least 0, got -1"),
+        ({"cases": ()}, "`cases` must be one or more, each once"),
+        ({"scenarios": ("clean", "clean")}, "`scenarios` must be one or more, each once"),
+        ({"scenarios": ("nois:1",)}, "`scenario` must be one of"),
+        ({"cases": (Case(task="folder:a/p"), Case(task="folder:b/p"))}, "differ in their own"),
+    ],
+)
+def test_what_cannot_be_judged_on_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Heldout(**({"cases": (CASE,)} | changes))
+
+
 def test_new_seeds_are_none_that_training_draws():
     assert min(Heldout(cases=(CASE,), first=5).seeds) == 2**31 + 5

@@ -18,6 +18,7 @@ from prune_agents.policies import load_policy
 from prune_agents.presets import Training
 from prune_agents.runs import GENERATIONS
 from prune_agents.training import HELDOUT, POLICY, train
+from prune_env.results import FolderLock
 
 CASE = Case(task="blobs", budget=1.0)
 SMALL = Training(
@@ -203,6 +204,12 @@ def test_a_bad_rival_stops_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="`agent` must be one of"):
         train(SMALL, tmp_path / "run", heldout=heldout, rivals=("rundom",))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_in_use_is_left_alone(tmp_path):
+    with FolderLock(tmp_path), pytest.raises(ValueError, match="is in use by another process"):
+        train(SMALL, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from prune_agents.cases import Case
+from prune_agents.cases import Case, check_names
 from prune_agents.policies import Learned, Policy
-from prune_env.arguments import resolve_device
+from prune_env.arguments import check_count, resolve_device
+from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence
 from prune_env.paired import compare
 from prune_env.registry import Agent, make_agent
 from prune_env.results import read_lines
+from prune_env.scenarios import parse
 from prune_env.vector import DataPruningVectorEnv
 
 FIRST_SEED = 2**31  # training draws its seeds below
@@ -62,6 +64,28 @@ class Heldout:
     num_seeds: int = 16
     first: int = 0
 
+    def __post_init__(self) -> None:
+        """Check all that needs no data."""
+        check_count("num_seeds", self.num_seeds)
+        check_count("first", self.first, least=0)
+        for name in ("cases", "scenarios"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"`{name}` must be one or more, each once, got {values}")
+        check_names(self.cases)
+        for scenario in self.scenarios:
+            parse(scenario)
+
+    def check(self) -> None:
+        """Raise ValueError if a task has no data, or a case does not fit them."""
+        for case in self.cases:
+            DataPruningEnv(
+                **case.env_arguments,
+                scenario=self.scenarios,
+                observation="summary",
+                action="mixture",
+            )
+
     @property
     def seeds(self) -> list[int]:
         """Of the episodes."""
@@ -103,8 +127,8 @@ def judge(
     accuracies = {}
     bar = tqdm(cells, desc="held-out", unit="cell")
     for case, scenario, name in bar:
-        cell = (case.name, scenario, name)
-        bar.set_postfix_str(" ".join(cell))
+        cell = (case.identity, scenario, name)
+        bar.set_postfix_str(f"{case.name} {scenario} {name}")
         if cell not in held or held[cell]["seeds"] != heldout.seeds:
             agent = agents[name] or make_agent(name, keep_fraction=case.keep_fraction)
             values = test_accuracies(case, scenario, agent, heldout.seeds)
@@ -113,7 +137,7 @@ def judge(
             if file is not None:
                 with file.open("a", encoding="utf-8") as handle:
                     handle.write(json.dumps(held[cell], allow_nan=False) + "\n")
-        accuracies[cell] = np.array(held[cell]["test_accuracy"])
+        accuracies[case.name, scenario, name] = np.array(held[cell]["test_accuracy"])
     return accuracies
 
 

@@ -10,6 +10,7 @@ from prune_agents.cases import Case
 from prune_agents.evolution import CMA
 from prune_agents.gradient import A2C, PPO, SAC
 from prune_env.arguments import check_choice, check_count
+from prune_env.env import DataPruningEnv
 from prune_env.scenarios import parse
 
 ALGORITHMS: dict[str, Callable[[], CMA | PPO | A2C | SAC]] = {
@@ -91,11 +92,16 @@ class Training:
             "scenario": list(self.scenarios),
         }
 
+    def check(self) -> None:
+        """Raise ValueError if a task has no data, or an environment does not fit them."""
+        for case in self.cases:
+            DataPruningEnv(**(case.env_arguments | self.env_arguments))
+
     @property
     def settings(self) -> dict[str, Any]:
-        """As JSON, with folders by their own names."""
+        """As JSON, with folders by their own names and digests of their paths."""
         name = type(self.algorithm).__name__.lower()
         return asdict(self) | {
             "algorithm": {"name": name, **asdict(self.algorithm)},
-            "cases": [case.name for case in self.cases],
+            "cases": [case.identity for case in self.cases],
         }

@@ -13,7 +13,7 @@ from prune_agents.runs import GENERATIONS, run
 from prune_env.arguments import resolve_device
 from prune_env.evidence import evidence
 from prune_env.registry import make_agent
-from prune_env.results import claim_folder
+from prune_env.results import claim_folder, lock_folder
 
 POLICY = "policy.safetensors"
 HELDOUT = "heldout/cells.jsonl"
@@ -43,11 +43,25 @@ def train(
         The policy.
 
     Raises:
-        ValueError: if `out` holds something else, its policy was judged on something else, or an
-            argument does not fit; nothing was trained then.
+        ValueError: if `out` is in use or holds something else, its policy was judged on something
+            else, or an argument does not fit; nothing was trained then.
     """
     for name in rivals if heldout is not None else ():
         make_agent(name, keep_fraction=training.cases[0].keep_fraction)
+    for checked in (training, heldout):
+        if checked is not None:
+            checked.check()
+    with lock_folder(out):
+        return _train(training, out, heldout, rivals, command)
+
+
+def _train(
+    training: Training,
+    out: Path,
+    heldout: Heldout | None,
+    rivals: tuple[str, ...],
+    command: str,
+) -> Policy:
     claim_folder(out, training.settings, (POLICY, CHECKPOINT, GENERATIONS))
     file = out / POLICY
     if file.exists():
