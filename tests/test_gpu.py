@@ -12,6 +12,7 @@ from prune_env.augmentation import _crop, _crop_on_host, _mirror, _mirror_on_hos
 from prune_env.env import DataPruningEnv
 from prune_env.models import build_model
 from prune_env.recipes import Recipe
+from prune_env.sampler import PruningSampler
 from prune_env.updates import AutogradUpdate, CapturedUpdate, MLPUpdate, set_learning_rate
 from prune_env.vector import DataPruningVectorEnv
 
@@ -29,6 +30,16 @@ def cuda():
 def network(name):
     generator = torch.Generator().manual_seed(0)
     return build_model(name, SHAPE, 5, generator).to(cuda()).train()
+
+
+def test_a_loop_of_ones_own_may_hand_over_what_is_on_the_device():
+    sampler = PruningSampler(torch.arange(90) % 3, agent="infobatch", budget=3, keep_fraction=0.3)
+    for _ in sampler.epochs():
+        indices = torch.tensor(list(sampler), device=cuda())
+        weights = sampler.weights(indices)
+        assert weights.device == indices.device
+        sampler.record(indices, torch.rand(len(indices), device=cuda()), weights > 1)
+    assert sampler.work == 3
 
 
 @pytest.mark.parametrize("name", ["mlp:16", "cnn"])

@@ -72,9 +72,9 @@ def test_the_choices_are_those_of_the_environment(spec, monkeypatch):
 
 def test_a_loop_of_ones_own_learns_and_spends_its_budget():
     data = blobs()
-    labels = torch.as_tensor(data.train_labels)
+    inputs, labels = data.train.pool, data.train.labels
     sampler = PruningSampler(labels, agent="ucb", budget=3.5, keep_fraction=0.4, seed=1)
-    items = TensorDataset(torch.as_tensor(data.train_inputs), labels)
+    items = TensorDataset(inputs, labels)
     loader = DataLoader(WithIndices(items), batch_size=16, sampler=sampler)
     network = torch.nn.Linear(6, 3)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
@@ -93,8 +93,7 @@ def test_a_loop_of_ones_own_learns_and_spends_its_budget():
     assert spent == 3.5 * 120 == sampler.work * 120
     assert progress == sorted(progress)
     assert progress[-1] == 1
-    outputs = network(torch.as_tensor(data.test_inputs)).argmax(1)
-    assert (outputs.numpy() == data.test_labels).mean() > 0.8
+    assert (network(data.test.pool).argmax(1) == data.test.labels).float().mean() > 0.8
 
 
 def made_up(sampler, rng):
