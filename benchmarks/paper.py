@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,10 @@ class Watch:
 
 
 def sometimes(setting: Setting) -> list[Row]:
-    """Share of the samples in some, none and all of the last five selections, at keep 0.3."""
+    """Share of the samples in some, none and all of the last five selections, at keep 0.3.
+
+    Runs are 2.5 times as long, so that there are selections enough.
+    """
     kept, epochs = 0.3, 2.5 * setting.epochs
     settings = {"epochs": epochs, "num_samples": setting.num_samples, "keep_fraction": kept}
     results = setting.results(settings, "sometimes")
@@ -290,7 +294,7 @@ def main(
         made_on = header(resolve_device(device), 0) | described
         held[study] = {"evidence": made_on, "rows": rows}
         ordered = {study: held[study] for study in STUDIES if study in held}
-        write(out, name, ordered, {study: str(STUDIES[study].__doc__) for study in ordered})
+        write(out, name, ordered, {study: getdoc(STUDIES[study]) or "" for study in ordered})
 
 
 if __name__ == "__main__":
