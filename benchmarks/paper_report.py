@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from prune_env.results import mean_interval
@@ -16,6 +17,7 @@ from prune_env.results import mean_interval
 CONDITIONS = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
 STATIC = ("static-random", "forgetting", "el2n", "grand", "aum", "ccs")
 KEPT = (0.7, 0.5, 0.3, 0.1)
+COLOURS = colormaps["tab20"].colors  # type: ignore[attr-defined]
 Row = dict[str, Any]
 
 
@@ -195,20 +197,21 @@ def _selection_table(rows: list[Row]) -> str:
 
 
 def _draw_pruning(rows: list[Row], file: Path) -> None:
-    figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8.5, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=COLOURS)
     for agent, cells in _wide(rows, "keep_fraction").items():
         accuracies = [100 * cells[kept]["test_accuracy"]["mean"] for kept in KEPT]
         style = "--" if agent in STATIC else "-"
         axes.plot([100 * (1 - kept) for kept in KEPT], accuracies, style, marker=".", label=agent)
     axes.set(xlabel="pruned [%]", ylabel="test accuracy [%]", title="static dashed, dynamic solid")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right center", fontsize=8)
     figure.savefig(file)
 
 
 def _draw_sometimes(rows: list[Row], file: Path) -> None:
-    figure = Figure(figsize=(9, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(11, 4), dpi=120, layout="constrained")
     scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
     for place, scenario in enumerate(scenarios, start=1):
         axes = figure.add_subplot(1, len(scenarios), place)
@@ -218,7 +221,7 @@ def _draw_sometimes(rows: list[Row], file: Path) -> None:
         axes.set(xlabel="selections after the fifth", title=scenario)
         axes.set(ylabel="share in some of the last five", ylim=(0, 1))
         axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     figure.savefig(file)
 
 
