@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_FAR = 0.005  # half a point of accuracy
+
 
 def points(interval: Mapping[str, float]) -> str:
     """A difference of accuracies, in points, with its interval."""
@@ -25,12 +27,13 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
         ]
         for agent, row in sorted(means.items(), key=lambda item: -item[1]["mean"])
     ]
-    share = comparison["share_of_the_way"]
+    single, best = against["best single"], against["best by condition"]
+    # Between rivals that are nearly level there is no way to be a share of.
+    far = single["mean"] - best["mean"] >= _FAR
     lines = [
         f"Against the best single rival ({comparison['best_single']}): "
-        f"{points(against['best single'])}; against the best of each condition: "
-        f"{points(against['best by condition'])}"
-        + (f"; {100 * share:.0f} % of the way from the one to the other." if share else "."),
+        f"{points(single)}; against the best of each condition: {points(best)}"
+        + (f"; {100 * comparison['share_of_the_way']:.0f} % of the way between." if far else "."),
         "",
         _line(header),
         _line(["---", *["---:"] * (len(header) - 1)]),
