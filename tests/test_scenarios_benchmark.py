@@ -52,12 +52,13 @@ def test_a_result_is_written_and_not_run_twice(arguments, monkeypatch, capsys):
     assert (out / "scenarios-small.json").read_text() == text
 
 
-def test_another_policy_under_an_old_name_is_not_taken_for_it(arguments, tmp_path):
+def test_another_policy_under_an_old_name_is_not_taken_for_it(arguments, tmp_path, monkeypatch):
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     policy = load_policy(bundled_policy())
     policy.save(first)
     load_policy(scenarios.POLICIES / "seed-0.safetensors").save(second)
-    spec = f"learned:path={first}"
+    monkeypatch.chdir(tmp_path)
+    spec = "learned:path=first.safetensors"
     arguments |= {"agents": ("random",), "shown": (spec,), "task": ("blobs budget=1",)}
     scenarios.Scenarios(**arguments)()
     second.replace(first)
