@@ -217,7 +217,10 @@ def test_agents_are_found_by_what_they_have():
         ("ucb+", r"`agent` must be one of .*, got 'ucb\+'"),
         ("ucb+anneal:shape=2", r"`modifier` 'anneal' takes share, data, got shape in"),
         ("ucb+anneal:0.1,0.2", r"`modifier` arguments are written name:key=value"),
-        ("learned:path=a+b.safetensors", r"got 'b.safetensors'; .*; a value with a comma or a \+ in"),
+        (
+            "learned:path=a+b.safetensors",
+            r"got 'b.safetensors'; .*; a value with a comma or a \+ in",
+        ),
         ("ucb+anneal:0.1,share=0.2", r"`modifier` arguments must be given once each"),
         ("ucb+anneal:12", r"`share` must be in \[0, 1\], got 12; did you pass a percentage\?"),
         ("anneal", r"`agent` must be one of"),
