@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,7 @@ def evidence(device: torch.device) -> dict[str, Any]:
     return {
         "device": _name(device),
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in _PACKAGES},
+        "versions": dict(_versions()),
     }
 
 
@@ -34,12 +34,18 @@ def digest(tensors: Iterable[Tensor]) -> str:
     return hashed.hexdigest()[:16]
 
 
+@cache  # these two read files, and every episode's record asks
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
 def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return _processor() if device.type == "cpu" else f"{_processor()} {device.type}"
 
 
+@cache
 def _processor() -> str:
     # platform.processor() does not know the model on Linux.
     lines = Path("/proc/cpuinfo")
