@@ -68,11 +68,6 @@ class Setting:
     device: str
     runs: Path
 
-    def results(self, settings: Record, name: str) -> Results:
-        """Episodes kept under that name, of these settings and this machine's set-up alone."""
-        made_on = evidence(resolve_device(self.device))
-        return Results(settings | made_on, self.runs / name)
-
     def rows(
         self,
         study: str,
@@ -92,7 +87,7 @@ class Setting:
             num_samples=self.num_samples,
             device=self.device,
         )
-        results = self.results(comparison.settings, f"{study}-{keep_fraction}")
+        results = Results(comparison.settings, self.runs / f"{study}-{keep_fraction}")
         comparison.run(results)
         lengths = defaultdict(list)
         for record in results.records:
@@ -171,7 +166,8 @@ def sometimes(setting: Setting) -> list[Row]:
     """
     kept, epochs = 0.3, 2.5 * setting.epochs
     settings = {"epochs": epochs, "num_samples": setting.num_samples, "keep_fraction": kept}
-    results = setting.results(settings, "sometimes")
+    settings |= evidence(resolve_device(setting.device))
+    results = Results(settings, setting.runs / "sometimes")
     names = [(s, a, seed) for seed in setting.seeds for s in CONDITIONS[:2] for a in SOMETIMES]
     missing = [name for name in names if (setting.task, *name) not in results]
     for scenario, spec, seed in tqdm(missing, desc="sometimes"):

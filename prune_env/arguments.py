@@ -75,6 +75,12 @@ def check_several(name: str, value: Any, kind: type | tuple[type, ...], rule: st
     return values
 
 
+def check_each_once(name: str, values: tuple[Any, ...]) -> None:
+    """Raise ValueError unless there is one value or more, and none twice."""
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"`{name}` must be one or more, each once, got {values}")
+
+
 def check_real(name: str, value: Any) -> None:
     """Raise TypeError unless `value` is a number."""
     if not isinstance(value, Real) or isinstance(value, bool):

@@ -33,6 +33,25 @@ REFRESHED = {
 }
 
 
+def to_score(
+    statistics: SampleStatistics, clock: Clock, period: int | None, which: str, num_trained: int
+) -> np.ndarray:
+    """Indices (K,) of what a refreshing pass after this epoch scores; none if it is not due.
+
+    Args:
+        statistics: of the samples, with this epoch's losses.
+        clock: without this epoch's training.
+        period: epochs between passes; None never scores.
+        which: one of `REFRESHED`.
+        num_trained: samples that this epoch trained on.
+    """
+    none = np.empty(0, np.int64)
+    if period is None or statistics.epoch % period:
+        return none
+    indices = statistics.to_refresh(which)
+    return indices if clock.affords_scoring(num_trained, len(indices)) else none
+
+
 @dataclass(kw_only=True)
 class Episode:
     """A training run: its network, what is known of its samples, and what it has spent.
@@ -118,10 +137,8 @@ class Episode:
         Returns:
             How many samples were scored.
         """
-        if period is None or self.statistics.epoch % period or self.diverged:
-            return 0
-        indices = self.statistics.to_refresh(which)
-        if not len(indices) or not self.clock.affords_scoring(self.num_trained, len(indices)):
+        indices = to_score(self.statistics, self.clock, period, which, self.num_trained)
+        if self.diverged or not len(indices):
             return 0
         with self.stopwatch.measure("scoring"):
             losses, correct = self.trainer.score(indices)

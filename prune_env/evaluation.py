@@ -17,6 +17,7 @@ from prune_env import scenarios
 from prune_env.arguments import (
     check_choice,
     check_count,
+    check_each_once,
     check_fraction,
     check_positive,
     resolve_device,
@@ -68,9 +69,7 @@ class Comparison:
         check_fraction("keep_fraction", self.keep_fraction)
         check_choice("clock", self.clock, CLOCKS)
         for name in ("tasks", "scenarios", "agents", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"`{name}` must be one or more, each once, got {values}")
+            check_each_once(name, getattr(self, name))
         for seed in self.seeds:
             check_count("seed", seed, least=0)
         if self.num_samples is not None:

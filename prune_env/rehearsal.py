@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import prune_env
 from prune_env.clock import FORWARD_COST
 from prune_env.data import Split
+from prune_env.evidence import digest
 from prune_env.models import build_model
 from prune_env.selection import Selection
 from prune_env.sources import cache_folder
@@ -129,9 +130,6 @@ class Rehearsal:
     def _key(self, settings: dict[str, Any]) -> str:
         """Everything that scores depend on, the data themselves included."""
         train = self._split.train
-        digest = hashlib.sha256()
-        for part in (train.pool, train.rows, train.labels):
-            digest.update(np.ascontiguousarray(part.cpu().numpy()).data)
         task, scenario = self._instance
         described = {
             "score": settings,
@@ -140,7 +138,7 @@ class Rehearsal:
             "model": self._task.model,
             "recipe": repr(self._task.recipe),
             "seed": self._entropy,
-            "data": digest.hexdigest(),
+            "data": digest((train.pool, train.rows, train.labels)),
             "device": train.rows.device.type,
             "precision": str(self._precision),
             "threads": torch.get_num_threads(),

@@ -63,8 +63,7 @@ class Results:
         if _key(record) in self:
             raise ValueError(f"`record` must be of a new episode, got {_key(record)} again")
         if self.folder is not None:
-            with (self.folder / EPISODES).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, allow_nan=False) + "\n")
+            append_line(self.folder / EPISODES, record)
         self.records.append(record)
 
     def summary(self) -> list[dict[str, Any]]:
@@ -304,6 +303,12 @@ def _check_same(held: dict[str, Any], settings: dict[str, Any], folder: Path) ->
             f"`out` {folder} holds results of other settings ({'; '.join(differing)}); name "
             "another folder or remove this one"
         )
+
+
+def append_line(file: Path, record: Record) -> None:
+    """Add a record to JSON lines; it is on disk when this returns."""
+    with file.open("a", encoding="utf-8") as handle:
+        handle.write(json.dumps(record, allow_nan=False) + "\n")
 
 
 def read_lines(file: Path) -> list[Record]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Protocol
 
-from prune_env.arguments import check_choice
+from prune_env.arguments import check_callable, check_choice
 from prune_env.training import Evaluation
 
 DIVERGENCE_PENALTY = -1.0
@@ -95,11 +95,7 @@ def find_reward(reward: str | Reward) -> Reward:
     if isinstance(reward, str):
         check_choice("reward", reward, REWARDS)
         return REWARDS[reward]
-    if not callable(reward):
-        raise TypeError(
-            f"`reward` must be one of {', '.join(REWARDS)} or a function of an Outcome, got "
-            f"{reward!r}"
-        )
+    check_callable("reward", reward, f"one of {', '.join(REWARDS)} or a function of an Outcome")
     return reward
 
 

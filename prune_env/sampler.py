@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from torch.utils.data import Dataset, Sampler
 from prune_env.action import Amount, Encoding
 from prune_env.arguments import check_count, check_fraction, check_positive
 from prune_env.clock import WorkClock
+from prune_env.env import DEFAULT_MIN_KEEP_FRACTION, DataPruningEnv
+from prune_env.episode import to_score
 from prune_env.observation import Observation, RunSummary, SampleTable, Summary
 from prune_env.registry import Agent, make_agent
 from prune_env.selection import Selection
@@ -24,18 +27,13 @@ from prune_env.training import epoch_order, weights_by_sample
 
 # (indices (K,) int64) -> cross-entropies (K,) and whether right (K,), by a forward pass.
 Score = Callable[[np.ndarray], tuple[ArrayLike, ArrayLike]]
-_DEFAULTS: dict[str, Any] = {  # of the environment
-    "observation": "samples",
-    "action": "scores",
-    "keep_fraction": 0.25,
-    "choose_keep_fraction": False,
-    "min_keep_fraction": 0.01,
-    "refresh_period": None,
-    "refreshed": "all",
-    "scale_learning_rate": False,
-    "loss_decay": 0.8,
-    "max_weight": 10.0,
-}
+# What of an environment's arguments a sampler serves, and their defaults.
+_SERVED = (
+    *("observation", "action", "keep_fraction", "choose_keep_fraction", "min_keep_fraction"),
+    *("refresh_period", "refreshed", "scale_learning_rate", "loss_decay", "max_weight"),
+)
+_PARAMETERS = inspect.signature(DataPruningEnv).parameters
+_DEFAULTS: dict[str, Any] = {name: _PARAMETERS[name].default for name in _SERVED}
 
 
 class WithIndices(Dataset[tuple[Any, ...]]):
@@ -110,7 +108,7 @@ class PruningSampler(Sampler[int]):
         self.agent = (
             make_agent(agent, keep_fraction=keep_fraction) if isinstance(agent, str) else agent
         )
-        minimum = min(_DEFAULTS["min_keep_fraction"], keep_fraction)
+        minimum = min(DEFAULT_MIN_KEEP_FRACTION, keep_fraction)
         mine = _DEFAULTS | {"keep_fraction": keep_fraction, "min_keep_fraction": minimum}
         settings = mine | self.agent.env_arguments
         _check_served(self.agent, settings, score)
@@ -279,14 +277,12 @@ class PruningSampler(Sampler[int]):
 
     def _score_if_due(self, num_trained: int) -> int:
         """Refresh losses by `score` when the agent wants it and the budget affords it."""
-        statistics, period = self._statistics, self._settings["refresh_period"]
-        if self._score is None or period is None or statistics.epoch % period:
-            return 0
-        indices = statistics.to_refresh(self._settings["refreshed"])
-        if not len(indices) or not self._clock.affords_scoring(num_trained, len(indices)):
+        period, which = self._settings["refresh_period"], self._settings["refreshed"]
+        indices = to_score(self._statistics, self._clock, period, which, num_trained)
+        if self._score is None or not len(indices):
             return 0
         losses, correct = map(torch.as_tensor, self._score(indices))
-        statistics.record(indices, *_on_host("score", losses, correct))
+        self._statistics.record(indices, *_on_host("score", losses, correct))
         return len(indices)
 
 

@@ -15,9 +15,9 @@ LAYERS = [
     {"action", "observation", "report", "scenarios", "sources", "updates"},
     {"training"},
     {"batched", "reward", "tasks"},
-    {"episode", "rehearsal", "sampler"},
+    {"episode", "rehearsal"},
     {"env"},
-    {"catalogue", "evaluation", "vector"},
+    {"catalogue", "evaluation", "sampler", "vector"},
     {"cli"},
     {"__main__"},
 ]

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -107,8 +108,8 @@ def test_sb3_goes_on_from_its_checkpoint(tmp_path):
     train(replace(training, steps=32), tmp_path / "first")
     resumed = tmp_path / "resumed"
     shutil.copytree(tmp_path / "first", resumed, ignore=shutil.ignore_patterns(POLICY, "settings*"))
-    settings = {**module.json.loads((tmp_path / "first" / "settings.json").read_text())}
-    (resumed / "settings.json").write_text(module.json.dumps(settings | {"steps": 64}))
+    settings = {**json.loads((tmp_path / "first" / "settings.json").read_text())}
+    (resumed / "settings.json").write_text(json.dumps(settings | {"steps": 64}))
     policy = train(training, resumed)
     first = load_policy(tmp_path / "first" / POLICY)
     assert (policy.act(OBSERVATION) != first.act(OBSERVATION)).any()

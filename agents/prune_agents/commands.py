@@ -24,9 +24,9 @@ Cases = Annotated[tuple[str, ...], tyro.conf.arg(metavar='"TASK [KEY=VALUE ...]"
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a policy, judge it on new seeds beside a dozen fixed rules, and write it to one file.
+    """Train a policy, judge it on new seeds beside fixed rules, and write it to one file.
 
-    The rules are `prune_agents.heldout.RIVALS`: short, random, the bandits, by loss, InfoBatch.
+    The rules are `prune_agents.heldout.RIVALS`.
     """
 
     out: Path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from prune_agents.cases import Case, check_names
-from prune_agents.policies import Learned, Policy
-from prune_env.arguments import check_count, resolve_device
+from prune_agents.policies import Learned
+from prune_env.arguments import check_count, check_each_once, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence
 from prune_env.paired import compare
 from prune_env.registry import Agent, make_agent
-from prune_env.results import read_lines
+from prune_env.results import append_line, read_lines
 from prune_env.scenarios import parse
 from prune_env.vector import DataPruningVectorEnv
 
@@ -69,9 +67,7 @@ class Heldout:
         check_count("num_seeds", self.num_seeds)
         check_count("first", self.first, least=0)
         for name in ("cases", "scenarios"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"`{name}` must be one or more, each once, got {values}")
+            check_each_once(name, getattr(self, name))
         check_names(self.cases)
         for scenario in self.scenarios:
             parse(scenario)
@@ -135,8 +131,7 @@ def judge(
             line = dict(zip(("case", "scenario", "agent"), cell, strict=True))
             held[cell] = line | {"seeds": heldout.seeds, "test_accuracy": values}
             if file is not None:
-                with file.open("a", encoding="utf-8") as handle:
-                    handle.write(json.dumps(held[cell], allow_nan=False) + "\n")
+                append_line(file, held[cell])
         accuracies[case.name, scenario, name] = np.array(held[cell]["test_accuracy"])
     return accuracies
 
@@ -151,17 +146,8 @@ def basis(agents: Mapping[str, Agent | None]) -> dict[str, Any]:
         ValueError: if an agent cannot be made.
     """
     made = {n: agent or make_agent(n, keep_fraction=0.25) for n, agent in agents.items()}
-    policies = {n: agent.policy for n, agent in made.items() if isinstance(agent, Learned)}
-    digests = {name: _digest(policy) for name, policy in policies.items()}
+    digests = {n: agent.digest for n, agent in made.items() if isinstance(agent, Learned)}
     return evidence(resolve_device("auto")) | {"policies": digests}
-
-
-def _digest(policy: Policy) -> str:
-    network = policy.network
-    tensors = network.tensors()
-    what = [policy.env_arguments, policy.columns, network.activation, network.squash]
-    parts = [json.dumps(what).encode(), *(tensors[name].tobytes() for name in sorted(tensors))]
-    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def test_accuracies(case: Case, scenario: str, agent: Agent, seeds: Sequence[int]) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from prune_agents.gradient import CHECKPOINT, GradientTraining
 from prune_agents.learned import JointVecEnv
 from prune_agents.policies import Policy
 from prune_agents.presets import Training
-from prune_env.results import read_lines
+from prune_env.results import append_line, read_lines
 
 GENERATIONS = "generations.jsonl"
 
@@ -44,7 +43,7 @@ def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, floa
     first = random_policies(algorithm, action=training.action, choose_keep_fraction=free, rng=rng)
     file = out / GENERATIONS
     if not read_lines(file):
-        _append(file, episodes.look(first, algorithm.columns))
+        append_line(file, episodes.look(first, algorithm.columns))
     start, *told = read_lines(file)
     search = _Search(training, algorithm, start, rng)
     done = start["steps"]
@@ -56,7 +55,7 @@ def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, floa
     with _logger(out, done if told else 0) as logger, _bar(training.steps, done) as show:
         while done < training.steps:
             lines.append(episodes.generation(len(lines), search.at(done)))
-            _append(file, lines[-1])
+            append_line(file, lines[-1])
             done += lines[-1]["steps"]
             returns = np.array(lines[-1]["returns"])
             show(done, float(returns.mean()))
@@ -171,8 +170,3 @@ def _bar(steps: int, done: int) -> Iterator[Callable[[int, float], None]]:
             bar.set_postfix_str(f"return {mean_return:.4f}", refresh=False)
 
         yield show
-
-
-def _append(file: Path, line: dict[str, Any]) -> None:
-    with file.open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(line, allow_nan=False) + "\n")
