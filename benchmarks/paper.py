@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from prune_env.arguments import resolve_device
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import Comparison, run_episode
+from prune_env.evaluation import Comparison
 from prune_env.evidence import evidence
+from prune_env.playing import run_episode
 from prune_env.registry import Agent, agent_entries, make_agent
 from prune_env.results import Record, Results, mean_interval
 from prune_env.runtime import tune_process

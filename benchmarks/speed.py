@@ -29,7 +29,8 @@ from torchvision.datasets import CIFAR10
 
 from prune_env.data import Dataset
 from prune_env.env import DataPruningEnv
-from prune_env.episode import Episode, EpisodeMaker
+from prune_env.episode import Episode
+from prune_env.instances import EpisodeMaker
 from prune_env.models import build_model
 from prune_env.observation import Summary
 from prune_env.runtime import tune_process
@@ -68,7 +69,7 @@ def start(task: Task, device: torch.device) -> Episode:
         loss_decay=0.8,
         device=device,
     )
-    return maker.start(maker.instances[0], np.random.SeedSequence(SEED))
+    return maker.start(maker.instances[0], np.random.SeedSequence(SEED), budget=4.0)
 
 
 def make_optimiser(network: nn.Module, task: Task, *, fused: bool) -> torch.optim.Optimizer:

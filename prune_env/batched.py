@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prune_env.data import Samples, Split
+from prune_env.flow import EpochResult, Evaluation
 from prune_env.models import MLP
 from prune_env.recipes import Recipe
 from prune_env.selection import Selection
-from prune_env.training import EpochResult, Evaluation, epoch_order, weights_by_sample
+from prune_env.training import epoch_order, weights_by_sample
 
 # Elements of a chunk's gathered inputs: bounds memory, and is long enough to amortise a gather.
 _CHUNK_ELEMENTS = 2**24

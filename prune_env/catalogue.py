@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from importlib.metadata import EntryPoint
 
-from prune_env.action import ENCODINGS
+from prune_env.encodings import ENCODINGS
 from prune_env.models import MODELS
 from prune_env.registry import agent_entries, describe, modifier_entries
 from prune_env.reward import REWARDS

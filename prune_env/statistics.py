@@ -16,7 +16,7 @@ class SampleStatistics:
     Attributes:
         labels: (N,) int64, the labels trained on.
         decay: weight `a` of a fresh loss in the running mean, in (0, 1]:
-            m <- (1 - a) m + a u (arXiv 2111.12621, section 3).
+            m <- (1 - a) m + a u (arXiv 2111.12621).
         loss: (N,) float32, last recorded cross-entropy u; 0 before the first.
         loss_mean: (N,) float32, running mean m; the first loss starts it.
         loss_variance: (N,) float32, v <- (1 - a) v + a (u - m_old)^2.
@@ -116,6 +116,7 @@ FEATURES = (
     "epochs_since_seen",
     "class_rarity",
 )
+_LOSS_FEATURES = FEATURES[:5]  # known of samples seen alone
 _CLIP = np.float32(4.0)
 
 
@@ -148,6 +149,22 @@ def standardised_features(statistics: SampleStatistics) -> np.ndarray:
         np.clip(rarity, -_CLIP, _CLIP),
     )
     return np.stack(columns, axis=1, dtype=np.float32)
+
+
+def feature_propensities(statistics: SampleStatistics, weights: np.ndarray) -> np.ndarray:
+    """Log propensities (N,) float32: the standardised features, weighted and summed.
+
+    A sample never seen is taken to have of every loss feature what its weight wants most: 4 where
+    it is positive, -4 where it is negative. So it comes first as soon as losses count at all.
+
+    Args:
+        statistics: of the N samples.
+        weights: (F,) of `FEATURES`.
+    """
+    of_losses = np.array([name in _LOSS_FEATURES for name in FEATURES])
+    unseen = _CLIP * np.abs(weights[of_losses]).sum()
+    propensities = standardised_features(statistics) @ weights
+    return propensities + np.where(statistics.seen, np.float32(0), np.float32(unseen))
 
 
 def _standardised(column: np.ndarray, mask: np.ndarray) -> np.ndarray:
