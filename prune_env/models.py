@@ -43,7 +43,10 @@ class MLP(nn.Sequential):
 def _cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     def block(inputs: int, outputs: int) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+        # The largest of what a ReLU leaves is what it leaves of the largest: the same weights, bit
+        # for bit, for a quarter of the ReLU's work and memory.
+        pooling = (nn.MaxPool2d(2), nn.ReLU(inplace=True))
+        return [convolution, nn.BatchNorm2d(outputs), *pooling]
 
     channels, height, width = input_shape
     return nn.Sequential(

@@ -161,7 +161,8 @@ class Trainer:
         """Losses and correctness by a forward pass over all training samples, or `indices`."""
         train = self._split.train if indices is None else self._split.train.subset(indices)
         with self.seeded_evaluation():
-            losses, correct = zip(*self._forward(train), strict=True)
+            judged = (_judge(logits, labels) for logits, labels in self._forward(train))
+            losses, correct = zip(*judged, strict=True)
         return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
 
     @own_context()
@@ -170,8 +171,8 @@ class Trainer:
         """Mean loss and accuracy over `samples`, without augmentation, in evaluation mode."""
         total = torch.zeros(2, dtype=torch.float64, device=self._device)
         with self.seeded_evaluation():
-            for losses, right in self._forward(samples):
-                total += torch.stack([losses.sum(dtype=torch.float64), right.sum().double()])
+            for logits, labels in self._forward(samples):
+                total += loss_and_correct(logits, labels)
         loss, accuracy = (total / len(samples)).tolist()
         return Evaluation(loss=loss, accuracy=accuracy)
 
@@ -284,14 +285,14 @@ class Trainer:
         return max(1, _CHUNK_ELEMENTS // per_update)
 
     def _forward(self, samples: Samples) -> Iterator[tuple[Tensor, Tensor]]:
-        """Losses and correctness, a batch at a time."""
+        """Logits and labels, a batch at a time."""
         # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
         size = 128 if self._is_picture and self._device.type == "cpu" else 2048
         for batch in torch.arange(len(samples), device=self._device).split(size):
             inputs = self._split.inputs(samples, samples.rows[batch])
             with autocast(self._device, self.precision):
                 logits = self.model(inputs)
-            yield _judge(logits, samples.labels[batch])
+            yield logits, samples.labels[batch]
 
 
 def _repeatable_kernels(device: torch.device) -> AbstractContextManager[None]:
@@ -319,6 +320,22 @@ def weights_by_sample(selection: Selection, num_samples: int) -> np.ndarray | No
     weights = np.zeros(num_samples, np.float32)
     weights[selection.indices] = selection.weights
     return weights
+
+
+def loss_and_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Summed cross-entropy and number of right predictions: (..., 2) float64.
+
+    Cheaper than `_judge`, and as good for a sum: a loss is known to a millionth of its logits.
+
+    Args:
+        logits: (..., B, C).
+        labels: (..., B) int64.
+    """
+    logits = logits.float()
+    true = logits.gather(-1, labels[..., None])[..., 0]
+    losses = (torch.logsumexp(logits, dim=-1) - true).sum(dim=-1, dtype=torch.float64)
+    right = (logits.argmax(dim=-1) == labels).sum(dim=-1)
+    return torch.stack([losses, right.double()], dim=-1)
 
 
 def _judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

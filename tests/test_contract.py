@@ -239,6 +239,7 @@ def test_q_learning_runs_on_the_rules():
 
 def test_masked_policies_choose_only_rules_that_are_of_use():
     import sb3_contrib as contrib
+
     from prune_agents.learned import JointVecEnv
 
     env = gym.make("prune_env/DataPruningSummary-v0", task="blobs", action="rule", budget=1.0)
