@@ -11,15 +11,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from prune_env.names import MODELS
+
 # Builds an uninitialised or default-initialised network for (input_shape, num_classes).
 ModelFactory = Callable[[tuple[int, ...], int], nn.Module]
-
-MODELS = {
-    "mlp": "one hidden layer, 64 wide (mlp:WIDTH for another)",
-    "cnn": "three 3 x 3 convolutions with batch normalisation; 0.16 M parameters at 32 x 32",
-    "resnet18": "torchvision's, with a 3 x 3 stem for pictures under 65 pixels",
-    "resnet50": "likewise",
-}
 
 
 class MLP(nn.Sequential):

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"arguments"},
+    {"arguments", "names"},
     {"flow", "isolation", "precision", "recipes", "registry", "runtime"},
     {"augmentation", "clock", "data", "evidence", "models", "paired", "rendering", "results"}
     | {"reward", "selection", "statistics"},
