@@ -17,6 +17,7 @@ import prune_env
 
 COMMANDS = "prune_env.commands"  # entry points: classes as those below
 Several = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
+Seeds = Annotated[tuple[str, ...], tyro.conf.arg(metavar="N | SEED SEED [...]")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,13 @@ class List:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Common:
+class _Play:
+    agents: Several
+    scenarios: Several = ("clean",)
+    """clean, noise:F, imbalance:R, duplicates:F, joined by +"""
+    task: Several = ("digits",)
+    """names, or folder:PATH"""
+    seeds: Seeds
     keep_fraction: float = 0.25
     """kept / N in (0, 1]"""
     epochs: float = 16.0
@@ -53,91 +60,68 @@ class _Common:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     precision: str = "auto"
-    """float32, bfloat16, or auto: bfloat16 for larger networks where the device computes in it"""
+    """float32, bfloat16, or auto: float32 on a CPU, on a GPU bfloat16 for larger networks"""
     threads: int | None = None
     """CPU threads of torch; by default 1 for an mlp and all cores for other networks"""
     out: Path | None = None
     """folder for the results; goes on where an earlier run of the same settings stopped"""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Run(_Common):
-    """Run one episode of one agent."""
-
-    agent: str = "random"
-    """name, or name:key=value,key=value, with modifiers as in ucb+anneal:0.125+rescale"""
-    task: str = "digits"
-    """name, or folder:PATH"""
-    scenario: str = "clean"
-    """clean, noise:F, imbalance:R, duplicates:F, joined by +"""
-    seed: int = 0
-    """of data split, weights, order and agent"""
-
     def __call__(self) -> None:
-        """Run it and print the table."""
-        _compare(self, (self.task,), (self.scenario,), (self.agent,), (self.seed,))
+        """Run all episodes and print the tables."""
+        _compare(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(_Common):
+class Run(_Play):
+    """Run an agent: one episode, unless more seeds, scenarios or tasks are named."""
+
+    agents: Several = ("random",)
+    """name, or name:key=value,key=value, with modifiers as in ucb+anneal:0.125+rescale"""
+    seeds: Seeds = ("1",)
+    """of data split, weights, order and agent: how many, or which (7-7, or 900000 900001)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(_Play):
     """Compare agents at equal budget, over scenarios and seeds."""
 
-    task: Several = ("digits",)
-    """names, or folder:PATH"""
-    scenarios: Several = ("clean",)
-    """clean, noise:F, imbalance:R, duplicates:F, joined by +"""
     agents: Several = ("full", "short", "static-random", "random", "epsilon-greedy", "ucb")
     """names, name:key=value,key=value, either with modifiers as in ucb+anneal:0.125+rescale, or
     all; full is the reference, with the whole of --epochs"""
-    seeds: int = 5
-    """how many; seeds 0, 1, ... are run"""
-
-    def __call__(self) -> None:
-        """Run all episodes and print the table."""
-        if self.seeds < 1:
-            raise UserError(f"`seeds` must be at least 1, got {self.seeds}")
-        seeds = tuple(range(self.seeds))
-        agents = self.agents
-        if agents == ("all",):
-            from prune_env.registry import agent_entries
-
-            agents = tuple(sorted(agent_entries()))
-        _compare(self, self.task, self.scenarios, agents, seeds)
+    seeds: Seeds = ("5",)
+    """of data split, weights, order and agent: how many, or which (3-7, or 900000 900001)"""
 
 
 class UserError(Exception):
     """What the user asked for cannot be done; the message says why."""
 
 
-def _compare(
-    common: _Common,
-    tasks: tuple[str, ...],
-    scenarios: tuple[str, ...],
-    agents: tuple[str, ...],
-    seeds: tuple[int, ...],
-) -> None:
+def _compare(play: _Play) -> None:
     from prune_env import report
     from prune_env.evaluation import Comparison
+    from prune_env.registry import agent_entries
     from prune_env.results import Results
     from prune_env.runtime import tune_process
+    from prune_env.seeds import parse_seeds
 
+    everybody = tuple(sorted(agent_entries()))
     try:
         comparison = Comparison(
-            tasks=tasks,
-            scenarios=scenarios,
-            agents=agents,
-            seeds=seeds,
-            epochs=common.epochs,
-            keep_fraction=common.keep_fraction,
-            model=common.model,
-            num_samples=common.num_samples,
-            clock=common.clock,
-            device=common.device,
-            precision=common.precision,
+            tasks=play.task,
+            scenarios=play.scenarios,
+            agents=everybody if play.agents == ("all",) else play.agents,
+            seeds=parse_seeds(play.seeds),
+            epochs=play.epochs,
+            keep_fraction=play.keep_fraction,
+            model=play.model,
+            num_samples=play.num_samples,
+            clock=play.clock,
+            device=play.device,
+            precision=play.precision,
         )
-        tune_process(comparison.models, threads=common.threads)
+        tune_process(comparison.models, threads=play.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
-        results = Results(comparison.settings, common.out)
+        results = Results(comparison.settings, play.out)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(str(error)) from error
     try:
@@ -146,9 +130,9 @@ def _compare(
         raise UserError(str(error)) from error
     results.write_summary()
     print(report.table(results.summary()))
-    if common.out is not None:
-        files = [str(file) for file in report.pictures(results.records, common.out)]
-        print(f"\nwritten to {common.out}: episodes.jsonl, summary.json, {', '.join(files)}")
+    if play.out is not None:
+        files = [str(file) for file in report.pictures(results.records, play.out)]
+        print(f"\nwritten to {play.out}: episodes.jsonl, summary.json, {', '.join(files)}")
 
 
 def _commands(entries: Iterable[EntryPoint]) -> dict[str, type]:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"arguments", "names"},
-    {"flow", "isolation", "precision", "recipes", "registry", "runtime"},
+    {"flow", "isolation", "precision", "recipes", "registry", "runtime", "seeds"},
     {"augmentation", "clock", "data", "evidence", "models", "paired", "rendering", "results"}
     | {"reward", "selection", "statistics"},
     {"encodings", "observation", "report", "scenarios", "sources", "updates"},

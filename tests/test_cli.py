@@ -38,7 +38,7 @@ def test_compare_prints_a_table_and_writes_its_folder(tmp_path, capsys):
 
 
 def test_run_shows_one_episode_and_resumes_to_nothing(tmp_path, capsys):
-    arguments = ["run", "--agent", "ucb:c=2", "--seed", "7", *SMALL, "--out", str(tmp_path)]
+    arguments = ["run", "--agents", "ucb:c=2", "--seeds", "7-7", *SMALL, "--out", str(tmp_path)]
     main(arguments)
     first = capsys.readouterr().out
     episodes = (tmp_path / "episodes.jsonl").read_bytes()
@@ -114,8 +114,8 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(arguments, message, 
 
 
 def test_a_bad_seed_is_refused_before_the_folder_is_taken(tmp_path):
-    with pytest.raises(SystemExit, match="`seed` must be at least 0, got -1"):
-        main(["run", "--seed", "-1", "--out", str(tmp_path / "out"), *SMALL])
+    with pytest.raises(SystemExit, match=r"`seeds` must be one number, how many, or .* got .x."):
+        main(["run", "--seeds", "x", "--out", str(tmp_path / "out"), *SMALL])
     assert not (tmp_path / "out").exists()
 
 

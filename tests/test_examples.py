@@ -53,5 +53,5 @@ def test_the_custom_agent_is_found_and_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
     main(["list", "agents"])
     assert "What the network got wrong" in capsys.readouterr().out
-    main(["run", "--agent", name, "--epochs", "4"])
+    main(["run", "--agents", name, "--epochs", "4"])
     assert f"| {name} " in capsys.readouterr().out
