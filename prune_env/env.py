@@ -17,7 +17,6 @@ from prune_env.arguments import (
     check_at_least,
     check_choice,
     check_count,
-    check_fraction,
     check_positive,
     check_several,
     resolve_device,
@@ -25,7 +24,6 @@ from prune_env.arguments import (
 from prune_env.batched import BatchedTrainer
 from prune_env.clock import CLOCKS
 from prune_env.episode import (
-    REFRESHED,
     Episode,
     EpisodeMaker,
     Ingredients,
@@ -45,6 +43,7 @@ from prune_env.reward import (
     find_reward,
 )
 from prune_env.selection import Selection
+from prune_env.statistics import check_means, check_recording
 from prune_env.tasks import Task
 from prune_env.training import EpochResult, Evaluation, Trainer
 
@@ -111,10 +110,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         Of both `reset` and `step`: `instance` (`task`, `scenario`), `num_samples` N, `epoch`,
         `budget`, `work` (full epochs spent so far, scoring included), `progress` (share of the
         budget spent), `validation_accuracy`, `validation_loss`. Of `step`: `num_trained`,
-        `num_selected` (before the last epoch's cut), `num_added`, `num_scored`, `num_updates`,
-        `keep_fraction` (trained / N), `train_loss`, `train_accuracy`, `accuracy_gain`,
-        `accuracy_gain_per_time`, `step_time` (full epochs, on the clock), `reward_parts`,
-        `diverged`. On the wall clock also `seconds` since reset, by part.
+        `num_unseen` (of these, without a loss recorded before), `num_selected` (before the last
+        epoch's cut), `num_added`, `num_scored`, `num_updates`, `keep_fraction` (trained / N),
+        `train_loss`, `train_accuracy`, `accuracy_gain`, `accuracy_gain_per_time`, `step_time`
+        (full epochs, on the clock), `reward_parts`, `diverged`. On the wall clock also `seconds`
+        since reset, by part.
 
     Arguments:
         task: a name (`prune_env.tasks.task_names()`, or `folder:PATH`), a `Task`, or several to
@@ -135,8 +135,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         refresh_period: after every so many epochs, score samples by a forward pass, charged;
             None uses the losses met in training only, which are free and go stale.
         refreshed: `all` samples are scored then, or `hidden`, what the epoch did not train on.
+        recorded: `all` losses enter the statistics, or those of `passes` over all samples alone.
         scale_learning_rate: multiply an epoch's learning rate by N / num_selected.
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
+        loss_start: what running means of losses start from; None is each sample's first loss.
         max_weight: upper bound of a `weights` action, at least 1.
         device: `auto` (CUDA where there is one), or what `torch.device` takes.
         precision: `float32`, `bfloat16` (matrix products and convolutions; the rest stays
@@ -167,8 +169,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         clock: str = "work",
         refresh_period: int | None = None,
         refreshed: str = "all",
+        recorded: str = "all",
         scale_learning_rate: bool = False,
         loss_decay: float = 0.8,
+        loss_start: float | None = None,
         max_weight: float = 10.0,
         device: str = "auto",
         precision: str = "auto",
@@ -178,16 +182,14 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         check_choice("action", action, ENCODINGS)
         check_choice("clock", clock, CLOCKS)
         check_choice("precision", precision, PRECISIONS)
-        check_choice("refreshed", refreshed, REFRESHED)
         check_choice("choose_keep_fraction", choose_keep_fraction, [False, True])
         check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
         self._reward = find_reward(reward)
         check_positive("budget", budget)
         check_at_least("max_weight", max_weight, 1)
-        check_fraction("loss_decay", loss_decay)
-        if refresh_period is not None:
-            check_count("refresh_period", refresh_period)
+        check_recording(refresh_period, refreshed, recorded)
+        check_means(loss_decay, loss_start)
         if num_samples is not None:
             check_count("num_samples", num_samples)
         minimum = DEFAULT_MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
@@ -202,6 +204,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             budget=budget,
             clock=clock,
             loss_decay=loss_decay,
+            loss_start=loss_start,
             device=self._device,
             precision=precision,
             make_trainer=self._make_trainer,
@@ -216,7 +219,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             self._check_size(instance, other)
         self.encodings = {"observation": observation, "action": action}
         self._budget = budget
-        self._refresh_period, self._refreshed = refresh_period, refreshed
+        self._scoring, self._recorded = (refresh_period, refreshed), recorded
         self._scale_learning_rate = scale_learning_rate
         self._episode: Episode | None = None
         self._curve: list[tuple[float, float]] = []
@@ -279,8 +282,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     ) -> tuple[Observation, float, bool, bool, Info]:
         """What `step` does after training: statistics, time, reward, observation, end."""
         run = self._any_episode()
-        run.record(result)
-        num_scored = run.score_if_due(self._refresh_period, self._refreshed)
+        run.record(result, self._recorded)
+        num_scored = run.score_if_due(*self._scoring)
         time = run.charge(num_scored)
         outcome = Outcome(
             before=run.validation,
@@ -376,16 +379,13 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
 
 
 def _step_info(
-    run: Episode,
-    selection: Selection,
-    result: EpochResult,
-    num_scored: int,
-    outcome: Outcome,
+    run: Episode, selection: Selection, result: EpochResult, num_scored: int, outcome: Outcome
 ) -> Info:
     return {
         "num_selected": len(selection),
         "num_added": selection.num_added,
         "num_trained": len(result.indices),
+        "num_unseen": run.num_unseen,
         "num_scored": num_scored,
         "num_updates": result.num_updates,
         "keep_fraction": len(result.indices) / run.num_samples,

@@ -27,10 +27,6 @@ from prune_env.tasks import Task, check_pictures, get_task, split_maker
 from prune_env.training import EpochResult, Evaluation, Trainer
 
 Instance = tuple[str, str]  # names of task and scenario
-REFRESHED = {
-    "all": "every sample is scored by a refreshing forward pass",
-    "hidden": "only what the last epoch did not train on",
-}
 
 
 def to_score(
@@ -42,7 +38,7 @@ def to_score(
         statistics: of the samples, with this epoch's losses.
         clock: without this epoch's training.
         period: epochs between passes; None never scores.
-        which: one of `REFRESHED`.
+        which: one of `prune_env.statistics.REFRESHED`.
         num_trained: samples that this epoch trained on.
     """
     none = np.empty(0, np.int64)
@@ -68,6 +64,7 @@ class Episode:
         train_result: mean loss and accuracy over what the last epoch trained on.
         work_thirds: work counted on either clock, in thirds of a sample, scoring included.
         num_trained: samples the last epoch trained on.
+        num_unseen: of these, those of which no loss was recorded before.
         diverged: whether a loss was not finite.
     """
 
@@ -82,6 +79,7 @@ class Episode:
     train_result: Evaluation = field(init=False)
     work_thirds: int = 0
     num_trained: int = 0
+    num_unseen: int = 0
     diverged: bool = False
 
     def __post_init__(self) -> None:
@@ -115,12 +113,15 @@ class Episode:
                 selection, limit=self.clock.samples_left, progress=self.clock.progress
             )
 
-    def record(self, result: EpochResult) -> None:
-        """Take in an epoch's losses."""
+    def record(self, result: EpochResult, recorded: str = "all") -> None:
+        """Take in an epoch's losses, into the statistics only if `all` are to be recorded."""
         with self.stopwatch.measure("selection"):
+            times_seen = self.statistics.times_seen[result.indices]
+            self.num_unseen = int(np.count_nonzero(times_seen == 0))
             self.statistics.begin_epoch()
             if result.finite:
-                self.statistics.record(result.indices, result.losses, result.correct)
+                if recorded == "all":
+                    self.statistics.record(result.indices, result.losses, result.correct)
                 self.train_result = Evaluation(
                     loss=float(result.losses.mean()), accuracy=float(result.correct.mean())
                 )
@@ -132,7 +133,7 @@ class Episode:
 
         Args:
             period: epochs; None never scores.
-            which: one of `REFRESHED`.
+            which: one of `prune_env.statistics.REFRESHED`.
 
         Returns:
             How many samples were scored.
@@ -241,6 +242,7 @@ class EpisodeMaker:
         budget: full epochs.
         clock: `work` or `wall`.
         loss_decay: of the statistics.
+        loss_start: of the statistics.
         device: to train on.
         precision: a key of `prune_env.precision.PRECISIONS`.
         make_trainer: makes a trainer of its ingredients.
@@ -261,6 +263,7 @@ class EpisodeMaker:
         loss_decay: float,
         device: torch.device,
         precision: str = "auto",
+        loss_start: float | None = None,
         make_trainer: TrainerFactory = make_trainer,
     ):
         self._make_trainer = make_trainer
@@ -268,7 +271,7 @@ class EpisodeMaker:
         self._num_samples = num_samples
         self._budget = budget
         self._clock = clock
-        self._loss_decay = loss_decay
+        self._loss_decay, self._loss_start = loss_decay, loss_start
         self._device = device
         self._precision = precision
         self._own_tasks = {task.name: task for task in tasks if isinstance(task, Task)}
@@ -324,7 +327,7 @@ class EpisodeMaker:
             split=split,
             trainer=trainer,
             statistics=SampleStatistics.empty(
-                split.train.labels.cpu().numpy(), decay=self._loss_decay
+                split.train.labels.cpu().numpy(), decay=self._loss_decay, start=self._loss_start
             ),
             clock=self._checked_clock(instance, trainer, len(split.train)),
             selection_rng=streams["selection"],

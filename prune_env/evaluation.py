@@ -250,7 +250,8 @@ def run_episode(
     Returns:
         A record that can be written as JSON: arguments of the agent, curve by epoch, last-epoch
         test accuracy and loss, work (`scoring_work` is that of an agent's `prepare`, part of
-        `work` where it is charged), samples, seconds, device and versions.
+        `work` where it is charged), samples (`num_unseen`: trained on without a loss recorded
+        before), seconds, device and versions.
     """
     agent.reset(seed)
     scoring = _prepare(env, agent, seed)
@@ -308,7 +309,7 @@ def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> dict[str, float]:
 
 
 _CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
-_COUNTS = ("num_selected", "num_trained", "num_scored")
+_COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")
 
 
 def _point(info: Record, charged: float) -> Record:

@@ -22,7 +22,7 @@ from prune_env.episode import to_score
 from prune_env.observation import Observation, RunSummary, SampleTable, Summary
 from prune_env.registry import Agent, make_agent
 from prune_env.selection import Selection
-from prune_env.statistics import SampleStatistics
+from prune_env.statistics import SampleStatistics, check_means, check_recording
 from prune_env.training import epoch_order, weights_by_sample
 
 # (indices (K,) int64) -> cross-entropies (K,) and whether right (K,), by a forward pass.
@@ -30,7 +30,8 @@ Score = Callable[[np.ndarray], tuple[ArrayLike, ArrayLike]]
 # What of an environment's arguments a sampler serves, and their defaults.
 _SERVED = (
     *("observation", "action", "keep_fraction", "choose_keep_fraction", "min_keep_fraction"),
-    *("refresh_period", "refreshed", "scale_learning_rate", "loss_decay", "max_weight"),
+    *("refresh_period", "refreshed", "recorded", "scale_learning_rate"),
+    *("loss_decay", "loss_start", "max_weight"),
 )
 _PARAMETERS = inspect.signature(DataPruningEnv).parameters
 _DEFAULTS: dict[str, Any] = {name: _PARAMETERS[name].default for name in _SERVED}
@@ -114,7 +115,9 @@ class PruningSampler(Sampler[int]):
         _check_served(self.agent, settings, score)
         self._settings, self._score = settings, score
         self._num_classes = max(2, int(known.max()) + 1)
-        self._statistics = SampleStatistics.empty(known, decay=settings["loss_decay"])
+        self._statistics = SampleStatistics.empty(
+            known, decay=settings["loss_decay"], start=settings["loss_start"]
+        )
         self._clock = WorkClock(budget=budget, num_samples=len(known))
         if not self._clock.samples_left:
             raise ValueError(
@@ -265,7 +268,8 @@ class PruningSampler(Sampler[int]):
             )
         self._reported = self._settings["observation"] == "samples"
         self._statistics.begin_epoch()
-        self._statistics.record(indices, losses, correct)
+        if self._settings["recorded"] == "all":
+            self._statistics.record(indices, losses, correct)
         num_scored = self._score_if_due(len(indices))
         self._clock.end(num_trained=len(indices), num_scored=num_scored)
         self._run = replace(
@@ -354,6 +358,8 @@ def _check_served(agent: Agent, settings: dict[str, Any], score: Score | None) -
         raise ValueError(
             f"`agent` {name} needs {', '.join(unknown)}, which only the environment has"
         )
+    check_recording(settings["refresh_period"], settings["refreshed"], settings["recorded"])
+    check_means(settings["loss_decay"], settings["loss_start"])
     if getattr(agent, "prepare", None) is not None:
         raise ValueError(
             f"`agent` {name} trains networks of its own beforehand, which only the environment can "
