@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow check format bench golden clean
+.PHONY: demo test portable slow check format bench golden clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,17 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
+
+# What trains, again as other processors would compute it, and with larger networks in bfloat16.
+PORTABLE := tests/test_golden.py tests/test_contract.py tests/test_training.py tests/test_updates.py \
+    tests/test_env.py tests/test_vector.py tests/test_models.py tests/test_sampler.py
+
+portable: $(STAMP)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
+	    MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n auto $(PORTABLE)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
+	    MKL_CBWR=AVX2 $(BIN)/python -m pytest -n auto $(PORTABLE)
+	$(BIN)/python -m pytest -n auto --cnn-precision bfloat16 $(PORTABLE)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.action import Amount, Encoding
+from prune_env.action import Encoding
+from prune_env.amount import Amount
 from prune_env.observation import RunSummary, SampleTable
 from prune_env.registry import agent_entries, make_agent
 from prune_env.statistics import SampleStatistics
@@ -30,7 +31,7 @@ def _row(name: str) -> dict[str, Any]:
     arguments = agent.env_arguments
     encoding = Encoding(
         arguments["action"],
-        Amount(keep_fraction=KEPT, minimum=0.01),
+        Amount(keep_fraction=None, minimum=0.01),
         num_samples=NUM_SAMPLES,
         max_weight=arguments.get("max_weight", 10.0),
     )

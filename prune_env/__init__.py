@@ -28,9 +28,17 @@ _EXPORTS = {
 }
 __all__ = ["__version__", *_EXPORTS]
 
+_JOINTLY = "prune_env.vector:DataPruningVectorEnv"
 _IDS: dict[str, dict[str, Any]] = {
-    "prune_env/DataPruning-v0": {"kwargs": {"observation": "samples", "action": "scores"}},
-    "prune_env/DataPruningSummary-v0": {"kwargs": {"observation": "summary", "action": "mixture"}},
+    "prune_env/DataPruning-v0": {
+        "kwargs": {"observation": "samples", "action": "scores"},
+        "vector_entry_point": _JOINTLY,
+    },
+    "prune_env/DataPruningSummary-v0": {
+        "kwargs": {"observation": "summary", "action": "mixture"},
+        "vector_entry_point": _JOINTLY,
+    },
+    # Timed one by one: the time of a joint computation belongs to no single environment.
     "prune_env/DataPruningWallClock-v0": {
         "kwargs": {"observation": "summary", "action": "mixture", "clock": "wall"},
         "nondeterministic": True,
@@ -38,12 +46,7 @@ _IDS: dict[str, dict[str, Any]] = {
 }
 for _id, _settings in _IDS.items():
     if _id not in gymnasium.registry:
-        gymnasium.register(
-            id=_id,
-            entry_point="prune_env.env:DataPruningEnv",
-            vector_entry_point="prune_env.vector:DataPruningVectorEnv",
-            **_settings,
-        )
+        gymnasium.register(id=_id, entry_point="prune_env.env:DataPruningEnv", **_settings)
 
 
 def __getattr__(name: str) -> Any:

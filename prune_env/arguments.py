@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch  # the command line answers --help and list without loading it
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
@@ -93,6 +94,8 @@ def resolve_device(device: str) -> torch.device:
     Raises:
         ValueError: if the name is none or the device is not there.
     """
+    import torch
+
     if device == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prune_env.data import Samples, Split
+from prune_env.flow import EpochResult, Evaluation
 from prune_env.models import MLP
 from prune_env.recipes import Recipe
 from prune_env.selection import Selection
-from prune_env.training import EpochResult, Evaluation, epoch_order, weights_by_sample
+from prune_env.training import epoch_order, loss_and_correct, weights_by_sample
 
 # Elements of a chunk's gathered inputs: bounds memory, and is long enough to amortise a gather.
 _CHUNK_ELEMENTS = 2**24
@@ -366,9 +367,5 @@ def evaluate_jointly(
     slots = [trainer.slot for trainer in trainers]
     logits = trainers[0].batch.forward(slots, samples, trainers[0].split)
     labels = torch.stack([part.labels for part in samples])
-    losses = F.cross_entropy(logits.mT, labels, reduction="none").double().mean(dim=1)
-    right = (logits.argmax(dim=2) == labels).double().mean(dim=1)
-    return [
-        Evaluation(loss=loss, accuracy=accuracy)
-        for loss, accuracy in zip(losses.tolist(), right.tolist(), strict=True)
-    ]
+    means = loss_and_correct(logits, labels) / labels.shape[1]
+    return [Evaluation(loss=loss, accuracy=accuracy) for loss, accuracy in means.tolist()]

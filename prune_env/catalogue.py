@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 from importlib.metadata import EntryPoint
 
-from prune_env.action import ENCODINGS
-from prune_env.models import MODELS
+from prune_env.encodings import ENCODINGS
+from prune_env.names import MODELS, SCENARIOS, TASK_MODELS, TASKS
 from prune_env.registry import agent_entries, describe, modifier_entries
 from prune_env.reward import REWARDS
-from prune_env.scenarios import SCENARIOS
-from prune_env.tasks import get_task, task_names
 
 
 def _described(entries: dict[str, EntryPoint]) -> dict[str, str]:
@@ -19,8 +17,7 @@ def _described(entries: dict[str, EntryPoint]) -> dict[str, str]:
 
 
 def _tasks() -> dict[str, str]:
-    tasks = {name: get_task(name) for name in task_names()}
-    lines = {name: f"{task.model}; {task.citation}" for name, task in tasks.items()}
+    lines = {name: f"{TASK_MODELS[name]}; {citation}" for name, citation in TASKS.items()}
     return lines | {"folder:PATH": "cnn; class folders of pictures (folder:PATH@64 resizes)"}
 
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 # A training step is one forward and two forwards' worth of backward: a forward pass costs a third.
 FORWARD_COST = 1 / 3
@@ -61,38 +63,80 @@ class WorkClock:
         """The environment has answered: what follows is the agent's time."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class EpochCost:
+    """Measured seconds of a training epoch.
+
+    Attributes:
+        fixed: whatever its length.
+        per_sample: of each sample trained on, above 0.
+    """
+
+    fixed: float
+    per_sample: float
+
+    def seconds(self, num_samples: float) -> float:
+        """Of an epoch on so many samples."""
+        return self.fixed + self.per_sample * num_samples
+
+
+# Seconds that this process spent inside environments, whichever: no agent's time.
+_inside = 0.0
+
+
+@contextmanager
+def inside() -> Iterator[None]:
+    """An environment at work: a wall clock of another one does not run meanwhile."""
+    global _inside
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        _inside += time.perf_counter() - start
+
+
 @dataclass(kw_only=True)
 class WallClock:
     """Measures time: one unit is the measured time of a full epoch on this machine.
 
     What counts is everything from one answer of the environment to the end of the next training
-    and scoring, the agent's own computation included; evaluation and observation do not.
+    and scoring, the agent's own computation included; evaluation and observation do not, nor does
+    what other environments of the process do meanwhile. An agent that serves several of them at
+    once is charged to each.
 
     Attributes:
         budget: full epochs' time an episode may spend.
         num_samples: N.
-        seconds_per_epoch: measured seconds of a full epoch.
+        cost: measured seconds of an epoch.
         device: synchronised before the time is read.
         batch_size: an episode ends when less than one mini-batch's time is left.
     """
 
     budget: float
     num_samples: int
-    seconds_per_epoch: float
+    cost: EpochCost
     device: torch.device
     batch_size: int
     spent: float = 0.0
     _since: float = field(default_factory=time.perf_counter)
+    _inside_before: float = field(default_factory=lambda: _inside)
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Of a full epoch."""
+        return self.cost.seconds(self.num_samples)
 
     @property
     def samples_left(self) -> int:
         """How many samples can still be trained on by the measured speed; 0 ends the episode."""
-        samples = int((self.budget - self.spent) * self.num_samples)
+        left = (self.budget - self.spent) * self.seconds_per_epoch - self.cost.fixed
+        samples = int(left / self.cost.per_sample)
         return samples if samples >= min(self.batch_size, self.num_samples) else 0
 
     def progress(self, num_trained: int = 0) -> float:
         """Share of the budget spent, in [0, 1], expected once `num_trained` more samples are."""
-        return min(1.0, (self.spent + num_trained / self.num_samples) / self.budget)
+        expected = self.cost.per_sample * num_trained / self.seconds_per_epoch
+        return min(1.0, (self.spent + expected) / self.budget)
 
     def affords_scoring(self, num_trained: int, num_scored: int) -> bool:
         """Whether, after this step's training, a forward pass leaves a mini-batch to train on."""
@@ -103,13 +147,15 @@ class WallClock:
         """Charge the seconds of the step; returns its time in full epochs."""
         del num_trained, num_scored
         synchronise(self.device)
-        step = (time.perf_counter() - self._since) / self.seconds_per_epoch
+        others = _inside - self._inside_before
+        step = (time.perf_counter() - self._since - others) / self.seconds_per_epoch
         self.spent += step
         return step
 
     def wait_for_agent(self) -> None:
         """The environment has answered: what follows is the agent's time."""
         self._since = time.perf_counter()
+        self._inside_before = _inside
 
 
 Clock = WorkClock | WallClock
@@ -122,6 +168,8 @@ CLOCKS = {
 def synchronise(device: torch.device) -> None:
     """Wait until the device has done all it was asked to."""
     if device.type == "cuda":
+        import torch
+
         torch.cuda.synchronize(device)
 
 

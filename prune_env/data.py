@@ -190,6 +190,20 @@ class Split:
         """Shape of one input, without the sample axis."""
         return tuple(self.train.pool.shape[1:])
 
+    def with_validation(self, count: int, rng: np.random.Generator) -> Split:
+        """Validated on about `count` samples, of each class its share; on all where that is less.
+
+        Args:
+            count: at least 1.
+            rng: draws them, where it is not all.
+        """
+        if count >= len(self.validation):
+            return self
+        order = rng.permutation(len(self.validation))  # class folders are in order of class
+        labels = self.validation.labels.cpu().numpy()[order]
+        chosen = stratified(labels, count / len(order))
+        return replace(self, validation=self.validation.subset(order[chosen]))
+
     @property
     def fill(self) -> Tensor:
         """(C,) colour of the mean picture, in the pool's units."""

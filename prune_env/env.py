@@ -12,42 +12,24 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from prune_env.action import ENCODINGS, Amount, Encoding, check_chosen
-from prune_env.arguments import (
-    check_at_least,
-    check_choice,
-    check_count,
-    check_positive,
-    check_several,
-    resolve_device,
-)
+from prune_env.action import Encoding
+from prune_env.amount import ACTION, amount_of, max_weight_of
+from prune_env.arguments import check_choice, check_positive, check_several, resolve_device
 from prune_env.batched import BatchedTrainer
-from prune_env.clock import CLOCKS
-from prune_env.episode import (
-    Episode,
-    EpisodeMaker,
-    Ingredients,
-    Instance,
-    make_trainer,
-)
+from prune_env.clock import inside
+from prune_env.encodings import ENCODINGS
+from prune_env.episode import Episode, Instance, recorded_by, refreshed_by, step_info
+from prune_env.flow import EpochResult, Evaluation
+from prune_env.instances import EpisodeMaker, Ingredients, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
-from prune_env.precision import PRECISIONS
+from prune_env.precision import name_of
 from prune_env.rehearsal import Rehearsal
 from prune_env.rendering import RENDER_MODES, render
-from prune_env.reward import (
-    DIVERGENCE_PENALTY,
-    Outcome,
-    Reward,
-    check_bounded,
-    check_parts,
-    find_reward,
-)
+from prune_env.reward import CheckedReward, Outcome, Reward
 from prune_env.selection import Selection
-from prune_env.statistics import check_means, check_recording
 from prune_env.tasks import Task
-from prune_env.training import EpochResult, Evaluation, Trainer
+from prune_env.training import Trainer
 
-DEFAULT_MIN_KEEP_FRACTION = 0.01
 Info = dict[str, Any]
 
 
@@ -59,10 +41,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         (a task under a scenario), until a budget of work is used up. A step is one epoch over
         the samples that the action keeps. The unit of work and of time is a *full epoch*: a
         forward and a backward pass over all N training samples. A step on k samples costs k / N,
-        scoring m samples (`refresh_period`) m / 3N; evaluation is not charged. The last epoch is
+        scoring m samples (`refresh_period`) m / 3N; validation is not charged. The last epoch is
         cut to what is left of the budget. The learning rate follows work spent / budget, so the
         schedule completes whatever is pruned. A last, partial mini-batch sums its losses and
-        divides by the nominal batch size.
+        divides by the nominal batch size. What surrounds a call (`torch.no_grad`,
+        `torch.inference_mode`, `torch.autocast`) changes nothing.
 
     Action:
         | `action`   | space                    | meaning                                          |
@@ -75,12 +58,19 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         | `features` | Box(-1, 1, (7,))         | weights of the standardised features of          |
         |            |                          | `prune_env.statistics.FEATURES`; Gumbel top-k    |
         | `bins`     | Box(-1, 1, (16,))        | log propensity / 4 of each loss quantile bin     |
+        | `rule`     | Discrete(12)             | which of `prune_env.encodings.RULE_ENTRIES` plays|
+        |            |                          | this epoch: a rule, or in equal class quotas     |
 
-        With `choose_keep_fraction` the last three have one more entry in [-1, 1], which moves
-        the keep fraction geometrically from `min_keep_fraction` to 1. A step trains on at least
-        ceil(`min_keep_fraction` N) samples: a `mask` or `weights` action that keeps fewer is
-        filled up with random samples, which `info["num_added"]` counts, so that near-empty
-        masks cannot stretch an episode or farm `step-rate`. An empty one is an error.
+        A sample never seen has no loss yet. Every rule on the loss takes it to have the loss
+        that is wanted most: of `mixture` and `rule` all but random take such samples first, in
+        `bins` they are as likely as the best bin, in `features` they have the value that each
+        weight on a loss wants most. `mask`, `scores` and `weights` say themselves what to take.
+
+        With `choose_keep_fraction`, `mixture`, `features` and `bins` have one more entry in
+        [-1, 1], which moves the keep fraction geometrically from `min_keep_fraction` to 1. A
+        `mask` or `weights` action that keeps fewer than ceil(`min_keep_fraction` N) samples is
+        filled up with random ones, which `info["num_added"]` counts, so that near-empty masks
+        cannot stretch an episode or farm `step-rate`. An empty one is an error.
 
     Observation:
         | `observation` | space                                                                 |
@@ -107,14 +97,15 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         (`info["diverged"]`). Never `truncated`.
 
     Info keys:
-        Of both `reset` and `step`: `instance` (`task`, `scenario`), `num_samples` N, `epoch`,
+        The same of `reset` and `step`: `instance` (`task`, `scenario`), `num_samples` N, `epoch`,
         `budget`, `work` (full epochs spent so far, scoring included), `progress` (share of the
-        budget spent), `validation_accuracy`, `validation_loss`. Of `step`: `num_trained`,
-        `num_unseen` (of these, without a loss recorded before), `num_selected` (before the last
-        epoch's cut), `num_added`, `num_scored`, `num_updates`, `keep_fraction` (trained / N),
-        `train_loss`, `train_accuracy`, `accuracy_gain`, `accuracy_gain_per_time`, `step_time`
-        (full epochs, on the clock), `reward_parts`, `diverged`. On the wall clock also `seconds`
-        since reset, by part.
+        budget spent), `validation_accuracy`, `validation_loss`; and of the last step, 0 at
+        reset, `num_trained`, `num_unseen` (of these, without a loss recorded before),
+        `num_selected` (before the last epoch's cut), `num_added`, `num_scored`, `num_updates`,
+        `keep_fraction` (trained / N), `train_loss` and `train_accuracy` (at reset the
+        validation's), `accuracy_gain`, `accuracy_gain_per_time`, `step_time` (full epochs, on the
+        clock), `reward_parts` (by name, `divergence` among them), `diverged`. On the wall clock
+        also `seconds` since reset, by part.
 
     Arguments:
         task: a name (`prune_env.tasks.task_names()`, or `folder:PATH`), a `Task`, or several to
@@ -123,10 +114,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         model: `mlp`, `mlp:WIDTH`, `cnn`, `resnet18`, `resnet50`; None is the task's own.
         num_samples: cut every training set to this many; None keeps all.
         budget: full epochs, above 0; at least 2 make a run worth the name.
-        keep_fraction: kept / N in (0, 1], where the action does not choose it.
-        choose_keep_fraction: let an N-free action choose it.
-        min_keep_fraction: smallest fraction a step trains on, in (0, 1]; None is 0.01.
-            `step-rate` with a free amount asks for an explicit one.
+        keep_fraction: kept / N in (0, 1]; None is 0.25. To be left out where the action chooses.
+        choose_keep_fraction: let `mixture`, `features` or `bins` choose it.
+        min_keep_fraction: smallest fraction that an action may choose, in (0, 1]; None is 0.01.
+            `step-rate` asks for one of your own there. To be left out where nothing is chosen.
         observation: `samples` or `summary`.
         action: one of the encodings above.
         reward: a name above, or a callable from `prune_env.reward.Outcome` to named parts.
@@ -134,16 +125,19 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             epoch; from one answer of the environment to the end of the next training).
         refresh_period: after every so many epochs, score samples by a forward pass, charged;
             None uses the losses met in training only, which are free and go stale.
-        refreshed: `all` samples are scored then, or `hidden`, what the epoch did not train on.
+        refreshed: `all` samples are scored then (None), or `hidden`, what the epoch left out.
         recorded: `all` losses enter the statistics, or those of `passes` over all samples alone.
         scale_learning_rate: multiply an epoch's learning rate by N / num_selected.
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
         loss_start: what running means of losses start from; None is each sample's first loss.
-        max_weight: upper bound of a `weights` action, at least 1.
+        max_weight: upper bound of a `weights` action, at least 1; None is 10.
+        validation_samples: validate on about so many, a fixed and stratified choice; None is as
+            many as cost 5 % of training on a quarter of the samples, but at least 1,000.
         device: `auto` (CUDA where there is one), or what `torch.device` takes.
         precision: `float32`, `bfloat16` (matrix products and convolutions; the rest stays
-            float32), or `auto`: bfloat16 for networks larger than an mlp where the device
-            computes in it. The same seed gives the same trajectory for one device and precision.
+            float32), or `auto`: float32 on a CPU, and on a GPU that computes in it bfloat16 for
+            networks larger than an mlp. The same seed gives the same trajectory, bit for bit, on
+            one processor at one thread count, and within rounding on another.
         render_mode: None, `ansi` (a line) or `rgb_array` (the accuracy curve).
 
     Versions:
@@ -160,41 +154,45 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         model: str | None = None,
         num_samples: int | None = None,
         budget: float = 4.0,
-        keep_fraction: float = 0.25,
+        keep_fraction: float | None = None,
         choose_keep_fraction: bool = False,
         min_keep_fraction: float | None = None,
         observation: str = "samples",
-        action: str = "scores",
+        action: str = ACTION,
         reward: str | Reward = "rate",
         clock: str = "work",
         refresh_period: int | None = None,
-        refreshed: str = "all",
+        refreshed: str | None = None,
         recorded: str = "all",
         scale_learning_rate: bool = False,
         loss_decay: float = 0.8,
         loss_start: float | None = None,
-        max_weight: float = 10.0,
+        max_weight: float | None = None,
+        validation_samples: int | None = None,
         device: str = "auto",
         precision: str = "auto",
         render_mode: str | None = None,
     ):
         check_choice("observation", observation, OBSERVATIONS)
         check_choice("action", action, ENCODINGS)
-        check_choice("clock", clock, CLOCKS)
-        check_choice("precision", precision, PRECISIONS)
-        check_choice("choose_keep_fraction", choose_keep_fraction, [False, True])
         check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_choice("render_mode", render_mode, [None, *RENDER_MODES])
-        self._reward = find_reward(reward)
         check_positive("budget", budget)
-        check_at_least("max_weight", max_weight, 1)
-        check_recording(refresh_period, refreshed, recorded)
-        check_means(loss_decay, loss_start)
-        if num_samples is not None:
-            check_count("num_samples", num_samples)
-        minimum = DEFAULT_MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
-        amount = Amount(keep_fraction=keep_fraction, minimum=minimum, chosen=choose_keep_fraction)
-        check_chosen(choose_keep_fraction, action)
+        self._refresh_period = refresh_period
+        self._refreshed = refreshed_by(refresh_period, refreshed)
+        self._recorded = recorded_by(recorded, refresh_period, self._refreshed)
+        amount = amount_of(
+            action,
+            keep_fraction=keep_fraction,
+            min_keep_fraction=min_keep_fraction,
+            choose_keep_fraction=choose_keep_fraction,
+        )
+        bound = max_weight_of(action, max_weight)
+        self._reward = CheckedReward(
+            reward,
+            budget=budget,
+            bounded=not amount.free or min_keep_fraction is not None,
+        )
         self._device = resolve_device(device)
         self._maker = EpisodeMaker(
             tasks=check_several("task", task, (str, Task), "a name (see task_names()) or a Task"),
@@ -207,19 +205,16 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             loss_start=loss_start,
             device=self._device,
             precision=precision,
+            validation_samples=validation_samples,
             make_trainer=self._make_trainer,
         )
         size = max(self._maker.sizes.values())
-        self._encoding = Encoding(action, amount, num_samples=size, max_weight=max_weight)
-        if reward == "step-rate" and min_keep_fraction is None:
-            check_bounded(self._encoding.free_count)
+        self._encoding = Encoding(action, amount, num_samples=size, max_weight=bound)
         self._observer = SampleTable(size) if observation == "samples" else Summary()
         self._fixed_size = size if self._encoding.per_sample or self._observer.per_sample else None
         for instance, other in self._maker.sizes.items():
             self._check_size(instance, other)
         self.encodings = {"observation": observation, "action": action}
-        self._budget = budget
-        self._scoring, self._recorded = (refresh_period, refreshed), recorded
         self._scale_learning_rate = scale_learning_rate
         self._episode: Episode | None = None
         self._curve: list[tuple[float, float]] = []
@@ -234,7 +229,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
 
         Args:
             seed: starts every random stream; None goes on with the present one.
-            options: `task` and `scenario` choose the instance instead of drawing it.
+            options: `task` and `scenario` choose the instance instead of drawing it, `budget`
+                (full epochs) is that of this episode alone.
 
         Returns:
             The first observation and info.
@@ -243,13 +239,16 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             ValueError: if an option is unknown, or the instance does not fit the spaces.
         """
         super().reset(seed=seed)
-        instance = self._maker.choose(self.np_random, options or {})
-        self._check_size(instance, self._maker.size(instance))
-        self._entropy = self.np_random.integers(2**32, size=4).tolist()
-        self._episode = run = self._maker.start(instance, np.random.SeedSequence(self._entropy))
-        self._curve = [(run.work, run.validation.accuracy)]
+        with inside():
+            instance, budget = self._maker.choose(self.np_random, options or {})
+            self._check_size(instance, self._maker.size(instance))
+            self._entropy = self.np_random.integers(2**32, size=4).tolist()
+            seeds = np.random.SeedSequence(self._entropy)
+            self._episode = run = self._maker.start(instance, seeds, budget=budget)
+            self._curve = [(run.work, run.validation.accuracy)]
+            answer = self._observation(run), run.info() | step_info(run, dict(self._reward.nothing))
         run.clock.wait_for_agent()
-        return self._observation(run), run.info()
+        return answer
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, Info]:
         """Train one epoch on what `action` keeps.
@@ -264,43 +263,53 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             ValueError: if the action is malformed; nothing is trained then.
             gymnasium.error.ResetNeeded: if no episode is running.
         """
-        run, selection = self.begin_step(action)
-        result = run.train(selection)
-        return self.end_step(selection, result, run.evaluate)
-
-    def begin_step(self, action: np.ndarray) -> tuple[Episode, Selection]:
-        """What `step` does before training: decode the action. For joint training."""
         run = self._running_episode()
+        with inside():
+            selection = self._decode(run, action)
+            result = run.train(selection)
+            answer = self._finish(run, selection, result, run.evaluate)
+        run.clock.wait_for_agent()
+        return answer
+
+    def _decode(self, run: Episode, action: np.ndarray) -> Selection:
         selection = run.select(self._encoding, action)
         if self._scale_learning_rate:
             factor = run.num_samples / len(selection)
             selection = replace(selection, learning_rate_factor=factor)
-        return run, selection
+        return selection
 
-    def end_step(
-        self, selection: Selection, result: EpochResult, evaluate: Callable[[], Evaluation]
+    def _finish(
+        self,
+        run: Episode,
+        selection: Selection,
+        result: EpochResult,
+        evaluate: Callable[[], Evaluation],
     ) -> tuple[Observation, float, bool, bool, Info]:
-        """What `step` does after training: statistics, time, reward, observation, end."""
-        run = self._any_episode()
+        """After the training: statistics, time, validation, reward, observation, end."""
         run.record(result, self._recorded)
-        num_scored = run.score_if_due(*self._scoring)
+        num_scored = run.score_if_due(self._refresh_period, self._refreshed)
         time = run.charge(num_scored)
+        before = run.validation
+        after = run.validate(evaluate())
         outcome = Outcome(
-            before=run.validation,
-            after=run.validate(evaluate()),
+            before=before,
+            after=after,
             time=time,
-            budget=self._budget,
+            budget=run.clock.budget,
             terminated=run.over,
+            bounded=self._reward.bounded,
         )
-        self._curve.append((run.work, run.validation.accuracy))
-        parts = {"divergence": DIVERGENCE_PENALTY}
-        if not run.diverged:
-            parts = check_parts(self._reward(outcome))
-        info = run.info() | _step_info(run, selection, result, num_scored, outcome)
-        info["reward_parts"] = parts
-        observation = self._observation(run)
-        run.clock.wait_for_agent()
-        return observation, float(sum(parts.values())), run.over, False, info
+        self._curve.append((run.work, after.accuracy))
+        parts = self._reward.parts(outcome, diverged=run.diverged)
+        info = run.info() | step_info(
+            run,
+            parts,
+            selection=selection,
+            result=result,
+            num_scored=num_scored,
+            outcome=outcome,
+        )
+        return self._observation(run), sum(parts.values()), run.over, False, info
 
     def rehearse(self) -> Rehearsal:
         """Extra trainings on this episode's training samples; what they cost is not charged."""
@@ -313,9 +322,20 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             precision=run.trainer.precision,
         )
 
-    def test(self) -> Evaluation:
-        """The present network on the test data: for an evaluator, never for an agent."""
-        return self._any_episode().test()
+    def action_masks(self) -> np.ndarray:
+        """Which choices of action `rule` are of use now: bool (A,), as MaskablePPO asks for it.
+
+        Before a loss is known, every rule but `random` is `random`.
+
+        Raises:
+            ValueError: if the action is another.
+        """
+        if self._encoding.name != "rule":
+            raise ValueError(
+                f"`action_masks` are of action 'rule', got {self._encoding.name!r}; make the "
+                "environment with action='rule'"
+            )
+        return self._encoding.valid_rules(self._any_episode().statistics)
 
     @property
     def over(self) -> bool:
@@ -339,7 +359,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     @property
     def precision(self) -> str:
         """The number format of the present network's matrix products."""
-        return str(self._any_episode().trainer.precision).removeprefix("torch.")
+        return name_of(self._any_episode().trainer.precision)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -376,23 +396,3 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
                 f"or action have one entry a sample, got {self._fixed_size} and {size} for "
                 f"{instance}; set `num_samples`, or use observation 'summary' with an N-free action"
             )
-
-
-def _step_info(
-    run: Episode, selection: Selection, result: EpochResult, num_scored: int, outcome: Outcome
-) -> Info:
-    return {
-        "num_selected": len(selection),
-        "num_added": selection.num_added,
-        "num_trained": len(result.indices),
-        "num_unseen": run.num_unseen,
-        "num_scored": num_scored,
-        "num_updates": result.num_updates,
-        "keep_fraction": len(result.indices) / run.num_samples,
-        "train_loss": run.train_result.loss,
-        "train_accuracy": run.train_result.accuracy,
-        "accuracy_gain": outcome.accuracy_gain,
-        "accuracy_gain_per_time": outcome.accuracy_gain / outcome.time,
-        "step_time": outcome.time,
-        "diverged": run.diverged,
-    }

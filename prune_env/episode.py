@@ -1,32 +1,77 @@
-"""One training run on one instance, and the maker that starts them."""
+"""One training run: its network, what is known of its samples, and what it has spent."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from torch import nn
 
-from prune_env import scenarios
 from prune_env.action import Encoding
-from prune_env.arguments import check_type
+from prune_env.arguments import check_choice, check_count
 from prune_env.batched import BatchedTrainer
-from prune_env.clock import Clock, Stopwatch, WallClock, WorkClock
+from prune_env.clock import Clock, Stopwatch, WallClock
 from prune_env.data import Split
-from prune_env.models import build_model
+from prune_env.flow import EpochResult, Evaluation
 from prune_env.observation import RunSummary
-from prune_env.precision import resolve_precision
+from prune_env.reward import Outcome
 from prune_env.selection import Selection
 from prune_env.statistics import SampleStatistics
-from prune_env.tasks import Task, check_pictures, get_task, split_maker
-from prune_env.training import EpochResult, Evaluation, Trainer
+from prune_env.training import Trainer
 
 Instance = tuple[str, str]  # names of task and scenario
+REFRESHED = {
+    "all": "every sample is scored by a refreshing forward pass",
+    "hidden": "only what the last epoch did not train on",
+}
+RECORDED = {
+    "all": "losses met in training, and those of forward passes",
+    "passes": "those of forward passes alone: what is met in training leaves no trace",
+}
+
+
+def refreshed_by(period: int | None, which: str | None) -> str:
+    """What a refreshing pass scores: one of `REFRESHED`, checked.
+
+    Args:
+        period: epochs between passes; None for no passes.
+        which: one of `REFRESHED`; None is `all`.
+
+    Raises:
+        ValueError: if one is out of range, or `which` is given without passes.
+    """
+    if period is not None:
+        check_count("refresh_period", period)
+    if which is None:
+        return "all"
+    check_choice("refreshed", which, REFRESHED)
+    if period is None:
+        raise ValueError(
+            f"`refreshed` goes with `refresh_period`, got {which!r} without one: it would have no "
+            "effect"
+        )
+    return which
+
+
+def recorded_by(recorded: str, period: int | None, which: str) -> str:
+    """Which losses enter the statistics: one of `RECORDED`, checked.
+
+    Args:
+        recorded: one of `RECORDED`.
+        period: epochs between passes; None for no passes.
+        which: what a pass scores, one of `REFRESHED`.
+
+    Raises:
+        ValueError: if it is out of range, or asks for passes over all samples that there are not.
+    """
+    check_choice("recorded", recorded, RECORDED)
+    if recorded == "passes" and (period is None or which != "all"):
+        raise ValueError(
+            "`recorded` must be 'all' without forward passes over all samples, got 'passes' with "
+            f"`refresh_period` {period} and `refreshed` {which!r}; set a period and refresh all"
+        )
+    return recorded
 
 
 def to_score(
@@ -38,7 +83,7 @@ def to_score(
         statistics: of the samples, with this epoch's losses.
         clock: without this epoch's training.
         period: epochs between passes; None never scores.
-        which: one of `prune_env.statistics.REFRESHED`.
+        which: one of `REFRESHED`.
         num_trained: samples that this epoch trained on.
     """
     none = np.empty(0, np.int64)
@@ -133,7 +178,7 @@ class Episode:
 
         Args:
             period: epochs; None never scores.
-            which: one of `prune_env.statistics.REFRESHED`.
+            which: one of `REFRESHED`.
 
         Returns:
             How many samples were scored.
@@ -185,7 +230,7 @@ class Episode:
         )
 
     def info(self) -> dict[str, Any]:
-        """The info keys that `reset` and `step` share."""
+        """The info keys that say where the run stands."""
         task, scenario = self.instance
         info: dict[str, Any] = {
             "instance": {"task": task, "scenario": scenario},
@@ -202,177 +247,41 @@ class Episode:
         return info
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ingredients:
-    """What a trainer is made of: the arguments of `Trainer`, and the task that they are of."""
-
-    task: Task
-    split: Split
-    network: nn.Module
-    order_rng: np.random.Generator
-    augment_rng: np.random.Generator
-    layer_rng: np.random.Generator | None
-    precision: torch.dtype
-
-
-TrainerFactory = Callable[[Ingredients], Trainer | BatchedTrainer]
-
-
-def make_trainer(parts: Ingredients) -> Trainer:
-    """A trainer of its own for one network."""
-    return Trainer(
-        parts.split,
-        parts.network,
-        parts.task.recipe,
-        order_rng=parts.order_rng,
-        augment_rng=parts.augment_rng,
-        layer_rng=parts.layer_rng,
-        precision=parts.precision,
-    )
-
-
-class EpisodeMaker:
-    """Starts episodes on the instances of an environment.
+def step_info(
+    run: Episode,
+    parts: dict[str, float],
+    *,
+    selection: Selection | None = None,
+    result: EpochResult | None = None,
+    num_scored: int = 0,
+    outcome: Outcome | None = None,
+) -> dict[str, Any]:
+    """The info keys that say what the last step did; of a reset, that nothing was done.
 
     Args:
-        tasks: names or tasks.
-        scenarios: names.
-        model: network in place of the tasks' own, or None.
-        num_samples: cut every training set to this many, or None.
-        budget: full epochs.
-        clock: `work` or `wall`.
-        loss_decay: of the statistics.
-        loss_start: of the statistics.
-        device: to train on.
-        precision: a key of `prune_env.precision.PRECISIONS`.
-        make_trainer: makes a trainer of its ingredients.
-
-    Raises:
-        ValueError: if a name is unknown or a scenario leaves too few samples.
+        run: after the step.
+        parts: of the reward.
+        selection: what was selected.
+        result: of the training.
+        num_scored: samples scored by a forward pass.
+        outcome: what the reward was given for.
     """
-
-    def __init__(
-        self,
-        *,
-        tasks: Sequence[str | Task],
-        scenarios: Sequence[str],
-        model: str | None,
-        num_samples: int | None,
-        budget: float,
-        clock: str,
-        loss_decay: float,
-        device: torch.device,
-        precision: str = "auto",
-        loss_start: float | None = None,
-        make_trainer: TrainerFactory = make_trainer,
-    ):
-        self._make_trainer = make_trainer
-        self._model = model
-        self._num_samples = num_samples
-        self._budget = budget
-        self._clock = clock
-        self._loss_decay, self._loss_start = loss_decay, loss_start
-        self._device = device
-        self._precision = precision
-        self._own_tasks = {task.name: task for task in tasks if isinstance(task, Task)}
-        self._epoch_seconds: dict[Instance, float] = {}
-        names = [task.name if isinstance(task, Task) else task for task in tasks]
-        self.instances: list[Instance] = list(itertools.product(names, scenarios))
-        for name in names:
-            self.task(name)
-        self.sizes: dict[Instance, int] = {}
-        self.sizes |= {instance: self.size(instance) for instance in self.instances}
-
-    def size(self, instance: Instance) -> int:
-        """N of an instance, the same for every seed."""
-        if instance in self.sizes:
-            return self.sizes[instance]
-        return len(self._split(instance, *(np.random.default_rng(0) for _ in range(2))).train)
-
-    def choose(self, rng: np.random.Generator, options: dict[str, Any]) -> Instance:
-        """Draw an instance; `options` may set its `task` and `scenario`."""
-        check_type("options", options, dict, "a dict that may hold task and scenario")
-        unknown = sorted(set(options) - {"task", "scenario"})
-        if unknown:
-            raise ValueError(f"`options` may hold task and scenario, got {unknown}")
-        for key, name in options.items():
-            check_type(f"options[{key!r}]", name, str, "one name; leave it out to draw one")
-        task, scenario = self.instances[int(rng.integers(len(self.instances)))]
-        return options.get("task", task), options.get("scenario", scenario)
-
-    def start(self, instance: Instance, seeds: np.random.SeedSequence) -> Episode:
-        """Start a training run from fresh weights, all of its chance from `seeds`."""
-        names = ("split", "scenario", "init", "order", "augment", "selection", "layers")
-        streams = {
-            name: np.random.default_rng(child)
-            for name, child in zip(names, seeds.spawn(len(names)), strict=True)
-        }
-        split = self._split(instance, streams["split"], streams["scenario"])
-        task = self.task(instance[0])
-        generator = torch.Generator().manual_seed(int(streams["init"].integers(2**63)))
-        network = build_model(task.model, split.input_shape, split.num_classes, generator)
-        trainer = self._make_trainer(
-            Ingredients(
-                task=task,
-                split=split,
-                network=network,
-                order_rng=streams["order"],
-                augment_rng=streams["augment"],
-                layer_rng=streams["layers"] if task.has_own_network else None,
-                precision=resolve_precision(self._precision, self._device, large=task.as_pictures),
-            )
-        )
-        return Episode(
-            instance=instance,
-            split=split,
-            trainer=trainer,
-            statistics=SampleStatistics.empty(
-                split.train.labels.cpu().numpy(), decay=self._loss_decay, start=self._loss_start
-            ),
-            clock=self._checked_clock(instance, trainer, len(split.train)),
-            selection_rng=streams["selection"],
-            stopwatch=Stopwatch(device=self._device),
-        )
-
-    def task(self, name: str) -> Task:
-        """The task of that name, with the network asked for."""
-        task = self._own_tasks[name] if name in self._own_tasks else get_task(name)
-        return task.with_model(self._model)
-
-    def _split(
-        self, instance: Instance, split_rng: np.random.Generator, rng: np.random.Generator
-    ) -> Split:
-        name, scenario = instance
-        scenarios.parse(scenario)  # before a dataset is loaded
-        data = self._own_tasks.get(name) or get_task(name)  # the same whatever the network
-        make = split_maker(data, self._device, self.task(name).as_pictures)
-        split = make(split_rng)
-        check_pictures(self.task(name), split.input_shape)
-        return scenarios.apply(scenario, split, rng, num_samples=self._num_samples)
-
-    def _checked_clock(
-        self, instance: Instance, trainer: Trainer | BatchedTrainer, num_samples: int
-    ) -> Clock:
-        clock = self._make_clock(instance, trainer, num_samples)
-        if clock.samples_left == 0:
-            raise ValueError(
-                f"`budget` must afford at least one step, got {self._budget} full epochs of "
-                f"{num_samples} samples"
-            )
-        return clock
-
-    def _make_clock(
-        self, instance: Instance, trainer: Trainer | BatchedTrainer, num_samples: int
-    ) -> Clock:
-        if self._clock == "work":
-            return WorkClock(budget=self._budget, num_samples=num_samples)
-        assert isinstance(trainer, Trainer)  # no vector environment takes this clock
-        if instance not in self._epoch_seconds:
-            self._epoch_seconds[instance] = trainer.measure_epoch_seconds()
-        return WallClock(
-            budget=self._budget,
-            num_samples=num_samples,
-            seconds_per_epoch=self._epoch_seconds[instance],
-            device=self._device,
-            batch_size=trainer.recipe.batch_size,
-        )
+    num_trained = 0 if result is None else len(result.indices)
+    gain = 0.0 if outcome is None else outcome.accuracy_gain
+    time = 0.0 if outcome is None else outcome.time
+    return {
+        "num_selected": 0 if selection is None else len(selection),
+        "num_added": 0 if selection is None else selection.num_added,
+        "num_trained": num_trained,
+        "num_unseen": run.num_unseen,
+        "num_scored": num_scored,
+        "num_updates": 0 if result is None else result.num_updates,
+        "keep_fraction": num_trained / run.num_samples,
+        "train_loss": run.train_result.loss,
+        "train_accuracy": run.train_result.accuracy,
+        "accuracy_gain": gain,
+        "accuracy_gain_per_time": gain / time if time else 0.0,
+        "step_time": time,
+        "reward_parts": parts,
+        "diverged": run.diverged,
+    }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from prune_env import scenarios
+from prune_env.amount import amount_arguments
 from prune_env.arguments import (
     check_choice,
     check_count,
@@ -27,6 +26,7 @@ from prune_env.data import Split
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import digest, evidence
 from prune_env.models import build_model
+from prune_env.playing import is_reference, public_arguments, run_episode
 from prune_env.registry import Agent, make_agent
 from prune_env.results import Record, Results
 from prune_env.tasks import get_task, split_maker
@@ -88,8 +88,7 @@ class Comparison:
             "model": self.model,
             "num_samples": self.num_samples,
             "clock": self.clock,
-            "precision": self.precision,
-            **evidence(resolve_device(self.device)),
+            **evidence(resolve_device(self.device), self.precision),
         }
 
     @property
@@ -117,8 +116,8 @@ class Comparison:
 
     def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
         agent = make_agent(spec, keep_fraction=self.keep_fraction)
-        budget = self.epochs * (1 if _is_reference(agent) else self.keep_fraction)
-        charged = getattr(agent, "charged_work", 0.0)
+        budget = self.epochs * (1 if is_reference(agent) else self.keep_fraction)
+        charged = getattr(agent, "charged_work", 0.0) if self.clock == "work" else 0.0
         if charged >= budget:
             raise ValueError(
                 f"`agent` {spec!r} charges {charged:.4g} full epochs for its scores to a budget of "
@@ -127,15 +126,14 @@ class Comparison:
             )
         self._check_budget(task, scenario, spec, budget - charged)
         arguments: dict[str, Any] = {
-            "budget": budget - charged,
-            "keep_fraction": self.keep_fraction,
-            "min_keep_fraction": min(0.01, self.keep_fraction),
+            "budget": budget,
             "model": self.model,
             "num_samples": self.num_samples,
             "clock": self.clock,
             "device": self.device,
             "precision": self.precision,
         }
+        arguments |= amount_arguments(agent.env_arguments, self.keep_fraction)
         return DataPruningEnv(task, scenario=scenario, **(arguments | agent.env_arguments)), agent
 
     def run(self, results: Results) -> None:
@@ -178,7 +176,7 @@ class Comparison:
             (task, scenario, spec): {
                 "data": data[task],
                 "recipe": recipes[task],
-                "agent": _arguments(agent),
+                "agent": public_arguments(agent),
             }
             for (task, scenario, spec), (_, agent) in self.pairs.items()
         }
@@ -230,106 +228,6 @@ def _shower(bar: tqdm) -> Callable[[Record], None]:
         )
 
     return show
-
-
-def run_episode(
-    env: DataPruningEnv,
-    agent: Agent,
-    *,
-    seed: int,
-    on_epoch: Callable[[Record], None] = lambda info: None,
-) -> Record:
-    """Run one episode and test the network it ends with.
-
-    Args:
-        env: made with the agent's `env_arguments`.
-        agent: is reset.
-        seed: of the environment and of the agent.
-        on_epoch: is shown the info of each step.
-
-    Returns:
-        A record that can be written as JSON: arguments of the agent, curve by epoch, last-epoch
-        test accuracy and loss, work (`scoring_work` is that of an agent's `prepare`, part of
-        `work` where it is charged), samples (`num_unseen`: trained on without a loss recorded
-        before), seconds, device and versions.
-    """
-    agent.reset(seed)
-    scoring = _prepare(env, agent, seed)
-    curve, agent_seconds = _play(env, agent, seed, on_epoch)
-    charged = getattr(agent, "charged_work", 0.0)
-    seconds = env.seconds
-    seconds["selection"] += agent_seconds
-    seconds["scoring"] += scoring["seconds"]
-    points, end = [_point(info, charged) for info in curve], curve[-1]
-    test = env.test()
-    return {
-        "agent_arguments": _arguments(agent),
-        "reference": _is_reference(agent),
-        "num_samples": end["num_samples"],
-        "budget": end["budget"] + charged,
-        "work": end["work"] + charged,
-        "scoring_work": scoring["work"],
-        **{count: sum(point[count] for point in points) for count in _COUNTS},
-        "test_accuracy": test.accuracy,
-        "test_loss": test.loss if np.isfinite(test.loss) else None,
-        "diverged": end["diverged"],
-        "seconds": seconds,
-        "curve": points,
-        "precision": env.precision,
-        **evidence(env.device),
-    }
-
-
-def _play(
-    env: DataPruningEnv, agent: Agent, seed: int, on_epoch: Callable[[Record], None]
-) -> tuple[list[Record], float]:
-    """Infos of an episode from its reset on, and the seconds that the agent took."""
-    observation, info = env.reset(seed=seed)
-    infos, state, terminated, seconds = [info], None, False, 0.0
-    while not terminated:
-        start = time.perf_counter()
-        first = np.array([info["epoch"] == 0])
-        action, state = agent.predict(observation, state, first, deterministic=True)
-        seconds += time.perf_counter() - start
-        observation, _, terminated, _, info = env.step(action)
-        infos.append(info)
-        on_epoch(info)
-    return infos, seconds
-
-
-def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> dict[str, float]:
-    """Let the agent train beforehand, if it does; the work and seconds that it took."""
-    prepare = getattr(agent, "prepare", None)
-    if prepare is None:
-        return {"work": 0.0, "seconds": 0.0}
-    env.reset(seed=seed)  # once more afterwards: a measuring clock starts anew then
-    rehearsal = env.rehearse()
-    prepare(rehearsal)
-    return {"work": rehearsal.work, "seconds": rehearsal.seconds}
-
-
-_CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
-_COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")
-
-
-def _point(info: Record, charged: float) -> Record:
-    """One point of the curve; nothing was selected, trained or scored before the first epoch."""
-    point = {key: info[key] for key in _CURVE} | {key: info.get(key, 0) for key in _COUNTS}
-    return point | {"work": point["work"] + charged}
-
-
-def _is_reference(agent: Agent) -> bool:
-    return bool(getattr(agent, "reference", False))
-
-
-def _arguments(agent: Agent) -> Record:
-    """Public attributes of an agent, and of the one that it is put around, as JSON has them."""
-    public = {
-        name: _arguments(value) if hasattr(value, "predict") else value
-        for name, value in getattr(agent, "__dict__", {}).items()
-        if not name.startswith("_")
-    }
-    return json.loads(json.dumps(public, default=lambda value: f"a {type(value).__name__}"))
 
 
 def _tensors(split: Split) -> list[torch.Tensor]:

@@ -11,15 +11,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from prune_env.names import MODELS
+
 # Builds an uninitialised or default-initialised network for (input_shape, num_classes).
 ModelFactory = Callable[[tuple[int, ...], int], nn.Module]
-
-MODELS = {
-    "mlp": "one hidden layer, 64 wide (mlp:WIDTH for another)",
-    "cnn": "three 3 x 3 convolutions with batch normalisation; 0.16 M parameters at 32 x 32",
-    "resnet18": "torchvision's, with a 3 x 3 stem for pictures under 65 pixels",
-    "resnet50": "likewise",
-}
 
 
 class MLP(nn.Sequential):
@@ -43,7 +38,10 @@ class MLP(nn.Sequential):
 def _cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     def block(inputs: int, outputs: int) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+        # The largest of what a ReLU leaves is what it leaves of the largest: the same weights, bit
+        # for bit, for a quarter of the ReLU's work and memory.
+        pooling = (nn.MaxPool2d(2), nn.ReLU(inplace=True))
+        return [convolution, nn.BatchNorm2d(outputs), *pooling]
 
     channels, height, width = input_shape
     return nn.Sequential(

@@ -1,4 +1,4 @@
-"""The number format that a network computes in."""
+"""The number format that a network computes in: part of the problem, not of the processor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from prune_env.arguments import check_choice
 
 PRECISIONS = {
-    "auto": "bfloat16 for convolutional networks where the device computes in it, else float32",
+    "auto": "float32 on a CPU; on a GPU that computes in it bfloat16, but for mlps",
     "float32": "single precision",
     "bfloat16": "matrix products and convolutions in bfloat16 (torch.autocast); weights, losses "
     "and statistics in float32",
@@ -18,6 +18,9 @@ PRECISIONS = {
 
 def resolve_precision(precision: str, device: torch.device, *, large: bool) -> torch.dtype:
     """The format that `precision` means on `device`.
+
+    On a CPU it is never chosen by what the processor can do: the same seed gives the same
+    trajectory, within rounding, on every processor.
 
     Args:
         precision: a key of `PRECISIONS`.
@@ -32,6 +35,19 @@ def resolve_precision(precision: str, device: torch.device, *, large: bool) -> t
     return torch.bfloat16 if wanted else torch.float32
 
 
+def used_precisions(precision: str, device: torch.device) -> dict[str, str]:
+    """Names of the formats that `precision` means on `device`, for mlps and for other networks."""
+    return {
+        kind: name_of(resolve_precision(precision, device, large=large))
+        for kind, large in (("mlp", False), ("others", True))
+    }
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """`float32` or `bfloat16`."""
+    return str(dtype).removeprefix("torch.")
+
+
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
     """The context to run a forward pass in."""
     if dtype == torch.float32:
@@ -40,9 +56,5 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware computes in bfloat16, rather than emulating it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu":
-        return False
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    """Whether a GPU computes in bfloat16, rather than emulating it."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

@@ -18,11 +18,12 @@ import prune_env
 from prune_env.clock import FORWARD_COST
 from prune_env.data import Split
 from prune_env.evidence import digest
+from prune_env.flow import EpochResult
 from prune_env.models import build_model
 from prune_env.selection import Selection
 from prune_env.sources import cache_folder
 from prune_env.tasks import Task
-from prune_env.training import EpochResult, Trainer
+from prune_env.training import Trainer
 
 # Maps a network, inputs (B, ...) and labels (B,) to a number for each sample, (B,).
 Measure = Callable[[nn.Module, Tensor, Tensor], Tensor]

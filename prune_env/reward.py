@@ -8,9 +8,10 @@ from numbers import Real
 from typing import Any, Protocol
 
 from prune_env.arguments import check_callable, check_choice
-from prune_env.training import Evaluation
+from prune_env.flow import Evaluation
 
 DIVERGENCE_PENALTY = -1.0
+_DIVERGENCE = "divergence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class Outcome:
         time: of the step, in full epochs, on the environment's clock.
         budget: of the episode, in full epochs.
         terminated: whether the step was the last.
+        bounded: whether the time of a step has a lower bound that somebody chose: the keep
+            fraction is fixed, or a `min_keep_fraction` was given.
     """
 
     before: Evaluation
@@ -30,6 +33,7 @@ class Outcome:
     time: float
     budget: float
     terminated: bool
+    bounded: bool = True
 
     @property
     def accuracy_gain(self) -> float:
@@ -55,9 +59,18 @@ def step_rate(outcome: Outcome) -> dict[str, float]:
     Where every step takes the same time it is `rate` up to a constant. Where the agent chooses
     how much to keep, the sum of quotients ranks policies backwards: an early step on a handful
     of samples divides its gain by next to nothing, so a policy that learns little in many tiny
-    steps scores above one that trains well. The environment therefore asks for a
-    `min_keep_fraction` of one's own choice there, which bounds the quotient.
+    steps scores above one that trains well. A `min_keep_fraction` of one's own choice bounds the
+    quotient, and is asked for there.
+
+    Raises:
+        ValueError: if the agent chooses how much to keep and no minimum was chosen.
     """
+    if not outcome.bounded:
+        raise ValueError(
+            "`min_keep_fraction` must be given with reward 'step-rate' where the action chooses "
+            "how much to keep, since tiny steps would score best (see "
+            "prune_env.reward.step_rate); or use reward 'rate'"
+        )
     return {"accuracy_gain": outcome.accuracy_gain / outcome.time}
 
 
@@ -100,7 +113,7 @@ def find_reward(reward: str | Reward) -> Reward:
 
 
 def check_parts(parts: Any) -> dict[str, float]:
-    """What a reward returned, if it is named finite numbers.
+    """What a reward returned, as floats, if it is named finite numbers.
 
     Raises:
         TypeError: if it is something else.
@@ -120,14 +133,45 @@ def check_parts(parts: Any) -> dict[str, float]:
                 f"`reward` must return finite numbers, got {part} for {name!r}; is there a "
                 "division by zero or a logarithm of one?"
             )
-    return parts
+    return {name: float(part) for name, part in parts.items()}
 
 
-def check_bounded(free_amount: bool) -> None:
-    """Raise ValueError where `step-rate` meets a free amount and no minimum was given for it."""
-    if free_amount:
-        raise ValueError(
-            "`min_keep_fraction` must be given with reward 'step-rate' where the action chooses "
-            "how much to keep, since tiny steps would score best (see "
-            "prune_env.reward.step_rate); or use reward 'rate'"
+class CheckedReward:
+    """A reward in its environment: checked beforehand, and the penalty of a divergence beside it.
+
+    Args:
+        reward: a name, or a callable.
+        budget: of the episodes, in full epochs.
+        bounded: see `Outcome.bounded`.
+
+    The reward is asked once beforehand, unpaid, about a step that changed nothing, so that what
+    does not fit is found before anything is trained.
+
+    Attributes:
+        bounded: as given.
+        nothing: every part by its name, 0 each: of a step that was not taken.
+
+    Raises:
+        ValueError, TypeError: see `find_reward`, `check_parts` and `step_rate`.
+    """
+
+    def __init__(self, reward: str | Reward, *, budget: float, bounded: bool):
+        self.bounded = bounded
+        self._reward = find_reward(reward)
+        unchanged = Evaluation(loss=1.0, accuracy=0.5)
+        probe = Outcome(
+            before=unchanged,
+            after=unchanged,
+            time=1.0,
+            budget=budget,
+            terminated=False,
+            bounded=bounded,
         )
+        names = check_parts(self._reward(probe))
+        self.nothing = dict.fromkeys(names, 0.0) | {_DIVERGENCE: 0.0}
+
+    def parts(self, outcome: Outcome, *, diverged: bool) -> dict[str, float]:
+        """Parts of a step's reward by name; a divergence has the penalty instead."""
+        if diverged:
+            return self.nothing | {_DIVERGENCE: DIVERGENCE_PENALTY}
+        return self.nothing | check_parts(self._reward(outcome))

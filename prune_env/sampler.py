@@ -14,15 +14,16 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from prune_env.action import Amount, Encoding
+from prune_env.action import Encoding
+from prune_env.amount import amount_arguments, amount_of, max_weight_of
 from prune_env.arguments import check_count, check_fraction, check_positive
 from prune_env.clock import WorkClock
-from prune_env.env import DEFAULT_MIN_KEEP_FRACTION, DataPruningEnv
-from prune_env.episode import to_score
+from prune_env.env import DataPruningEnv
+from prune_env.episode import recorded_by, refreshed_by, to_score
 from prune_env.observation import Observation, RunSummary, SampleTable, Summary
 from prune_env.registry import Agent, make_agent
 from prune_env.selection import Selection
-from prune_env.statistics import SampleStatistics, check_means, check_recording
+from prune_env.statistics import SampleStatistics, check_means
 from prune_env.training import epoch_order, weights_by_sample
 
 # (indices (K,) int64) -> cross-entropies (K,) and whether right (K,), by a forward pass.
@@ -109,10 +110,13 @@ class PruningSampler(Sampler[int]):
         self.agent = (
             make_agent(agent, keep_fraction=keep_fraction) if isinstance(agent, str) else agent
         )
-        minimum = min(DEFAULT_MIN_KEEP_FRACTION, keep_fraction)
-        mine = _DEFAULTS | {"keep_fraction": keep_fraction, "min_keep_fraction": minimum}
-        settings = mine | self.agent.env_arguments
+        wanted = self.agent.env_arguments
+        settings = _DEFAULTS | amount_arguments(wanted, keep_fraction) | wanted
         _check_served(self.agent, settings, score)
+        period = settings["refresh_period"]
+        settings["refreshed"] = refreshed_by(period, settings["refreshed"])
+        settings["recorded"] = recorded_by(settings["recorded"], period, settings["refreshed"])
+        check_means(settings["loss_decay"], settings["loss_start"])
         self._settings, self._score = settings, score
         self._num_classes = max(2, int(known.max()) + 1)
         self._statistics = SampleStatistics.empty(
@@ -123,14 +127,15 @@ class PruningSampler(Sampler[int]):
             raise ValueError(
                 f"`budget` must afford one sample, got {budget} full epochs of {len(known)}"
             )
-        amount = Amount(
+        action = settings["action"]
+        amount = amount_of(
+            action,
             keep_fraction=settings["keep_fraction"],
-            minimum=settings["min_keep_fraction"],
-            chosen=settings["choose_keep_fraction"],
+            min_keep_fraction=settings["min_keep_fraction"],
+            choose_keep_fraction=settings["choose_keep_fraction"],
         )
-        self._encoding = Encoding(
-            settings["action"], amount, num_samples=len(known), max_weight=settings["max_weight"]
-        )
+        bound = max_weight_of(action, settings["max_weight"])
+        self._encoding = Encoding(action, amount, num_samples=len(known), max_weight=bound)
         in_table = settings["observation"] == "samples"
         self._observer = SampleTable(len(known)) if in_table else Summary()
         self._run = _untrained(self._num_classes)
@@ -358,8 +363,6 @@ def _check_served(agent: Agent, settings: dict[str, Any], score: Score | None) -
         raise ValueError(
             f"`agent` {name} needs {', '.join(unknown)}, which only the environment has"
         )
-    check_recording(settings["refresh_period"], settings["refreshed"], settings["recorded"])
-    check_means(settings["loss_decay"], settings["loss_start"])
     if getattr(agent, "prepare", None) is not None:
         raise ValueError(
             f"`agent` {name} trains networks of its own beforehand, which only the environment can "

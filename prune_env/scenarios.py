@@ -14,6 +14,7 @@ import numpy as np
 
 from prune_env.arguments import check_count
 from prune_env.data import Samples, Split
+from prune_env.names import SCENARIOS
 
 
 def noise(train: Samples, fraction: float, num_classes: int, rng: np.random.Generator) -> Samples:
@@ -68,12 +69,6 @@ _TRANSFORMS: dict[str, tuple[_Transform, str]] = {
     "samples": (_cut, "a count"),
     "duplicates": (duplicates, "a fraction in [0, 1)"),
     "noise": (noise, "a fraction in [0, 1)"),
-}
-SCENARIOS = {
-    "clean": "the data as they are",
-    "noise:F": "a fraction F of the training labels is wrong",
-    "imbalance:R": "a long tail of classes, the largest R times the smallest",
-    "duplicates:F": "a fraction F of the training samples are copies of the others",
 }
 
 

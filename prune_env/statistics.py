@@ -6,31 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prune_env.arguments import check_choice, check_count, check_fraction, check_real
+from prune_env.arguments import check_fraction, check_real
 
 LOSS_LIMIT = 100.0  # nats; a loss is recorded as at most this, so that no statistic overflows
-REFRESHED = {
-    "all": "every sample is scored by a refreshing forward pass",
-    "hidden": "only what the last epoch did not train on",
-}
-RECORDED = {
-    "all": "losses met in training, and those of forward passes",
-    "passes": "those of forward passes alone: what is met in training leaves no trace",
-}
-
-
-def check_recording(refresh_period: int | None, refreshed: str, recorded: str) -> None:
-    """Raise unless an environment's arguments on what is recorded are valid and fit together."""
-    if refresh_period is not None:
-        check_count("refresh_period", refresh_period)
-    check_choice("refreshed", refreshed, REFRESHED)
-    check_choice("recorded", recorded, RECORDED)
-    if recorded == "passes" and (refresh_period is None or refreshed != "all"):
-        raise ValueError(
-            "`recorded` must be 'all' without forward passes over all samples, got 'passes' with "
-            f"`refresh_period` {refresh_period} and `refreshed` {refreshed!r}; set a period and "
-            "refresh all"
-        )
 
 
 def check_means(loss_decay: float, loss_start: float | None) -> None:
@@ -160,6 +138,7 @@ FEATURES = (
     "epochs_since_seen",
     "class_rarity",
 )
+_LOSS_FEATURES = FEATURES[:5]  # known of samples seen alone
 _CLIP = np.float32(4.0)
 
 
@@ -192,6 +171,22 @@ def standardised_features(statistics: SampleStatistics) -> np.ndarray:
         np.clip(rarity, -_CLIP, _CLIP),
     )
     return np.stack(columns, axis=1, dtype=np.float32)
+
+
+def feature_propensities(statistics: SampleStatistics, weights: np.ndarray) -> np.ndarray:
+    """Log propensities (N,) float32: the standardised features, weighted and summed.
+
+    A sample never seen is taken to have of every loss feature what its weight wants most: 4 where
+    it is positive, -4 where it is negative. So it comes first as soon as losses count at all.
+
+    Args:
+        statistics: of the N samples.
+        weights: (F,) of `FEATURES`.
+    """
+    of_losses = np.array([name in _LOSS_FEATURES for name in FEATURES])
+    unseen = _CLIP * np.abs(weights[of_losses]).sum()
+    propensities = standardised_features(statistics) @ weights
+    return propensities + np.where(statistics.seen, np.float32(0), np.float32(unseen))
 
 
 def _standardised(column: np.ndarray, mask: np.ndarray) -> np.ndarray:

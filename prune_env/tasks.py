@@ -14,6 +14,7 @@ from prune_env import sources
 from prune_env.arguments import check_callable, check_real, check_type
 from prune_env.data import Dataset, DatasetLoader, SplitMaker
 from prune_env.models import ModelFactory, check_model
+from prune_env.names import TASK_MODELS, TASKS
 from prune_env.recipes import MODEL_RECIPES, Recipe
 
 
@@ -24,7 +25,7 @@ class Task:
     Attributes:
         name: as registered.
         load: delivers the dataset; called once a process.
-        model: a name of `prune_env.models.MODELS`, or (input_shape, num_classes) -> module.
+        model: a name of `prune_env.names.MODELS`, or (input_shape, num_classes) -> module.
         recipe: how `model` is trained.
         validation_fraction: share of the training data to validate on, in (0, 1).
         citation: where the data are from, one line.
@@ -88,42 +89,35 @@ TaskFactory = Callable[[], Task]
 
 
 def _digits() -> Task:
-    return Task(
-        name="digits",
-        load=sources.load_digits,
-        model="mlp",
-        recipe=MODEL_RECIPES["mlp"],
-        validation_fraction=0.25,
-        citation="Alpaydin & Kaynak 1998, bundled with scikit-learn",
-    )
+    return _built_in("digits", sources.load_digits, MODEL_RECIPES["mlp"], validation_fraction=0.25)
 
 
-def _gray(name: str, citation: str) -> Task:
+def _gray(name: str) -> Task:
+    return _built_in(name, partial(sources.load_torchvision, name), MODEL_RECIPES["cnn"])
+
+
+def _coloured(name: str) -> Task:
+    return _built_in(name, partial(sources.load_torchvision, name), _PICTURES)
+
+
+def _built_in(name: str, load: DatasetLoader, recipe: Recipe, **arguments: float) -> Task:
     return Task(
         name=name,
-        load=partial(sources.load_torchvision, name),
-        model="cnn",
-        recipe=MODEL_RECIPES["cnn"],
-        citation=citation,
+        load=load,
+        model=TASK_MODELS[name],
+        recipe=recipe,
+        citation=TASKS[name],
+        **arguments,
     )
 
 
-def _coloured(name: str, load: DatasetLoader, citation: str) -> Task:
-    recipe = replace(MODEL_RECIPES["cnn"], crop_padding=4, flip=True)
-    return Task(name=name, load=load, model="cnn", recipe=recipe, citation=citation)
-
-
-_KRIZHEVSKY = "Krizhevsky 2009, downloaded by torchvision"
+_PICTURES = replace(MODEL_RECIPES["cnn"], crop_padding=4, flip=True)
 _FACTORIES: dict[str, TaskFactory] = {
     "digits": _digits,
-    "mnist": partial(_gray, "mnist", "LeCun et al. 1998, downloaded by torchvision"),
-    "fashion_mnist": partial(_gray, "fashion_mnist", "Xiao et al. 2017, downloaded by torchvision"),
-    "cifar10": partial(
-        _coloured, "cifar10", partial(sources.load_torchvision, "cifar10"), _KRIZHEVSKY
-    ),
-    "cifar100": partial(
-        _coloured, "cifar100", partial(sources.load_torchvision, "cifar100"), _KRIZHEVSKY
-    ),
+    "mnist": partial(_gray, "mnist"),
+    "fashion_mnist": partial(_gray, "fashion_mnist"),
+    "cifar10": partial(_coloured, "cifar10"),
+    "cifar100": partial(_coloured, "cifar100"),
 }
 FOLDER_PREFIX = "folder:"
 
@@ -163,8 +157,8 @@ def get_task(name: str) -> Task:
         ValueError: if there is none.
     """
     if name.startswith(FOLDER_PREFIX):
-        path = name[len(FOLDER_PREFIX) :]
-        return _coloured(name, partial(sources.load_folder, path), "class folders")
+        load = partial(sources.load_folder, name[len(FOLDER_PREFIX) :])
+        return Task(name=name, load=load, model="cnn", recipe=_PICTURES, citation="class folders")
     if name not in _FACTORIES:
         near = difflib.get_close_matches(name, _FACTORIES, n=1)
         raise ValueError(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune_env.augmentation import Augmentation
-from prune_env.clock import synchronise
+from prune_env.clock import EpochCost, synchronise
 from prune_env.data import Samples, Split
+from prune_env.flow import EpochResult, Evaluation
+from prune_env.isolation import own_context
 from prune_env.models import MLP, seeded_torch
 from prune_env.precision import autocast
 from prune_env.recipes import Recipe
@@ -26,37 +28,7 @@ from prune_env.updates import CapturedUpdate, make_update, set_learning_rate
 
 # Input elements gathered at once: 16 MB, for ten to thousands of updates.
 _CHUNK_ELEMENTS = 2**22
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """What one training epoch did.
-
-    Attributes:
-        indices: (K,) int64, the samples trained on, in the order of training; on the host, as
-            the other arrays are, since what is done with them is.
-        losses: (K,) float32, cross-entropy of each when it was trained on, without smoothing.
-        correct: (K,) bool, whether it was predicted right then.
-        num_updates: optimiser steps.
-    """
-
-    indices: np.ndarray
-    losses: np.ndarray
-    correct: np.ndarray
-    num_updates: int
-
-    @property
-    def finite(self) -> bool:
-        """Whether every loss is a number."""
-        return bool(np.isfinite(self.losses).all())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Mean cross-entropy and accuracy in [0, 1] over some samples."""
-
-    loss: float
-    accuracy: float
+_TURNS = 3  # of measuring what an epoch costs
 
 
 class Trainer:
@@ -101,6 +73,7 @@ class Trainer:
         self._evaluation_seed = self._draw_seed()
         self._check_outputs()
 
+    @own_context()
     def run_epoch(
         self, selection: Selection, *, limit: int, progress: Callable[[int], float]
     ) -> EpochResult:
@@ -182,21 +155,24 @@ class Trainer:
             correct.append(fresh_correct)
         return torch.cat(losses), torch.cat(correct)
 
+    @own_context()
     @torch.no_grad()
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass over all training samples, or `indices`."""
         train = self._split.train if indices is None else self._split.train.subset(indices)
         with self.seeded_evaluation():
-            losses, correct = zip(*self._forward(train), strict=True)
+            judged = (_judge(logits, labels) for logits, labels in self._forward(train))
+            losses, correct = zip(*judged, strict=True)
         return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
 
+    @own_context()
     @torch.no_grad()
     def evaluate(self, samples: Samples) -> Evaluation:
         """Mean loss and accuracy over `samples`, without augmentation, in evaluation mode."""
         total = torch.zeros(2, dtype=torch.float64, device=self._device)
         with self.seeded_evaluation():
-            for losses, right in self._forward(samples):
-                total += torch.stack([losses.sum(dtype=torch.float64), right.sum().double()])
+            for logits, labels in self._forward(samples):
+                total += loss_and_correct(logits, labels)
         loss, accuracy = (total / len(samples)).tolist()
         return Evaluation(loss=loss, accuracy=accuracy)
 
@@ -210,30 +186,54 @@ class Trainer:
             | {name: stream.bit_generator.state for name, stream in self._streams.items()}
         )
 
+    @own_context()
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to a `snapshot`; training then repeats bit for bit."""
         snapshot = copy.deepcopy(snapshot)
         self.model.load_state_dict(snapshot["model"])
-        self._update.optimiser.load_state_dict(snapshot["optimiser"])
         if isinstance(self._update, CapturedUpdate):
-            self._update.forget()
+            self._update.load(snapshot["optimiser"])
+        else:
+            self._update.optimiser.load_state_dict(snapshot["optimiser"])
         for name, stream in self._streams.items():
             stream.bit_generator.state = snapshot[name]
 
-    def measure_epoch_seconds(self, max_updates: int = 32) -> float:
-        """Seconds of a full epoch, from `max_updates` updates; leaves the training as it was."""
-        num_samples = len(self._split.train)
-        every = Selection(indices=np.arange(num_samples))
-        limit = min(num_samples, max_updates * self.recipe.batch_size)
+    def warm_up(self) -> None:
+        """Do what only a first training and a first evaluation cost; the training is as before."""
         before = self.snapshot()
-        for _ in range(2):  # the first is warm-up
-            synchronise(self._device)
-            start = time.perf_counter()
-            self.run_epoch(every, limit=limit, progress=lambda _: 0.0)
-            synchronise(self._device)
-            seconds = time.perf_counter() - start
+        size = min(len(self._split.train), self.recipe.batch_size)
+        self._seconds_of(size)
+        self.evaluate(self._split.validation)
         self.restore(before)
-        return seconds * num_samples / limit
+
+    def measure_cost(self, max_updates: int = 16) -> EpochCost:
+        """Seconds of an epoch, fixed and by sample; the training is as before.
+
+        A line through the medians of two lengths, up to `max_updates` updates and a quarter of
+        that, in turns; where the data are too few for two lengths, nothing is fixed.
+        """
+        size, num_samples = self.recipe.batch_size, len(self._split.train)
+        long = max(1, min(num_samples // size, max_updates))
+        lengths = [min(num_samples, updates * size) for updates in (max(1, long // 4), long)]
+        before = self.snapshot()
+        turns = [[self._seconds_of(length) for length in lengths] for _ in range(_TURNS + 1)]
+        self.restore(before)
+        short_time, long_time = (statistics.median(times[1:]) for times in zip(*turns, strict=True))
+        if lengths[0] == lengths[1] or long_time <= short_time:
+            return EpochCost(fixed=0.0, per_sample=long_time / lengths[1])
+        per_sample = (long_time - short_time) / (lengths[1] - lengths[0])
+        return EpochCost(
+            fixed=max(0.0, short_time - per_sample * lengths[0]), per_sample=per_sample
+        )
+
+    def _seconds_of(self, length: int) -> float:
+        """Seconds of an epoch on the first so many samples."""
+        synchronise(self._device)
+        start = time.perf_counter()
+        every = Selection(indices=np.arange(len(self._split.train)))
+        self.run_epoch(every, limit=length, progress=lambda _: 0.0)
+        synchronise(self._device)
+        return time.perf_counter() - start
 
     @contextmanager
     def seeded_evaluation(self) -> Iterator[nn.Module]:
@@ -285,14 +285,14 @@ class Trainer:
         return max(1, _CHUNK_ELEMENTS // per_update)
 
     def _forward(self, samples: Samples) -> Iterator[tuple[Tensor, Tensor]]:
-        """Losses and correctness, a batch at a time."""
+        """Logits and labels, a batch at a time."""
         # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
         size = 128 if self._is_picture and self._device.type == "cpu" else 2048
         for batch in torch.arange(len(samples), device=self._device).split(size):
             inputs = self._split.inputs(samples, samples.rows[batch])
             with autocast(self._device, self.precision):
                 logits = self.model(inputs)
-            yield _judge(logits, samples.labels[batch])
+            yield logits, samples.labels[batch]
 
 
 def _repeatable_kernels(device: torch.device) -> AbstractContextManager[None]:
@@ -320,6 +320,22 @@ def weights_by_sample(selection: Selection, num_samples: int) -> np.ndarray | No
     weights = np.zeros(num_samples, np.float32)
     weights[selection.indices] = selection.weights
     return weights
+
+
+def loss_and_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Summed cross-entropy and number of right predictions: (..., 2) float64.
+
+    Cheaper than `_judge`, and as good for a sum: a loss is known to a millionth of its logits.
+
+    Args:
+        logits: (..., B, C).
+        labels: (..., B) int64.
+    """
+    logits = logits.float()
+    true = logits.gather(-1, labels[..., None])[..., 0]
+    losses = (torch.logsumexp(logits, dim=-1) - true).sum(dim=-1, dtype=torch.float64)
+    right = (logits.argmax(dim=-1) == labels).sum(dim=-1)
+    return torch.stack([losses, right.double()], dim=-1)
 
 
 def _judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -187,6 +187,23 @@ class CapturedUpdate:
         assert self._logits is not None
         return self._logits.clone()
 
+    def load(self, saved: dict[str, Any]) -> None:
+        """Put a state of the optimiser back, in its own memory, which the graph reads and writes.
+
+        Args:
+            saved: what the optimiser's `state_dict()` was. What it did not have yet begins at
+                zero, as a fresh optimiser's state does.
+        """
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        for index, parameter in enumerate(parameters):
+            held, kept = self.optimiser.state[parameter], saved["state"].get(index, {})
+            if kept.keys() - held.keys():
+                self.optimiser.load_state_dict(saved)
+                return self.forget()
+            for name, tensor in held.items():
+                tensor.copy_(kept[name]) if name in kept else tensor.zero_()
+        return None
+
     def forget(self) -> None:
         """Capture anew: the optimiser's state has moved to other memory."""
         self._graph, self._held, self._logits = None, (), None

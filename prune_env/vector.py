@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.vector.utils import iterate
+from gymnasium.vector.utils import concatenate, iterate
 from torch import nn
 
 from prune_env.arguments import check_choice, check_count
 from prune_env.batched import BatchedMLP, BatchedTrainer, EpochPlan, evaluate_jointly
 from prune_env.env import DataPruningEnv, Info
-from prune_env.episode import Episode, Ingredients, make_trainer
+from prune_env.episode import Episode
+from prune_env.flow import EpochResult, Evaluation
+from prune_env.instances import Ingredients, make_trainer
+from prune_env.isolation import own_context
 from prune_env.observation import Observation
 from prune_env.selection import Selection
-from prune_env.training import EpochResult, Evaluation, Trainer
+from prune_env.training import Trainer
 
 Batches = dict[str, BatchedMLP]
-Prepared = tuple[Selection, EpochResult, Callable[[], Evaluation]]
+Answer = tuple[Observation, float, bool, bool, Info]
 
 
-class _Member(DataPruningEnv):
-    """One environment of the vector: its network may be a slot of a batch."""
+class MemberEnv(DataPruningEnv):
+    """One environment of the vector: its network may be a slot of a batch.
+
+    Args:
+        batches: of the vector, by task.
+        slot: which of them is this one's.
+        num_slots: K.
+        **arguments: of `DataPruningEnv`.
+    """
 
     def __init__(self, batches: Batches, slot: int, num_slots: int, **arguments: Any):
         self._batches, self._slot, self._num_slots = batches, slot, num_slots
-        self._prepared: Prepared | None = None
         super().__init__(**arguments)
-
-    def prepare(self, prepared: Prepared) -> None:
-        """Hand over what the next `step` would compute itself."""
-        self._prepared = prepared
-
-    def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, Info]:
-        """As `DataPruningEnv.step`; the training may have been done beforehand."""
-        if self._prepared is None:
-            return super().step(action)
-        prepared, self._prepared = self._prepared, None
-        return self.end_step(*prepared)
 
     def _make_trainer(self, parts: Ingredients) -> Trainer | BatchedTrainer:
         task = parts.task
@@ -62,6 +62,43 @@ class _Member(DataPruningEnv):
         batch = self._batches[task.name]
         batch.load(self._slot, parts.network)
         return BatchedTrainer(batch, self._slot, parts.split, parts.order_rng)
+
+
+@own_context()
+def advance(envs: Sequence[MemberEnv], actions: Sequence[Any]) -> list[Answer]:
+    """Take one step in each of several environments, training jointly those that share a batch.
+
+    The same as `step` of each in turn, but for rounding, and several times as fast.
+
+    Args:
+        envs: distinct members of vector environments, each with an episode that is not over.
+        actions: one for each.
+
+    Returns:
+        What each `step` would return.
+
+    Raises:
+        ValueError: if an action is malformed, or there are more or fewer than environments;
+            nothing is trained in any of them then.
+        gymnasium.error.ResetNeeded: if an episode is over; likewise.
+    """
+    if len(actions) != len(envs):
+        raise ValueError(
+            f"`actions` must be one for each of {len(envs)} environments, got {len(actions)}"
+        )
+    runs = [env._running_episode() for env in envs]
+    for env, action in zip(envs, actions, strict=True):
+        env._encoding.checked(action)
+    selections = [
+        env._decode(run, action) for env, run, action in zip(envs, runs, actions, strict=True)
+    ]
+    trained = _train(runs, selections)
+    return [
+        env._finish(run, selection, result, partial(_validation, run, evaluation))
+        for env, run, selection, (result, evaluation) in zip(
+            envs, runs, selections, trained, strict=True
+        )
+    ]
 
 
 class DataPruningVectorEnv(SyncVectorEnv):
@@ -94,8 +131,9 @@ class DataPruningVectorEnv(SyncVectorEnv):
             mode = AutoresetMode(mode)
         if arguments.get("clock", "work") != "work":
             raise ValueError(
-                f"`clock` must be 'work' in a vector environment, got {arguments['clock']!r}; "
-                "measure single environments"
+                f"`clock` must be 'work' in a vector environment, got {arguments['clock']!r}; pass "
+                "vectorization_mode='sync' to gymnasium.make_vec, for environments that are timed "
+                "one by one"
             )
         if arguments.pop("max_episode_steps", None) is not None:
             raise ValueError(
@@ -104,14 +142,14 @@ class DataPruningVectorEnv(SyncVectorEnv):
             )
         batches: Batches = {}
         super().__init__(
-            [partial(_Member, batches, slot, num_envs, **arguments) for slot in range(num_envs)],
+            [partial(MemberEnv, batches, slot, num_envs, **arguments) for slot in range(num_envs)],
             autoreset_mode=mode,
         )
 
     @property
-    def members(self) -> list[DataPruningEnv]:
-        """The single environments; each may be reset and, after `prepare`, stepped by itself."""
-        return [env for env in self.envs if isinstance(env, DataPruningEnv)]
+    def members(self) -> list[MemberEnv]:
+        """The single environments, to be reset by themselves and taken on by `advance`."""
+        return [env for env in self.envs if isinstance(env, MemberEnv)]
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Train an epoch in every environment; those whose episode is over are reset.
@@ -125,46 +163,99 @@ class DataPruningVectorEnv(SyncVectorEnv):
         Raises:
             ValueError: if an action is malformed; nothing is trained in any environment then.
         """
-        self.prepare(list(iterate(self.action_space, actions)))
-        return super().step(actions)
+        each = self._each(actions)
+        running = np.flatnonzero(~self._autoreset_envs)
+        if len(running) < self.num_envs and self.autoreset_mode == AutoresetMode.DISABLED:
+            raise gym.error.ResetNeeded(
+                f"the episodes of {np.flatnonzero(self._autoreset_envs).tolist()} are over: reset "
+                "them with options={'reset_mask': ...}"
+            )
+        members = self.members
+        answers = dict(
+            zip(
+                running.tolist(),
+                advance([members[i] for i in running], [each[i] for i in running]),
+                strict=True,
+            )
+        )
+        infos: dict[str, Any] = {}
+        observations: list[Any] = self._env_obs
+        for i, member in enumerate(members):
+            if i in answers:
+                observations[i], self._rewards[i], over, _, info = answers[i]
+            else:
+                observations[i], info = member.reset()
+                self._rewards[i], over = 0.0, False
+            self._terminations[i], self._truncations[i] = over, False
+            if over and self.autoreset_mode == AutoresetMode.SAME_STEP:
+                final = {"final_obs": observations[i], "final_info": info}
+                infos = self._add_info(infos, final, i)
+                observations[i], info = member.reset()
+            infos = self._add_info(infos, info, i)
+        self._autoreset_envs = self._terminations.copy()
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            self._autoreset_envs[:] = False
+        return (
+            self._stacked_observations(),
+            self._rewards.copy(),
+            self._terminations.copy(),
+            self._truncations.copy(),
+            infos,
+        )
 
-    def prepare(self, actions: Sequence[np.ndarray]) -> None:
-        """Do the training of the next `step` of every environment, together.
+    def _each(self, actions: Any) -> list[Any]:
+        """The actions one by one.
 
-        For adapters that step `envs` one by one afterwards, with the same actions.
-
-        Args:
-            actions: one for each environment; not looked at where an episode is over.
+        Raises:
+            ValueError: if there are more or fewer than environments.
         """
-        running = [
-            (member, *member.begin_step(action))
-            for member, action in zip(self.envs, actions, strict=True)
-            if isinstance(member, _Member) and not member.over
+        try:
+            each = list(iterate(self.action_space, actions))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`actions` must be one for each of {self.num_envs} environments, as "
+                f"{self.action_space}, got {actions!r}"
+            ) from error
+        if len(each) != self.num_envs:
+            raise ValueError(
+                f"`actions` must be one for each of {self.num_envs} environments, got {len(each)}"
+            )
+        return each
+
+    def _stacked_observations(self) -> Any:
+        self._observations = concatenate(
+            self.single_observation_space, self._env_obs, self._observations
+        )
+        return deepcopy(self._observations)
+
+
+def _train(
+    runs: Sequence[Episode], selections: Sequence[Selection]
+) -> list[tuple[EpochResult, Evaluation | None]]:
+    """An epoch of each run, those of one batch jointly, which are validated jointly too."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    trained: dict[int, tuple[EpochResult, Evaluation | None]] = {}
+    for place, run in enumerate(runs):
+        if isinstance(run.trainer, BatchedTrainer):
+            groups[id(run.trainer.batch)].append(place)
+        else:
+            trained[place] = run.train(selections[place]), None
+    for places in groups.values():
+        group = [runs[place] for place in places]
+        trainers = [run.trainer for run in group if isinstance(run.trainer, BatchedTrainer)]
+        plans = [
+            EpochPlan(
+                selection=selections[place],
+                limit=runs[place].clock.samples_left,
+                progress=runs[place].clock.progress,
+            )
+            for place in places
         ]
-        groups: dict[int, list[tuple[_Member, Episode, Selection]]] = defaultdict(list)
-        for member, run, selection in running:
-            if isinstance(run.trainer, BatchedTrainer):
-                groups[id(run.trainer.batch)].append((member, run, selection))
-        for group in groups.values():
-            _train_jointly(group)
-        for member, run, selection in running:
-            if not isinstance(run.trainer, BatchedTrainer):
-                member.prepare((selection, run.train(selection), run.evaluate))
+        results = trainers[0].batch.run_epochs(trainers, plans)
+        evaluations = evaluate_jointly(trainers, [run.split.validation for run in group])
+        trained |= dict(zip(places, zip(results, evaluations, strict=True), strict=True))
+    return [trained[place] for place in range(len(runs))]
 
 
-def _train_jointly(group: Sequence[tuple[_Member, Episode, Selection]]) -> None:
-    """One epoch, and one validation pass, of the networks of one batch."""
-    runs = [run for _, run, _ in group]
-    trainers = [run.trainer for run in runs if isinstance(run.trainer, BatchedTrainer)]
-    plans = [
-        EpochPlan(selection=selection, limit=run.clock.samples_left, progress=run.clock.progress)
-        for _, run, selection in group
-    ]
-    results = trainers[0].batch.run_epochs(trainers, plans)
-    evaluations = evaluate_jointly(trainers, [run.split.validation for run in runs])
-    for (member, _, selection), result, evaluation in zip(group, results, evaluations, strict=True):
-        member.prepare((selection, result, partial(_given, evaluation)))
-
-
-def _given(evaluation: Evaluation) -> Evaluation:
-    return evaluation
+def _validation(run: Episode, evaluation: Evaluation | None) -> Evaluation:
+    return run.evaluate() if evaluation is None else evaluation

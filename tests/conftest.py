@@ -6,9 +6,27 @@ import pytest
 import torch
 
 import prune_env
+from prune_env import precision
 from prune_env.data import Dataset
 from prune_env.recipes import Recipe
 from prune_env.tasks import Task
+
+
+def pytest_addoption(parser):
+    """What `make portable` asks for."""
+    parser.addoption(
+        "--cnn-precision",
+        choices=["float32", "bfloat16"],
+        help="what precision 'auto' is for networks larger than an mlp, in place of the device's",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _cnn_precision(request, monkeypatch):
+    wanted = request.config.getoption("--cnn-precision")
+    if wanted is not None:
+        monkeypatch.setattr(precision, "_has_bfloat16", lambda device: wanted == "bfloat16")
+
 
 # Batches of 32 lose a hundredfold to a second thread on a busy machine.
 torch.set_num_threads(1)

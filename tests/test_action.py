@@ -2,16 +2,22 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env.action import ENCODINGS, NUM_BINS, Amount, Encoding
+from prune_env.action import Encoding
+from prune_env.amount import Amount, amount_arguments, amount_of, max_weight_of
+from prune_env.encodings import ENCODINGS, NUM_BINS, RULE_ENTRIES
 from prune_env.selection import RULES
-from prune_env.statistics import FEATURES, SampleStatistics
+from prune_env.statistics import FEATURES, SampleStatistics, feature_propensities
 
 NUM = 32
 LENGTHS = {"mixture": len(RULES), "features": len(FEATURES), "bins": NUM_BINS}
+BOXES = [name for name in ENCODINGS if name not in ("mask", "rule")]
+SHAPED = [name for name in ENCODINGS if name != "rule"]
+FREE = ("mask", "weights")
 
 
 def rng(seed=0):
@@ -29,7 +35,9 @@ def statistics(num=NUM, unseen=0):
 
 
 def encoding(name, *, keep=0.25, minimum=0.05, chosen=False, num=NUM, max_weight=10.0):
-    amount = Amount(keep_fraction=keep, minimum=minimum, chosen=chosen)
+    free = chosen or name in FREE
+    component = chosen and name in LENGTHS
+    amount = Amount(keep_fraction=None if free else keep, minimum=minimum, component=component)
     return Encoding(name, amount, num_samples=num, max_weight=max_weight)
 
 
@@ -50,7 +58,7 @@ def decode(name, action, *, known=None, seed=0, **arguments):
         (0.01, 0.01, 3, 1),
     ],
 )
-def test_counts_are_rounded_and_at_least_the_minimum(fraction, minimum, num, expected):
+def test_counts_are_rounded_and_at_least_one(fraction, minimum, num, expected):
     assert Amount(keep_fraction=fraction, minimum=minimum).count(num, None) == expected
 
 
@@ -59,21 +67,22 @@ def test_counts_are_rounded_and_at_least_the_minimum(fraction, minimum, num, exp
     [(0.01, 50, 1), (0.01, 101, 2), (0.1, 30, 3), (0.07, 100, 7), (1.0, 7, 7)],
 )
 def test_the_smallest_count_is_rounded_up(minimum, num, expected):
-    assert Amount(keep_fraction=1.0, minimum=minimum).smallest(num) == expected
+    assert Amount(keep_fraction=None, minimum=minimum).smallest(num) == expected
 
 
 @pytest.mark.parametrize(("component", "expected"), [(-1, 10), (0, 100), (1, 1000), (0.5, 316)])
 def test_the_chosen_amount_moves_geometrically_from_the_minimum_to_all(component, expected):
-    amount = Amount(keep_fraction=0.5, minimum=0.01, chosen=True)
+    amount = Amount(keep_fraction=None, minimum=0.01, component=True)
     assert amount.count(1000, component) == expected
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0.001, 1), st.floats(0.001, 1), st.integers(1, 500), st.floats(-1, 1))
 def test_no_count_leaves_its_range(fraction, minimum, num, component):
-    amount = Amount(keep_fraction=max(fraction, minimum), minimum=minimum, chosen=True)
-    for chosen in (None, component):
-        assert 1 <= amount.smallest(num) <= amount.count(num, chosen) <= num
+    chosen = Amount(keep_fraction=None, minimum=minimum, component=True)
+    assert 1 <= chosen.smallest(num) <= chosen.count(num, component) <= num
+    fixed = Amount(keep_fraction=fraction, minimum=minimum)
+    assert 1 <= fixed.smallest(num) <= fixed.count(num, None) <= num
 
 
 @pytest.mark.parametrize("chosen", [False, True])
@@ -81,11 +90,12 @@ def test_no_count_leaves_its_range(fraction, minimum, num, component):
 def test_spaces_are_as_documented(name, chosen):
     made = encoding(name, chosen=chosen, max_weight=3.0)
     assert made.per_sample == (name in ("mask", "scores", "weights"))
-    assert made.free_count == (chosen or name in ("mask", "weights"))
     if name == "mask":
         assert made.space == spaces.MultiBinary(NUM)
+    elif name == "rule":
+        assert made.space == spaces.Discrete(len(RULE_ENTRIES))
     else:
-        length = NUM if made.per_sample else LENGTHS[name] + chosen
+        length = NUM if made.per_sample else LENGTHS[name] + (chosen and name in LENGTHS)
         low, high = (0, 3) if name == "weights" else (-1, 1)
         assert made.space == spaces.Box(low, high, (length,), np.float32)
 
@@ -103,11 +113,11 @@ def test_any_action_of_the_space_selects_distinct_samples_of_the_right_count(nam
             assert indices.dtype == np.int64
             assert len(np.unique(indices)) == len(indices)
             assert 0 <= int(indices.min()) <= int(indices.max()) < NUM
-            if not made.free_count:
+            if not (chosen or name in FREE):
                 assert len(indices) == 8
 
 
-@pytest.mark.parametrize("name", [name for name in ENCODINGS if name != "mask"])
+@pytest.mark.parametrize("name", BOXES)
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_the_ends_of_a_box_are_allowed(name, end):
     made = encoding(name, max_weight=1.1)
@@ -218,14 +228,183 @@ def test_bins_draw_in_proportion_to_their_propensity():
     assert decode("bins", action, keep=2 / NUM).indices.tolist() == [10, 11]
 
 
-def test_bins_leave_unseen_samples_in_the_middle_of_the_scale():
-    known = statistics(unseen=8)
-    low, high = (
-        decode("bins", np.full(NUM_BINS, value), known=known).indices.tolist()
-        for value in (-1.0, 1.0)
-    )
-    assert len(set(low) & set(range(24, 32))) >= 6
-    assert len(set(high) & set(range(24, 32))) <= 2
+@pytest.mark.parametrize("bin_", [0, 7, 15])
+def test_bins_take_unseen_samples_to_be_in_the_bin_wanted_most(bin_):
+    """Of 24 samples seen one or two are in each bin; e^8 to 1 against all others."""
+    action = np.full(NUM_BINS, -1.0)
+    action[bin_] = 1
+    taken = set(decode("bins", action, known=statistics(unseen=8), keep=10 / NUM).indices)
+    assert len(taken & set(range(24, 32))) >= 7
+
+
+def test_bins_of_one_height_draw_seen_and_unseen_samples_alike():
+    known, counts = statistics(num=8, unseen=4), np.zeros(8)
+    generator, made = rng(), encoding("bins", num=8)
+    for _ in range(600):
+        counts[made.decode(np.full(NUM_BINS, -0.5), known, generator).indices] += 1
+    assert counts / 600 == pytest.approx(np.full(8, 0.25), abs=0.07)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("feature", FEATURES[:5])
+def test_a_feature_of_the_loss_takes_unseen_samples_first_whichever_way_it_is_weighed(
+    feature, sign
+):
+    action = np.zeros(len(FEATURES))
+    action[FEATURES.index(feature)] = sign
+    taken = set(decode("features", action, known=statistics(unseen=8)).indices)
+    assert len(taken & set(range(24, 32))) >= 7
+
+
+@pytest.mark.parametrize("feature", FEATURES[5:])
+def test_features_of_other_things_know_nothing_of_unseen_losses(feature):
+    assert feature in ("epochs_since_seen", "class_rarity")
+    zeros = feature_propensities(statistics(unseen=8), np.zeros(len(FEATURES)))
+    assert not zeros.any()
+
+
+@pytest.mark.parametrize("name", ["mixture", "bins", "features", "rule"])
+def test_no_corner_trains_on_the_same_samples_for_ever(name):
+    """Every choice that looks at losses meets all samples within a few epochs."""
+    for corner in corners(name):
+        known, made = SampleStatistics.empty(np.arange(NUM) % 4, decay=0.8), encoding(name)
+        generator = rng(1)
+        for _ in range(6):  # a quarter each
+            chosen = made.decode(corner, known, generator).indices
+            known.begin_epoch()
+            known.record(chosen, (chosen / 10).astype(np.float32), chosen % 3 == 0)
+        assert known.seen.all(), corner
+
+
+def corners(name):
+    """The pure choices of an encoding, but those that are random, or know no loss."""
+    if name == "rule":
+        entries = enumerate(RULE_ENTRIES)
+        return [index for index, entry in entries if not entry.startswith("random")]
+    length = LENGTHS[name]
+    if name == "features":
+        return [sign * np.eye(length)[index] for index in range(5) for sign in (-1, 1)]
+    first = 1 if name == "mixture" else 0  # of a mixture, the first is random
+    return [2 * np.eye(length)[index] - 1 for index in range(first, length)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [("highest", range(24, 32)), ("lowest", range(8)), ("middle", range(12, 20))],
+)
+def test_a_rule_plays_the_whole_epoch(entry, expected):
+    indices = decode("rule", RULE_ENTRIES.index(entry)).indices.tolist()
+    assert len(set(indices) & set(expected)) >= 7
+
+
+def test_a_balanced_rule_fills_equal_quotas_of_the_classes():
+    """Losses rise with the index; the class of a fifth of the samples has the lowest."""
+    labels = np.where(np.arange(NUM) < 6, 1, 0)
+    known = SampleStatistics.empty(labels, decay=0.8)
+    known.begin_epoch()
+    known.record(np.arange(NUM), np.arange(NUM, dtype=np.float32), np.ones(NUM, bool))
+    indices = decode("rule", RULE_ENTRIES.index("highest-balanced"), known=known).indices
+    assert indices.tolist() == [2, 3, 4, 5, 28, 29, 30, 31]
+    every = decode("rule", RULE_ENTRIES.index("lowest-balanced"), known=known, keep=0.5).indices
+    assert every.tolist() == list(range(16))  # the rare class gives all that it has
+
+
+def test_a_proportional_rule_draws_by_loss():
+    known, counts = statistics(num=5), np.zeros(5)  # losses 0, .1, .2, .3, .4
+    generator, made = rng(), encoding("rule", keep=0.2, num=5)
+    for _ in range(1000):
+        chosen = made.decode(RULE_ENTRIES.index("proportional"), known, generator)
+        counts[chosen.indices] += 1
+    assert counts / 1000 == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=0.05)
+
+
+def test_before_a_loss_is_known_only_random_rules_are_of_use():
+    made = encoding("rule")
+    valid = made.valid_rules(statistics(unseen=NUM))
+    assert [entry for entry, one in zip(RULE_ENTRIES, valid, strict=True) if one] == [
+        "random",
+        "random-balanced",
+    ]
+    assert made.valid_rules(statistics(unseen=NUM - 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "message"),
+    [
+        (12, ValueError, r"`action` 'rule' must be in \[0, 12\), got 12"),
+        (-1, ValueError, "got -1"),
+        (1.0, TypeError, r"must be a whole number, got 1.0 \(float64\)"),
+        (np.float32(2), TypeError, "must be a whole number"),
+        ([1, 2], ValueError, r"must have shape \(\), got \(2,\)"),
+        ("highest", TypeError, "must be a whole number"),
+        (None, TypeError, "must be a whole number"),
+    ],
+)
+def test_a_rule_that_is_none_is_refused(action, error, message):
+    with pytest.raises(error, match=message):
+        decode("rule", action)
+
+
+def test_a_tensor_that_numpy_cannot_read_is_refused_by_name():
+    action = torch.zeros(NUM, requires_grad=True)
+    with pytest.raises(TypeError, match=r"`action` 'scores' must be numbers .*action.detach\(\)"):
+        decode("scores", action)
+    assert len(decode("scores", action.detach())) == 8
+    with pytest.raises(TypeError, match="`action` 'scores' must be numbers that numpy can read"):
+        decode("scores", object())
+
+
+GIVEN = {"keep_fraction": 0.5, "min_keep_fraction": 0.1, "choose_keep_fraction": True}
+
+
+@pytest.mark.parametrize(
+    ("action", "names", "message"),
+    [
+        ("mask", ["keep_fraction"], r"`keep_fraction` must be left out .* \('mask'\), got 0.5"),
+        ("weights", ["keep_fraction"], r"`keep_fraction` must be left out .* \('weights'\)"),
+        (
+            "mixture",
+            ["keep_fraction", "choose_keep_fraction"],
+            r"`keep_fraction` must be left out .* \(choose_keep_fraction\), got 0.5",
+        ),
+        (
+            "scores",
+            ["min_keep_fraction"],
+            "`min_keep_fraction` goes with the actions mask, weights and with",
+        ),
+        ("bins", ["min_keep_fraction"], "`min_keep_fraction` goes with .* for 'bins'"),
+        ("rule", ["choose_keep_fraction"], "got 'rule'; it is one number"),
+        ("mask", ["choose_keep_fraction"], "got 'mask'; it chooses how much to keep already"),
+        ("scores", ["choose_keep_fraction"], "goes with the actions mixture, features, bins, got"),
+    ],
+)
+def test_an_argument_that_would_have_no_effect_is_refused(action, names, message):
+    arguments = dict.fromkeys(GIVEN) | {"choose_keep_fraction": False}
+    arguments |= {name: GIVEN[name] for name in names}
+    with pytest.raises(ValueError, match=message):
+        amount_of(action, **arguments)
+
+
+def test_a_weight_bound_goes_with_weights_alone():
+    with pytest.raises(ValueError, match="`max_weight` goes with the action weights, got 2"):
+        max_weight_of("mask", 2)
+    assert (max_weight_of("mask", None), max_weight_of("weights", 2)) == (10, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keep_fraction", "expected"),
+    [
+        ({}, 0.3, {"keep_fraction": 0.3}),
+        ({"action": "rule"}, 0.3, {"keep_fraction": 0.3}),
+        ({"action": "mask"}, 0.3, {}),
+        ({"action": "mask"}, 0.001, {"min_keep_fraction": 0.001}),
+        ({"action": "bins", "choose_keep_fraction": True}, 0.3, {}),
+        ({"action": "bins", "keep_fraction": 0.2}, 0.3, {}),
+        ({"action": "weights", "min_keep_fraction": 0.2}, 0.001, {}),
+    ],
+)
+def test_an_environment_is_told_what_its_agent_leaves_to_it(arguments, keep_fraction, expected):
+    assert amount_arguments(arguments, keep_fraction) == expected
 
 
 @pytest.mark.parametrize("name", LENGTHS)
@@ -235,7 +414,7 @@ def test_the_last_entry_chooses_the_amount(name, component, expected):
     assert len(decode(name, action, chosen=True, minimum=0.125)) == expected
 
 
-@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("name", SHAPED)
 @pytest.mark.parametrize("chosen", [False, True])
 def test_another_shape_is_refused(name, chosen):
     length = encoding(name, chosen=chosen).space.shape[0]
@@ -245,7 +424,7 @@ def test_another_shape_is_refused(name, chosen):
         assert str(error.value).endswith(f"shape ({length},), got {shape}")
 
 
-@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("name", SHAPED)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_an_entry_that_is_not_finite_is_refused(name, bad):
     action = np.ones(encoding(name).space.shape)
@@ -300,7 +479,7 @@ def test_decoding_changes_neither_action_nor_statistics(name):
     made, known, untouched = encoding(name, keep=0.5, minimum=0.5), statistics(), statistics()
     made.space.seed(2)
     action = made.space.sample()
-    before = action.copy()
+    before = np.copy(action)
     made.decode(action, known, rng())
     assert np.array_equal(action, before)
     assert np.array_equal(known.loss_mean, untouched.loss_mean)
@@ -315,4 +494,4 @@ def test_the_upper_end_of_the_weights_is_let_through():
 
 
 def make_amount():
-    return Amount(keep_fraction=0.5, minimum=0.1)
+    return Amount(keep_fraction=None, minimum=0.1)

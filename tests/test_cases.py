@@ -17,7 +17,7 @@ def test_it_reads_what_it_writes():
 
 def test_a_folder_is_named_without_its_path():
     case = Case.parse("'folder:/some where/pictures@16' model=cnn")
-    assert case.env_arguments["task"] == "folder:/some where/pictures@16"
+    assert case.arguments_for({})["task"] == "folder:/some where/pictures@16"
     assert case.name == "folder:pictures@16 model=cnn"
 
 
@@ -56,3 +56,11 @@ def test_folders_of_one_name_are_not_one_task(tmp_path, monkeypatch):
 def test_what_does_not_fit_is_named(text, message):
     with pytest.raises(ValueError, match=message):
         Case.parse(text)
+
+
+def test_an_environment_gets_a_keep_fraction_only_where_it_has_an_effect():
+    case = Case.parse("digits keep_fraction=0.5 budget=2")
+    told = case.arguments_for({"action": "mixture", "observation": "summary"})
+    assert (told["keep_fraction"], told["budget"], told["action"]) == (0.5, 2, "mixture")
+    assert "keep_fraction" not in case.arguments_for({"action": "mask"})
+    assert case.arguments_for({"action": "mixture", "keep_fraction": 0.1})["keep_fraction"] == 0.1

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune_env import clock
-from prune_env.clock import PARTS, Stopwatch, WallClock, WorkClock
+from prune_env.clock import PARTS, EpochCost, Stopwatch, WallClock, WorkClock, inside
 
 CPU = torch.device("cpu")
 
@@ -87,8 +87,12 @@ def test_work_adds_up_and_never_exceeds_the_budget(num_samples, budget, steps):
     assert 0 <= spent.progress() <= 1
 
 
+def cost(fixed=0.0, per_sample=0.4):
+    return EpochCost(fixed=fixed, per_sample=per_sample)
+
+
 def wall_clock(**fields):
-    given_ = {"budget": 2.0, "num_samples": 10, "seconds_per_epoch": 4.0, "batch_size": 3}
+    given_ = {"budget": 2.0, "num_samples": 10, "cost": cost(), "batch_size": 3}
     made = WallClock(device=CPU, **given_ | fields)
     made.wait_for_agent()
     return made
@@ -115,6 +119,37 @@ def test_wall_time_is_over_when_less_than_a_batch_is_left(timer, seconds, left):
     timer.seconds += seconds
     spent.end(num_trained=1, num_scored=0)
     assert spent.samples_left == left
+
+
+def test_what_an_epoch_costs_whatever_its_length_is_part_of_a_full_one(timer):
+    """2 s and 0.2 s a sample: 4 s for ten, of which another epoch's start leaves less."""
+    spent = wall_clock(cost=cost(fixed=2.0, per_sample=0.2))
+    assert (spent.seconds_per_epoch, spent.samples_left) == (4.0, 30)
+    timer.seconds += 4
+    assert spent.end(num_trained=10, num_scored=0) == 1.0
+    assert spent.samples_left == 10
+    assert spent.progress(5) == pytest.approx(0.625)
+    timer.seconds += 1.5
+    spent.end(num_trained=1, num_scored=0)  # 5.5 + 1.5 s
+    spent.wait_for_agent()
+    timer.seconds += 0.5
+    spent.end(num_trained=1, num_scored=0)
+    assert spent.samples_left == 0
+
+
+def test_what_other_environments_do_meanwhile_is_not_charged(timer):
+    spent = wall_clock()
+    timer.seconds += 1  # the agent thinks
+    with inside():
+        timer.seconds += 30
+    timer.seconds += 1
+    with inside():
+        timer.seconds += 2  # the training itself
+        assert spent.end(num_trained=5, num_scored=0) == 1.0
+        timer.seconds += 50  # evaluation
+    spent.wait_for_agent()
+    timer.seconds += 4
+    assert spent.end(num_trained=5, num_scored=0) == 1.0
 
 
 def test_a_batch_larger_than_the_data_does_not_end_an_episode(timer):

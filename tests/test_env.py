@@ -10,8 +10,10 @@ import torch
 from conftest import blob_task, blobs, make, rollout
 from torch import nn
 
+from prune_env.clock import EpochCost
 from prune_env.env import DataPruningEnv
 from prune_env.observation import RUN_COLUMN, SAMPLE_COLUMN
+from prune_env.playing import on_test_data
 from prune_env.recipes import Recipe
 
 N = 90  # training samples of the blobs
@@ -193,6 +195,7 @@ def test_a_users_reward_gets_results_and_returns_parts():
     assert info["reward_parts"] == {
         "after": info["validation_accuracy"],
         "price": -info["step_time"],
+        "divergence": 0.0,
     }
     assert value == sum(info["reward_parts"].values())
 
@@ -206,7 +209,8 @@ def test_divergence_ends_the_episode_at_a_fixed_price(reward):
     while not terminated:
         observation, value, terminated, truncated, info = env.step(env.action_space.sample())
     assert (value, truncated, info["diverged"]) == (-1.0, False, True)
-    assert info["reward_parts"] == {"divergence": -1.0}
+    assert info["reward_parts"].pop("divergence") == -1.0
+    assert set(info["reward_parts"].values()) == {0.0}
     assert info["progress"] < 1
     assert env.observation_space.contains(observation)
     assert np.isfinite(info["validation_loss"])
@@ -305,7 +309,8 @@ def test_the_wall_clock_counts_the_agents_time_too(monkeypatch):
     monkeypatch.setattr(clock_module.time, "perf_counter", lambda: now[0])
     from prune_env.training import Trainer
 
-    monkeypatch.setattr(Trainer, "measure_epoch_seconds", lambda self: 10.0)
+    cost = EpochCost(fixed=1.0, per_sample=0.1)  # 10 seconds of a full epoch
+    monkeypatch.setattr(Trainer, "measure_cost", lambda self: cost)
     env = DataPruningEnv(blob_task(), clock="wall", budget=4)
     env.reset(seed=0)
     now[0] += 5.0  # the agent thinks
@@ -354,16 +359,20 @@ BAD = [
     ({"keep_fraction": 0}, r"`keep_fraction` must be in \(0, 1\], got 0"),
     ({"keep_fraction": 1.5}, r"`keep_fraction` must be in \(0, 1\], got 1.5; did you pass a perc"),
     ({"keep_fraction": float("nan")}, r"`keep_fraction` must be in \(0, 1\], got nan"),
-    ({"keep_fraction": 0.001}, "`keep_fraction` must be at least `min_keep_fraction` 0.01"),
+    ({"keep_fraction": 0.2, "action": "mask"}, "`keep_fraction` must be left out where the action"),
+    ({"min_keep_fraction": 0.2}, "`min_keep_fraction` goes with .* for 'scores': it would have no"),
     ({"budget": 0}, "`budget` must be finite and above 0"),
     ({"budget": float("inf")}, "`budget` must be finite and above 0"),
+    ({"validation_samples": 0}, "`validation_samples` must be at least 1"),
     ({"num_samples": 0}, "`num_samples` must be at least 1"),
     ({"num_samples": 10**6}, "`num_samples` must be at most the 90 training samples"),
     ({"refresh_period": 0}, "`refresh_period` must be at least 1"),
     ({"refreshed": "some"}, "`refreshed` must be one of 'all', 'hidden', got 'some'"),
+    ({"refreshed": "hidden"}, "`refreshed` goes with `refresh_period`, got 'hidden' without one"),
     ({"scale_learning_rate": 2}, "`scale_learning_rate` must be one of False, True, got 2"),
     ({"loss_decay": 0}, "`loss_decay` must be in"),
-    ({"max_weight": 0.5}, "`max_weight` must be finite and at least 1"),
+    ({"max_weight": 0.5, "action": "weights"}, "`max_weight` must be finite and at least 1"),
+    ({"max_weight": 5}, "`max_weight` goes with the action weights, got 5 for 'scores'"),
     ({"device": "cuda:99"}, "`device` must be a device that is there, got 'cuda:99'"),
     ({"device": "gpu"}, "`device` must be a device that is there, got 'gpu'"),
     ({"device": None}, "`device` must be a device that is there, got None"),
@@ -464,8 +473,21 @@ def test_unknown_options_and_missing_resets_are_named():
     env = DataPruningEnv("blobs")
     with pytest.raises(gym.error.ResetNeeded, match=r"call reset\(\)"):
         env.step(np.zeros(N, np.float32))
-    with pytest.raises(ValueError, match="`options` may hold task and scenario"):
+    with pytest.raises(ValueError, match="`options` may hold task, scenario and budget"):
         env.reset(options={"seed": 3})
+    with pytest.raises(
+        ValueError, match=r"`options\['budget'\]` must be finite and above 0, got 0"
+    ):
+        env.reset(options={"budget": 0})
+
+
+def test_a_budget_may_be_that_of_one_episode_alone():
+    env = DataPruningEnv("blobs", budget=2)
+    assert env.reset(seed=0, options={"budget": 0.5})[1]["budget"] == 0.5
+    infos, rewards = finish(env)
+    assert (infos[-1]["work"], len(infos)) == (0.5, 3)  # of 90 samples 22, 22 and 1
+    assert sum(rewards) == pytest.approx(sum(info["accuracy_gain"] for info in infos) / 0.5)
+    assert env.reset(seed=0)[1]["budget"] == 2
 
 
 def test_a_network_that_cannot_take_the_inputs_is_named():
@@ -504,7 +526,7 @@ def test_the_network_of_the_running_episode_is_to_be_had(model):
     with torch.no_grad():
         logits = network(env._episode.split.inputs(test, test.rows))
     accuracy = (logits.argmax(dim=1) == test.labels).double().mean().item()
-    assert accuracy == env.test().accuracy
+    assert accuracy == on_test_data(env).accuracy
     with pytest.raises(AttributeError):
         env.network = network
     env.reset(seed=0)

@@ -10,15 +10,22 @@ sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import regenerate
 
 GOLDEN = json.loads(regenerate.FILE.read_text())
+TOLERANCE = 1e-5
 
 
 @pytest.mark.parametrize("name", regenerate.EPISODES)
 def test_trajectory_is_the_golden_one(name):
     now, golden = regenerate.trajectory(regenerate.EPISODES[name]), GOLDEN[name]
-    assert now["labels"] == golden["labels"]
+    assert now["digests"] == golden["digests"]
     assert len(now["points"]) == len(golden["points"])
     for point, expected in zip(now["points"], golden["points"], strict=True):
-        assert point["num_trained"] == expected["num_trained"]
-        assert point["work"] == expected["work"]
-        for key in ("reward", "train_loss", "validation_accuracy", "observation"):
-            assert point[key] == pytest.approx(expected[key], abs=0.02)
+        assert point["counts"] == expected["counts"]
+        for key, value in expected["floats"].items():
+            assert point["floats"][key] == pytest.approx(value, abs=TOLERANCE, rel=TOLERANCE), key
+
+
+def test_the_file_says_what_it_was_made_on():
+    made_on = GOLDEN["made_on"]
+    assert {"device", "instructions", "precision", "float32", "threads", "versions"} <= set(made_on)
+    assert made_on["precision"] == {"mlp": "float32", "others": "float32"}
+    assert made_on["threads"] == 1

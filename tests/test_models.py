@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from prune_env.models import MODELS, build_model, check_model
+from prune_env.models import build_model, check_model
+from prune_env.names import MODELS
 
 
 def build(model, input_shape=(3, 8, 8), num_classes=5, seed=0):
@@ -164,3 +165,29 @@ def test_a_factory_of_something_else_is_refused():
 def test_a_network_without_parameters_is_refused():
     with pytest.raises(ValueError, match="`model` must return a network with parameters to train"):
         build_model(lambda *_: nn.Flatten(), (3,), 3, torch.Generator())
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_pooling_before_the_relu_gives_the_same_weights_bit_for_bit(layout, precision):
+    """Against the usual order of the layers, over several updates."""
+    usual = build_model("cnn", (3, 16, 16), 5, torch.Generator().manual_seed(0))
+    ours = build_model("cnn", (3, 16, 16), 5, torch.Generator().manual_seed(0))
+    layers = list(usual)
+    for place in (2, 6, 10):
+        assert isinstance(layers[place], nn.MaxPool2d)
+        layers[place : place + 2] = [nn.ReLU(), layers[place]]
+    usual = nn.Sequential(*layers)
+    inputs = torch.randn(40, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(40) % 5
+    for network in (usual, ours):
+        network.to(memory_format=layout).train()
+        optimiser = torch.optim.SGD(network.parameters(), lr=0.2, momentum=0.9, nesterov=True)
+        for batch in torch.arange(40).split(8):
+            optimiser.zero_grad()
+            with torch.autocast("cpu", dtype=precision, enabled=precision == torch.bfloat16):
+                logits = network(inputs[batch].contiguous(memory_format=layout))
+            nn.functional.cross_entropy(logits.float(), labels[batch]).backward()
+            optimiser.step()
+    for one, other in zip(usual.parameters(), ours.parameters(), strict=True):
+        assert torch.equal(one, other)

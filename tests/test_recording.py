@@ -7,8 +7,9 @@ from conftest import blob_task, same
 
 from prune_agents.bandits import UCB, EpsilonGreedy
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import Comparison, run_episode
+from prune_env.evaluation import Comparison
 from prune_env.observation import SAMPLE_COLUMN
+from prune_env.playing import run_episode
 from prune_env.registry import make_agent
 from prune_env.results import Results
 from prune_env.vector import DataPruningVectorEnv
@@ -81,7 +82,14 @@ def test_running_means_start_from_the_environments_argument(start):
     ("arguments", "message"),
     [
         ({"recorded": "some"}, "`recorded` must be one of 'all', 'passes', got 'some'"),
-        ({"recorded": "passes"}, "`recorded` must be 'all' without forward passes over all"),
+        (
+            {"recorded": "passes"},
+            "without forward .* got 'passes' with `refresh_period` None and `refreshed` 'all'",
+        ),
+        (
+            {"recorded": "passes", "refresh_period": 4, "refreshed": "hidden"},
+            "got 'passes' with `refresh_period` 4 and `refreshed` 'hidden'; set a period and",
+        ),
         ({"loss_start": -1}, r"`loss_start` must be in \[0, 100\], got -1"),
     ],
 )
@@ -93,7 +101,7 @@ def test_bad_arguments_are_named(arguments, message):
 def test_first_visits_are_the_picks_of_which_no_loss_was_recorded():
     env = DataPruningEnv(blob_task(), action="mask", budget=4)
     _, info = env.reset(seed=0)
-    assert "num_unseen" not in info
+    assert info["num_unseen"] == 0
     unseen = [env.step(mask)[4]["num_unseen"] for mask in masks(0, 15, 0, 40)]
     assert unseen == [30, 15, 0, 25]
 

@@ -1,3 +1,4 @@
+import functools
 import math
 from itertools import pairwise
 
@@ -5,8 +6,8 @@ import numpy as np
 import pytest
 
 from prune_env.env import DataPruningEnv
-from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome
-from prune_env.training import Evaluation
+from prune_env.flow import Evaluation
+from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, step_rate
 
 
 def outcome(terminated=False, before=(2.0, 0.25), after=(1.25, 0.75)):
@@ -81,8 +82,16 @@ def test_a_reward_that_cannot_be_called_is_refused_at_once(reward):
         ({"a": 1.0, "b": -math.inf}, ValueError, "got -inf for 'b'; is there a division"),
     ],
 )
-def test_a_reward_of_ones_own_returns_named_finite_numbers(returned, error, message):
-    env = DataPruningEnv("blobs", action="mixture", reward=lambda outcome: returned)
+def test_a_reward_of_ones_own_returns_named_finite_numbers_and_is_asked_at_once(
+    returned, error, message
+):
+    with pytest.raises(error, match=message):
+        DataPruningEnv("blobs", action="mixture", reward=lambda outcome: returned)
+    env = DataPruningEnv(  # and at each step
+        "blobs",
+        action="mixture",
+        reward=lambda outcome: {"gain": 0} if outcome.before == outcome.after else returned,
+    )
     env.reset(seed=0)
     with pytest.raises(error, match=message):
         env.step(np.zeros(5, np.float32))
@@ -92,6 +101,28 @@ def test_a_reward_of_ones_own_may_return_numpys_numbers():
     env = DataPruningEnv(
         "blobs", action="mixture", reward=lambda outcome: {"a": np.float32(0.5), "b": 1}
     )
-    env.reset(seed=0)
+    _, info = env.reset(seed=0)
+    assert info["reward_parts"] == {"a": 0.0, "b": 0.0, "divergence": 0.0}
     _, reward, _, _, info = env.step(np.zeros(5, np.float32))
-    assert (reward, info["reward_parts"]) == (1.5, {"a": 0.5, "b": 1})
+    assert (reward, info["reward_parts"]) == (1.5, {"a": 0.5, "b": 1, "divergence": 0.0})
+    assert {type(part) for part in info["reward_parts"].values()} == {float}
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        "step-rate",
+        REWARDS["step-rate"],
+        step_rate,
+        functools.partial(step_rate),
+        lambda outcome: {"mine": 2 * step_rate(outcome)["accuracy_gain"]},
+    ],
+)
+@pytest.mark.parametrize(
+    "free", [{"action": "mask"}, {"action": "mixture", "choose_keep_fraction": True}]
+)
+def test_step_rate_guards_itself_by_whatever_name_it_is_called(reward, free):
+    with pytest.raises(ValueError, match="`min_keep_fraction` must be given with reward 'step-r"):
+        DataPruningEnv("blobs", reward=reward, **free)
+    DataPruningEnv("blobs", reward=reward, min_keep_fraction=0.1, **free)
+    DataPruningEnv("blobs", reward=reward, action="mixture")

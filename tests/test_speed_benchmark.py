@@ -6,6 +6,7 @@ import measure
 import numpy as np
 import pytest
 import speed
+import speed_training
 import torch
 from conftest import blob_task
 
@@ -29,24 +30,42 @@ def test_a_row_reports_median_and_range_of_its_ratios():
 
 def test_ours_the_limit_and_the_users_loop_all_train():
     task = blob_task(shape=(3, 8, 8), model="cnn")
-    run = speed.start(task, CPU)
-    candidates = speed.training_candidates(task, 2, CPU)
-    assert set(candidates) == {"ours", "limit", "user, 0 workers", "user, 2 workers"}
+    run = speed_training.start(task, CPU)
+    candidates = speed_training.training_candidates(task, 2, CPU)
+    loops = {f"{kind}, {workers} workers" for kind in ("alike", "usual") for workers in (0, 2)}
+    assert set(candidates) == {"ours", "limit"} | loops
     candidates["ours"]()
     candidates["limit"]()
-    loader = speed.users_loader(run, 16, 0, is_picture=False)
+    loader = speed_training.users_loader(run, 16, 0, is_picture=False)
     inputs, labels = next(iter(loader))
     assert (inputs.shape, labels.shape) == ((16, 3, 8, 8), (16,))
 
 
 def test_the_users_pictures_are_ours_cropped_mirrored_and_normalised():
-    task = speed.pictures_task()
-    run = speed.start(task, CPU)
-    inputs, labels = next(iter(speed.users_loader(run, 8, 0, is_picture=True)))
+    task = speed_training.pictures_task()
+    run = speed_training.start(task, CPU)
+    inputs, labels = next(iter(speed_training.users_loader(run, 8, 0, is_picture=True)))
     assert inputs.shape == (8, 3, 32, 32)
     assert inputs.dtype == torch.float32
     assert abs(float(inputs.mean())) < 0.5
     assert len(labels) == 8
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_loop_trains_in_the_precision_and_layout_it_says(tuned, precision):
+    task = blob_task(shape=(3, 8, 8), model="cnn")
+    run = speed_training.start(task, CPU)
+    network, update = speed_training.Loop(
+        task=task, run=run, precision=precision, tuned=tuned
+    ).make()
+    outputs = []
+    network[0].register_forward_hook(lambda layer, inputs, output: outputs.append(output))
+    before = network[0].weight.detach().clone()
+    update(run.split.inputs(run.split.train, torch.arange(16)), run.split.train.labels[:16])
+    assert outputs[0].dtype == precision
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last) == tuned
+    assert not torch.equal(network[0].weight, before)
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from prune_env.statistics import (
     LOSS_LIMIT,
     SampleStatistics,
     check_means,
-    check_recording,
     standardised_features,
 )
 
@@ -73,21 +72,6 @@ def test_running_means_start_from_a_number_or_from_the_first_loss(start, means, 
         assert statistics.loss_variance.item() == pytest.approx(variance)
     assert statistics.correct_mean.item() == 0
     assert statistics.times_seen.item() == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((4, "most", "all"), "`refreshed` must be one of 'all', 'hidden', got 'most'"),
-        ((4, "all", "some"), "`recorded` must be one of 'all', 'passes', got 'some'"),
-        ((0, "all", "all"), "`refresh_period` must be at least 1, got 0"),
-        ((None, "all", "passes"), "got 'passes' with `refresh_period` None and `refreshed` 'all'"),
-        ((4, "hidden", "passes"), "got 'passes' with `refresh_period` 4 and `refreshed` 'hidden'"),
-    ],
-)
-def test_what_is_recorded_is_checked(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        check_recording(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from torch import nn
 
 from prune_env import sources, tasks
 from prune_env.data import Dataset
-from prune_env.models import MODELS
+from prune_env.names import MODELS
 from prune_env.recipes import MODEL_RECIPES, Recipe
 from prune_env.tasks import Task, get_task, register_task, split_maker, task_names
 

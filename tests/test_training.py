@@ -186,10 +186,13 @@ def test_restoring_a_snapshot_repeats_training_bit_for_bit():
     assert all(map(torch.equal, weights, trainer.model.parameters()))
 
 
-def test_measuring_an_epoch_leaves_the_training_as_it_was():
+def test_measuring_and_warming_up_leave_the_training_as_it_was():
     measured, split = make_trainer(Recipe(batch_size=16))
     untouched, _ = make_trainer(Recipe(batch_size=16))
-    assert measured.measure_epoch_seconds() > 0
+    measured.warm_up()
+    cost = measured.measure_cost()
+    assert cost.per_sample > 0
+    assert cost.seconds(90) >= 90 * cost.per_sample
     results = [
         trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.3)
         for trainer in (measured, untouched)

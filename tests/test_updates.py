@@ -1,12 +1,20 @@
 """Written-out and autograd updates take the same steps."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from prune_env.models import MLP, build_model
 from prune_env.recipes import Recipe
-from prune_env.updates import AutogradUpdate, MLPUpdate, make_update, set_learning_rate
+from prune_env.updates import (
+    AutogradUpdate,
+    CapturedUpdate,
+    MLPUpdate,
+    make_update,
+    set_learning_rate,
+)
 
 CPU = torch.device("cpu")
 RECIPES = [
@@ -73,3 +81,29 @@ def test_bfloat16_computes_coarsely_and_keeps_weights_in_float32():
     assert not torch.equal(logits[0].float(), logits[1])
     torch.testing.assert_close(logits[0].float(), logits[1], rtol=0.05, atol=0.02)
     assert {p.dtype for p in coarse.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_a_state_is_put_back_in_the_memory_that_a_graph_would_read(optimiser):
+    """What a captured update holds is not moved, and goes on as from the state saved."""
+    recipe = Recipe(batch_size=4, optimiser=optimiser, learning_rate=0.1)
+
+    def trained(update, model, steps):
+        for inputs, labels, gradients in list(batches())[:steps]:
+            update.step(inputs, *update.targets(labels, gradients))
+        return [p.detach().clone() for p in model.parameters()]
+
+    plain, model = network(), network()
+    expected = trained(make_update(plain, recipe, torch.float32, CPU), plain, 3)
+    inner = make_update(model, recipe, torch.float32, CPU)
+    captured = CapturedUpdate(inner, model, batch_size=99)  # no batch of that size: no graph
+    fresh = copy.deepcopy((model.state_dict(), captured.optimiser.state_dict()))
+    trained(captured, model, 2)
+    tensors = [v for state in captured.optimiser.state.values() for v in state.values()]
+    model.load_state_dict(fresh[0])
+    captured.load(fresh[1])
+    assert not any(tensor.any() for tensor in tensors)
+    again = trained(captured, model, 3)
+    assert all(map(torch.equal, expected, again))
+    after = [v for state in captured.optimiser.state.values() for v in state.values()]
+    assert [t.data_ptr() for t in tensors] == [t.data_ptr() for t in after]

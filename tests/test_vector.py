@@ -11,7 +11,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from prune_env.env import DataPruningEnv
 from prune_env.recipes import Recipe
-from prune_env.vector import DataPruningVectorEnv
+from prune_env.selection import Selection
+from prune_env.vector import DataPruningVectorEnv, advance
 
 SUMMARY = "prune_env/DataPruningSummary-v0"
 SCENARIOS = ["clean", "noise:0.3", "imbalance:5", "duplicates:0.5"]
@@ -184,7 +185,7 @@ def test_snapshots_of_a_slot_repeat_its_training():
     envs = DataPruningVectorEnv(2, task="blobs", observation="summary", action="mixture")
     envs.reset(seed=0)
     trainer = envs.envs[1]._episode.trainer
-    selection = envs.envs[1].begin_step(np.zeros(5, np.float32))[1]
+    selection = Selection(indices=np.arange(22))
     saved = trainer.snapshot()
     first, again = (
         (trainer.restore(saved), trainer.run_epoch(selection, limit=99, progress=lambda _: 0.5))[1]
@@ -215,3 +216,66 @@ def test_a_limit_of_steps_is_refused_and_the_way_out_works():
     limited.reset(seed=0)
     limited.step(np.zeros((2, 5), np.float32))
     assert limited.step(np.zeros((2, 5), np.float32))[3].all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_more_or_fewer_actions_than_environments_are_refused(count):
+    envs = DataPruningVectorEnv(2, task="blobs", observation="summary", action="mixture")
+    envs.reset(seed=0)
+    message = f"`actions` must be one for each of 2 environments, got {count}"
+    with pytest.raises(ValueError, match=message):
+        envs.step(np.zeros((count, 5), np.float32))
+    with pytest.raises(ValueError, match=message):
+        advance(envs.members, [np.zeros(5, np.float32)] * count)
+    with pytest.raises(ValueError, match="`actions` must be one for each of 2 environments"):
+        envs.step(3)
+    *_, infos = envs.step(np.zeros((2, 5), np.float32))
+    assert infos["epoch"].tolist() == [1, 1]
+
+
+def test_one_malformed_action_trains_and_draws_nothing_in_any_environment():
+    envs, untouched = (
+        DataPruningVectorEnv(2, task="blobs", observation="summary", action="mixture")
+        for _ in range(2)
+    )
+    for vector in (envs, untouched):
+        vector.reset(seed=0)
+    bad = np.array([[0.5] * 5, [2.0] * 5], np.float32)
+    with pytest.raises(ValueError, match=r"must be in \[-1, 1\]"):
+        envs.step(bad)
+    good = np.zeros((2, 5), np.float32)
+    for _ in range(3):
+        np.testing.assert_array_equal(envs.step(good)[0], untouched.step(good)[0])
+
+
+def test_members_keep_the_plain_step_and_no_action_is_left_over():
+    """What one joint step was given does not reach the next step of a member, nor its reset."""
+    joint, single = (
+        DataPruningVectorEnv(2, task="blobs", observation="summary", action="mixture"),
+        DataPruningEnv("blobs", observation="summary", action="mixture"),
+    )
+    joint.reset(seed=3)
+    joint.step(np.ones((2, 5), np.float32))
+    member = joint.members[0]
+    action = np.array([-1, -1, 1, -1, -1], np.float32)
+    for env in (member, single):
+        env.reset(seed=8)
+    for _ in range(3):
+        ours, theirs = member.step(action), single.step(action)
+        np.testing.assert_allclose(ours[0], theirs[0], atol=1e-4)
+        assert ours[4]["num_trained"] == theirs[4]["num_trained"]
+    for name in ("begin_step", "end_step", "prepare", "test"):
+        assert not hasattr(member, name)
+
+
+def test_an_episode_that_is_over_is_not_advanced():
+    envs = DataPruningVectorEnv(
+        2, task="blobs", observation="summary", action="mixture", budget=0.25
+    )
+    envs.reset(seed=0)
+    actions = np.zeros((2, 5), np.float32)
+    while not envs.members[0].over:
+        advance(envs.members[:1], actions[:1])
+    with pytest.raises(gym.error.ResetNeeded, match="the episode is over"):
+        advance(envs.members, actions)
+    assert envs.members[1]._episode.statistics.epoch == 0

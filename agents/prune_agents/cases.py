@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from prune_env.amount import amount_arguments
 from prune_env.arguments import check_count, check_fraction, check_positive
 from prune_env.models import check_model
 from prune_env.tasks import FOLDER_PREFIX, get_task
@@ -66,10 +67,14 @@ class Case:
                 arguments[key] = json.loads(value)
         return cls(task=task, **arguments)
 
-    @property
-    def env_arguments(self) -> dict[str, Any]:
-        """For `DataPruningEnv`."""
-        return asdict(self)
+    def arguments_for(self, others: Mapping[str, Any]) -> dict[str, Any]:
+        """All arguments of an environment, what is trained and the others.
+
+        Args:
+            others: of the agent or the training, such as action and observation, which go first.
+        """
+        own = {name: value for name, value in asdict(self).items() if name != "keep_fraction"}
+        return own | amount_arguments(others, self.keep_fraction) | dict(others)
 
     @property
     def name(self) -> str:

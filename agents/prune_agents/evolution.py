@@ -14,7 +14,7 @@ from prune_agents.cases import Case
 from prune_agents.network import Network
 from prune_agents.policies import Policy, action_entries, observation_columns
 from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
-from prune_env.vector import DataPruningVectorEnv
+from prune_env.vector import DataPruningVectorEnv, advance
 
 MIN_SCALE = 0.01  # of an input; one that did not vary in the first episodes may do so later
 
@@ -32,9 +32,7 @@ class Rollouts:
         self._num_policies = num_policies
         self._slots = {case: [s for s, c in enumerate(cases) if c == case] for case in cases}
         self._envs = {
-            case: DataPruningVectorEnv(
-                num_policies * len(slots), **(case.env_arguments | arguments)
-            )
+            case: DataPruningVectorEnv(num_policies * len(slots), **case.arguments_for(arguments))
             for case, slots in self._slots.items()
         }
 
@@ -62,13 +60,10 @@ class Rollouts:
                 for env, (_, slot) in zip(envs, places, strict=True)
             ]
             while live := [place for place, env in enumerate(envs) if not env.over]:
-                actions = [
-                    policies[places[place][0]].act(observation)
-                    for place, observation in enumerate(observations)
-                ]
-                self._envs[case].prepare(actions)
-                for place in live:
-                    observations[place], reward, *_ = envs[place].step(actions[place])
+                actions = [policies[places[place][0]].act(observations[place]) for place in live]
+                answers = advance([envs[place] for place in live], actions)
+                for place, (observation, reward, *_) in zip(live, answers, strict=True):
+                    observations[place] = observation
                     returns[places[place]] += reward
                 seen += [observations[place] for place in live]
                 steps += len(live)

@@ -12,7 +12,7 @@ from prune_agents.scores import SCORES
 from prune_agents.spending import anneals
 from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
 from prune_env.rehearsal import Rehearsal
-from prune_env.selection import gumbel_top, random_subset, top
+from prune_env.selection import gumbel_top, quotas, random_subset, top
 
 
 class SeTa(MaskAgent):
@@ -264,36 +264,3 @@ def even_quotas(sizes: np.ndarray, count: int) -> np.ndarray:
         wanted[group] = min(sizes[group], left // (len(sizes) - place))
         left -= wanted[group]
     return wanted
-
-
-def quotas(weights: np.ndarray, sizes: np.ndarray, count: int) -> np.ndarray:
-    """Whole numbers in proportion to `weights`, none above its size, that sum to `count`.
-
-    What a full group cannot take goes to the others, still in proportion.
-
-    Args:
-        weights: (G,) non-negative floats.
-        sizes: (G,) int64.
-        count: in [0, sum of sizes].
-
-    Returns:
-        (G,) int64.
-    """
-    exact, free = np.zeros(len(sizes)), sizes > 0
-    left = float(count)
-    while free.any():
-        shares = np.where(free, weights, 0.0)
-        if shares.sum() == 0:
-            shares = free.astype(float)
-        exact[free] = left * shares[free] / shares.sum()
-        full = free & (exact >= sizes)
-        if not full.any():
-            break
-        exact[full] = sizes[full]
-        left -= sizes[full].sum()
-        free &= ~full
-    whole = np.floor(exact + 1e-9).astype(np.int64)
-    # By largest remainder, among the groups that have room.
-    order = np.argsort(np.where(whole < sizes, whole - exact, np.inf), kind="stable")
-    whole[order[: count - whole.sum()]] += 1
-    return whole

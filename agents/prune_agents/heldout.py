@@ -17,10 +17,11 @@ from prune_env.arguments import check_count, check_each_once, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence
 from prune_env.paired import compare
+from prune_env.playing import on_test_data
 from prune_env.registry import Agent, make_agent
 from prune_env.results import append_line, read_lines
 from prune_env.scenarios import parse
-from prune_env.vector import DataPruningVectorEnv
+from prune_env.vector import DataPruningVectorEnv, advance
 
 FIRST_SEED = 2**31  # training draws its seeds below
 SCENARIOS = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
@@ -78,12 +79,8 @@ class Heldout:
     def check(self) -> None:
         """Raise ValueError if a task has no data, or a case does not fit them."""
         for case in self.cases:
-            DataPruningEnv(
-                **case.env_arguments,
-                scenario=self.scenarios,
-                observation="summary",
-                action="mixture",
-            )
+            others = {"observation": "summary", "action": "mixture", "scenario": self.scenarios}
+            DataPruningEnv(**case.arguments_for(others))
 
     @property
     def seeds(self) -> list[int]:
@@ -162,8 +159,7 @@ def test_accuracies(case: Case, scenario: str, agent: Agent, seeds: Sequence[int
         raise ValueError(
             "`agents` trained before the first step cannot be judged jointly; use prune-env compare"
         )
-    arguments: dict[str, Any] = case.env_arguments | {"scenario": scenario} | agent.env_arguments
-    arguments.setdefault("min_keep_fraction", min(0.01, case.keep_fraction))
+    arguments = case.arguments_for(agent.env_arguments) | {"scenario": scenario}
     accuracies: list[float] = []
     for start in range(0, len(seeds), _CHUNK):
         chunk = seeds[start : start + _CHUNK]
@@ -183,10 +179,10 @@ def _episodes(vector: DataPruningVectorEnv, agent: Agent, seeds: Sequence[int]) 
         # Those that are over are shown their last observation; nothing is done with the answer.
         actions, state = agent.predict(_stacked(observations), state, first, deterministic=True)
         first[:] = False
-        vector.prepare(list(actions))
-        for place in live:
-            observations[place] = envs[place].step(actions[place])[0]
-    return [env.test().accuracy for env in envs]
+        answers = advance([envs[place] for place in live], [actions[place] for place in live])
+        for place, (observation, *_) in zip(live, answers, strict=True):
+            observations[place] = observation
+    return [on_test_data(env).accuracy for env in envs]
 
 
 def _stacked(observations: list[Any]) -> Any:

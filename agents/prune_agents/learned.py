@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from prune_env.arguments import check_count
-from prune_env.vector import DataPruningVectorEnv
+from prune_env.vector import DataPruningVectorEnv, MemberEnv, advance
 
 
 class JointVecEnv(DummyVecEnv):
@@ -47,18 +49,33 @@ class JointVecEnv(DummyVecEnv):
         ]
         for group in self._groups:
             _check_spaces(self._groups[0], group)
-        members = [env for group in self._groups for env in group.envs]
-        super().__init__([partial(_identity, env) for env in members])
+        self._members = [env for group in self._groups for env in group.members]
+        super().__init__([partial(_identity, env) for env in self._members])
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Train an epoch in every environment; see `VecEnv.step`."""
-        actions = iter(self.actions)
-        for group in self._groups:
-            group.prepare([next(actions) for _ in group.envs])
-        return super().step_wait()
+        """Train an epoch in every environment, and reset those that end; see `VecEnv.step`.
+
+        Raises:
+            ValueError: if an action is malformed, or there are more or fewer than environments;
+                nothing is trained in any of them then.
+        """
+        for place, answer in enumerate(advance(self._members, list(self.actions))):
+            observation, self.buf_rews[place], over, _, info = answer
+            self.buf_dones[place], info["TimeLimit.truncated"] = over, False
+            if over:
+                info["terminal_observation"] = observation
+                observation, self.reset_infos[place] = self._members[place].reset()
+            self.buf_infos[place] = info
+            self._save_obs(place, observation)
+        return (
+            self._obs_from_buf(),
+            np.copy(self.buf_rews),
+            np.copy(self.buf_dones),
+            deepcopy(self.buf_infos),
+        )
 
 
-def _identity(env: gym.Env) -> gym.Env:
+def _identity(env: MemberEnv) -> gym.Env:
     return env
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from prune_agents.base import SampleTableView
-from prune_agents.groups import quotas
 from prune_agents.modifier import Modifier, State
 from prune_agents.spending import anneals
 from prune_env.arguments import check_at_least, check_choice, check_fraction
 from prune_env.registry import Agent, agents_with
-from prune_env.selection import random_subset
+from prune_env.selection import quotas, random_subset
 
 DATA = {"full": "all samples", "random": "a new random subset every epoch"}
 NORMS = {

@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 
 from prune_agents.network import Network
 from prune_agents.scorer import SCORER_COLUMNS, scorer_inputs
-from prune_env.action import ENCODINGS
 from prune_env.arguments import check_choice, check_fraction
+from prune_env.encodings import ENCODINGS
 from prune_env.env import DataPruningEnv
 from prune_env.observation import SUMMARY_COLUMNS
 from prune_env.results import replacing

@@ -95,7 +95,7 @@ class Training:
     def check(self) -> None:
         """Raise ValueError if a task has no data, or an environment does not fit them."""
         for case in self.cases:
-            DataPruningEnv(**(case.env_arguments | self.env_arguments))
+            DataPruningEnv(**case.arguments_for(self.env_arguments))
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -134,8 +134,7 @@ def _descend(training: Training, out: Path) -> tuple[Policy, float]:
     assert not isinstance(training.algorithm, CMA)
     envs = JointVecEnv(
         training.num_envs,
-        variations=[case.env_arguments for case in training.cases],
-        **training.env_arguments,
+        variations=[case.arguments_for(training.env_arguments) for case in training.cases],
     )
     done = _steps_done(out / CHECKPOINT)
     with _logger(out, done) as logger, _bar(training.steps, done) as show:

@@ -62,7 +62,8 @@ def _train(
     rivals: tuple[str, ...],
     command: str,
 ) -> Policy:
-    claim_folder(out, training.settings, (POLICY, CHECKPOINT, GENERATIONS))
+    made_on = evidence(resolve_device("auto"))
+    claim_folder(out, training.settings | made_on, (POLICY, CHECKPOINT, GENERATIONS))
     file = out / POLICY
     if file.exists():
         held = load_policy(file)
@@ -73,8 +74,8 @@ def _train(
     provenance: dict[str, Any] = {
         "command": command,
         "settings": training.settings,
-        "seconds": round(seconds, 1),
-        **evidence(resolve_device("auto")),
+        "seconds": round(seconds, 3),
+        **made_on,
     }
     if heldout is not None:
         provenance["evaluation"] = _evaluate(policy, heldout, rivals, out)

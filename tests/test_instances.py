@@ -1,11 +1,13 @@
 """Starting episodes: streams by name, sizes, and what a run carries."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from conftest import blob_task
+from conftest import blob_task, blobs
 
-from prune_env.episode import EpisodeMaker
+from prune_env.instances import EpisodeMaker, validation_count
 
 N = 90
 
@@ -25,7 +27,7 @@ def make_maker(**arguments):
 
 
 def start(maker, seed=0, instance=0):
-    return maker.start(maker.instances[instance], np.random.SeedSequence(seed))
+    return maker.start(maker.instances[instance], np.random.SeedSequence(seed), budget=2.0)
 
 
 def test_one_seed_gives_one_start_and_another_gives_another():
@@ -68,10 +70,42 @@ def test_a_bad_scenario_or_model_is_refused_before_data_are_loaded():
     def load():
         raise AssertionError("loaded")
 
-    from dataclasses import replace
-
     task = replace(blob_task(), load=load)
     with pytest.raises(ValueError, match="`scenario` must be one of"):
         make_maker(tasks=[task], scenarios=["fog"])
     with pytest.raises(ValueError, match="`model` must be one of"):
         make_maker(tasks=[task], model="lenet")
+
+
+@pytest.mark.parametrize(("num_samples", "count"), [(100, 1000), (26_667, 1000), (45_000, 1688)])
+def test_a_validation_pass_costs_a_twentieth_of_a_step_where_the_data_allow(num_samples, count):
+    assert validation_count(num_samples) == count
+
+
+def test_validation_samples_are_a_fixed_choice_of_every_class():
+    maker = make_maker(
+        tasks=[blob_task(dataset=blobs(num_train=360))], scenarios=["clean", "imbalance:4"]
+    )
+    limited = make_maker(
+        tasks=[blob_task(dataset=blobs(num_train=360))],
+        scenarios=["clean", "imbalance:4"],
+        validation_samples=30,
+    )
+    every, some, again, other = start(maker), start(limited), start(limited), start(limited, 1)
+    assert len(every.split.validation) == 90
+    assert some.split.validation.labels.bincount().tolist() == [10, 10, 10]
+    assert torch.equal(some.split.validation.rows, again.split.validation.rows)
+    assert not torch.equal(some.split.validation.rows, other.split.validation.rows)
+    assert set(some.split.validation.rows.tolist()) < set(every.split.validation.rows.tolist())
+    assert torch.equal(some.split.train.rows, every.split.train.rows)
+    thinned = start(limited, instance=1)
+    assert torch.equal(some.split.validation.rows, thinned.split.validation.rows)
+
+
+def test_validation_data_of_their_own_are_chosen_from_evenly_too():
+    """Class folders are read in order of class."""
+    data = blobs(num_train=300)
+    order = torch.argsort(data.train.labels, stable=True)
+    data = replace(data, validation=data.train.subset(order.numpy()))
+    run = start(make_maker(tasks=[blob_task(dataset=data)], validation_samples=30))
+    assert run.split.validation.labels.bincount().tolist() == [10, 10, 10]

@@ -1,0 +1,28 @@
+"""What tasks, networks and scenarios are called, with a line on each.
+
+Apart from the code behind them, so that the command line can list them without loading torch.
+"""
+
+from __future__ import annotations
+
+_KRIZHEVSKY = "Krizhevsky 2009, downloaded by torchvision"
+TASKS = {
+    "digits": "Alpaydin & Kaynak 1998, bundled with scikit-learn",
+    "mnist": "LeCun et al. 1998, downloaded by torchvision",
+    "fashion_mnist": "Xiao et al. 2017, downloaded by torchvision",
+    "cifar10": _KRIZHEVSKY,
+    "cifar100": _KRIZHEVSKY,
+}
+TASK_MODELS = dict.fromkeys(TASKS, "cnn") | {"digits": "mlp"}
+MODELS = {
+    "mlp": "one hidden layer, 64 wide (mlp:WIDTH for another)",
+    "cnn": "three 3 x 3 convolutions with batch normalisation; 0.16 M parameters at 32 x 32",
+    "resnet18": "torchvision's, with a 3 x 3 stem for pictures under 65 pixels",
+    "resnet50": "likewise",
+}
+SCENARIOS = {
+    "clean": "the data as they are",
+    "noise:F": "a fraction F of the training labels is wrong",
+    "imbalance:R": "a long tail of classes, the largest R times the smallest",
+    "duplicates:F": "a fraction F of the training samples are copies of the others",
+}
