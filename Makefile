@@ -13,7 +13,9 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)
 	$(BIN)/prune-env compare --task digits --scenarios clean noise:0.3 \
-	    --agents full short static-random random epsilon-greedy ucb \
+	    --agents full short static-random random \
+	        epsilon-greedy epsilon-greedy:refresh=forward-only,period=4 \
+	        ucb ucb:refresh=forward-only,period=4 \
 	    --epochs 20 --keep-fraction 0.25 --seeds 5 --out runs/demo
 
 test: $(STAMP)

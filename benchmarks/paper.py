@@ -6,7 +6,7 @@ is kept under `--runs` as it ends, and a run that was stopped goes on where it w
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from inspect import getdoc
@@ -15,24 +15,26 @@ from typing import Any
 
 import numpy as np
 import overhead
+import sometimes as importance
 import torch
 import tyro
 from measure import header
 from paper_report import CONDITIONS, KEPT, STATIC, Row, read, write
-from tqdm import tqdm
 
 from prune_env.arguments import resolve_device
-from prune_env.env import DataPruningEnv
 from prune_env.evaluation import Comparison
-from prune_env.evidence import evidence
-from prune_env.playing import run_episode
-from prune_env.registry import Agent, agent_entries, make_agent
-from prune_env.results import Record, Results, mean_interval
+from prune_env.registry import agent_entries
+from prune_env.results import Results
 from prune_env.runtime import tune_process
 from prune_env.tasks import get_task, register_task
 
 RESULTS = Path(__file__).parent / "results"
-DYNAMIC = ("random", "rs2", "epsilon-greedy", "ucb", "infobatch", "infobatch:r=0.5")
+BANDITS = ("epsilon-greedy", "ucb")
+STRONGEST = "stalest+class-balance:1"  # fixed rule known
+# The bandits by fresh losses, beside those of every epoch and of losses met in training.
+FRESH = tuple(f"{agent}:refresh=forward-only,period=4" for agent in BANDITS)
+DYNAMIC = ("random", "rs2", STRONGEST, "epsilon-greedy", "ucb", *FRESH)
+DYNAMIC += ("infobatch", "infobatch:r=0.5")
 CHARGED = (
     "el2n:networks=1,epochs=2,cost=charged",
     "grand:networks=1,epochs=2,cost=charged",
@@ -40,7 +42,7 @@ CHARGED = (
     "aum:epochs=3,cost=charged",
 )
 MODIFIED = (
-    *("random", "infobatch", "ucb", "epsilon-greedy", "highest"),
+    *("random", STRONGEST, "infobatch", "ucb", "epsilon-greedy", *FRESH, "highest"),
     *("random+anneal:0.125", "random+rescale:epoch", "random+rescale:epoch+anneal:0.125"),
     *("ucb+anneal:0.125", "ucb+rescale", "ucb+anneal:0.125+rescale", "ucb+warm-up:0.2"),
     *("epsilon-greedy+rescale", "highest+class-balance", "random+class-balance"),
@@ -49,13 +51,13 @@ SENSITIVITY = (
     *(f"epsilon-greedy:epsilon={value}" for value in (0, 0.05, 0.1, 0.2, 0.4, 0.8)),
     *(f"ucb:c={value}" for value in (0, 0.5, 1, 2, 4)),
     "ucb:rule=ucb1",
-    *(f"{agent}:decay={v}" for agent in ("epsilon-greedy", "ucb") for v in (0.2, 0.5, 1.0)),
-    *(f"{agent}:period={v}" for agent in ("epsilon-greedy", "ucb") for v in (2, 4, 10)),
-    *(f"{agent}:refresh=forward,period={v}" for agent in ("epsilon-greedy", "ucb") for v in (1, 4)),
+    *(f"{agent}:decay={v}" for agent in BANDITS for v in (0.2, 0.5, 1.0)),
+    *(f"{agent}:first={v}" for agent in BANDITS for v in (0, 1)),
+    *(f"{agent}:period={v}" for agent in BANDITS for v in (2, 4, 10)),
+    *(f"{agent}:refresh=forward,period={v}" for agent in BANDITS for v in (1, 4)),
+    *(f"{agent}:refresh=forward-only,period={v}" for agent in BANDITS for v in (1, 4, 10)),
+    "ucb:refresh=forward-only,period=4,first=0",
 )
-SOMETIMES: tuple[str, ...] = ("random", "epsilon-greedy", "ucb", "infobatch", "orderdp", "rcap")
-SOMETIMES += ("highest", "highest:refresh=forward", "ucb:refresh=forward")
-WINDOW = 5  # selections; random at keep 0.3 has 0.83 sometimes, 0.17 never, 0.002 always
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,7 @@ class Setting:
 
 def rules(setting: Setting) -> list[Row]:
     """Every agent but the learned one under every condition, at keep 0.3."""
-    agents = sorted({*agent_entries(), "infobatch:r=0.5"} - {"learned"})
+    agents = sorted({*agent_entries(), *FRESH, STRONGEST, "infobatch:r=0.5"} - {"learned"})
     return setting.rows("rules", agents, keep_fraction=0.3, scenarios=CONDITIONS)
 
 
@@ -115,7 +117,7 @@ def pruning(setting: Setting) -> list[Row]:
 
 def charged(setting: Setting) -> list[Row]:
     """Static scores whose training is paid from the budget, at half the data."""
-    agents = ("short", "random", "static-random", *CHARGED)
+    agents = ("short", "random", STRONGEST, "static-random", *CHARGED)
     return setting.rows("charged", agents, keep_fraction=0.5)
 
 
@@ -125,88 +127,29 @@ def modifiers(setting: Setting) -> list[Row]:
 
 
 def sensitivity(setting: Setting) -> list[Row]:
-    """Epsilon, c, decay, period and refresh mode, at keep 0.3."""
+    """Epsilon, c, decay, first score, period and refresh mode, at keep 0.3."""
     scenarios = ("clean", "noise:0.3")
     return setting.rows("sensitivity", SENSITIVITY, keep_fraction=0.3, scenarios=scenarios)
 
 
-class Watch:
-    """An agent that counts how often it selected each sample, of its last `WINDOW` times."""
-
-    reference = False
-
-    def __init__(self, agent: Agent):
-        self._agent = agent
-
-    @property
-    def env_arguments(self) -> dict[str, Any]:
-        """The agent's."""
-        return self._agent.env_arguments
-
-    def reset(self, seed: int) -> None:
-        """Count anew."""
-        self._agent.reset(seed)
-        self._masks: deque[np.ndarray] = deque(maxlen=WINDOW)
-        self.shares: list[list[float]] = []
-
-    def predict(self, *arguments: Any, **keywords: Any) -> Any:
-        """The agent's action, counted."""
-        action, state = self._agent.predict(*arguments, **keywords)
-        self._masks.append(action > 0)
-        if len(self._masks) == WINDOW:
-            times = np.sum(self._masks, axis=0)
-            never, always = float((times == 0).mean()), float((times == WINDOW).mean())
-            self.shares.append([never, 1 - never - always, always])
-        return action, state
-
-
 def sometimes(setting: Setting) -> list[Row]:
-    """Share of the samples in some, none and all of the last five selections, at keep 0.3.
+    """Share of the samples important at some, none and all scorings of a training on all of them.
 
-    Runs are 2.5 times as long, so that there are selections enough.
+    "Sometimes" samples are "important to the learned decision boundary only some of the training
+    time" (arXiv 2111.12621, abstract). Here important is the top 0.3 by a rule's scores, all
+    samples are scored by a forward pass every two epochs, not charged, and nothing is left out of
+    the training. `boundary` is the smallest difference of the true logit and the largest other,
+    `chance` a draw.
     """
-    kept, epochs = 0.3, 2.5 * setting.epochs
-    settings = {"epochs": epochs, "num_samples": setting.num_samples, "keep_fraction": kept}
-    settings |= evidence(resolve_device(setting.device))
-    results = Results(settings, setting.runs / "sometimes")
-    names = [(s, a, seed) for seed in setting.seeds for s in CONDITIONS[:2] for a in SOMETIMES]
-    missing = [name for name in names if (setting.task, *name) not in results]
-    for scenario, spec, seed in tqdm(missing, desc="sometimes"):
-        agent = Watch(make_agent(spec, keep_fraction=kept))
-        arguments = {"budget": kept * epochs, "num_samples": setting.num_samples}
-        env = DataPruningEnv(
-            setting.task,
-            scenario=scenario,
-            device=setting.device,
-            **(arguments | agent.env_arguments),
-        )
-        record = run_episode(env, agent, seed=seed)
-        record |= {"task": setting.task, "scenario": scenario, "agent": spec, "seed": seed}
-        results.add(record)
-    return [_sometimes_row(names, group) for names, group in _groups(results.records).items()]
-
-
-def _groups(records: list[Record]) -> dict[tuple[str, str], list[Record]]:
-    groups = defaultdict(list)
-    for record in records:
-        groups[record["scenario"], record["agent"]].append(record)
-    return groups
-
-
-def _sometimes_row(names: tuple[str, str], group: list[Record]) -> Row:
-    curves = [record["agent_arguments"]["shares"] for record in group]
-    length = min(map(len, curves))
-    never, part, always = np.mean([curve[:length] for curve in curves], axis=0).round(4).T.tolist()
-    return {
-        "study": "sometimes",
-        "scenario": names[0],
-        "agent": names[1],
-        "seeds": sorted(record["seed"] for record in group),
-        "never": never,
-        "sometimes": part,
-        "always": always,
-        "test_accuracy": mean_interval(record["test_accuracy"] for record in group),
-    }
+    return importance.rows(
+        task=setting.task,
+        scenarios=CONDITIONS[:2],
+        epochs=max(importance.EVERY, round(setting.epochs)),
+        num_samples=setting.num_samples,
+        seeds=setting.seeds,
+        device=setting.device,
+        runs=setting.runs / "sometimes",
+    )
 
 
 def selection(setting: Setting) -> list[Row]:

@@ -12,11 +12,13 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from prune_agents.tables import label
 from prune_env.results import mean_interval
 
 CONDITIONS = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
 STATIC = ("static-random", "forgetting", "el2n", "grand", "aum", "ccs")
 KEPT = (0.7, 0.5, 0.3, 0.1)
+FIRST_VISITS = "first visits (no loss known)"  # also of what is held until a first pass
 COLOURS = colormaps["tab20"].colors  # type: ignore[attr-defined]
 Row = dict[str, Any]
 
@@ -98,7 +100,7 @@ def _rules_table(rows: list[Row]) -> str:
     ordered = sorted(wide, key=lambda agent: -by_seed(agent).mean())
     accuracy = [
         (
-            agent,
+            label(agent),
             *(_accuracy(wide[agent][condition]) for condition in CONDITIONS),
             _points(by_seed(agent)),
             "" if agent == base else _points(by_seed(agent) - by_seed(base)),
@@ -106,16 +108,18 @@ def _rules_table(rows: list[Row]) -> str:
         for agent in ordered
     ]
     samples = [
-        (agent, *(_shares(wide[agent][condition]) for condition in CONDITIONS)) for agent in ordered
+        (label(agent), *(_shares(wide[agent][condition]) for condition in CONDITIONS))
+        for agent in ordered
     ]
-    price = [(agent, *_price(wide[agent][CONDITIONS[0]])) for agent in ordered]
+    price = [(label(agent), *_price(wide[agent][CONDITIONS[0]])) for agent in ordered]
     columns = ("agent", "work", "work of scores", "s train", "s scoring", "s selection")
     return "\n\n".join(
         [
             "Test accuracy [%], its mean over the conditions, and that minus "
             f"`{base}`'s, paired by seed:",
             _table(["agent", *CONDITIONS, "mean", f"over {base}"], accuracy),
-            "Samples an epoch, selected / trained on [% of N], and epochs:",
+            f"Samples an epoch, selected / trained on [% of N]; of these {FIRST_VISITS} [%]; and "
+            "epochs:",
             _table(["agent", *CONDITIONS], samples),
             f"Price, {CONDITIONS[0]}; work in full epochs:",
             _table((*columns, "selection / full epoch [%]"), price),
@@ -126,7 +130,13 @@ def _rules_table(rows: list[Row]) -> str:
 def _shares(row: Row) -> str:
     whole = row["num_epochs"] * row["num_samples"] / 100
     selected, trained = row["num_selected"] / whole, row["num_trained"] / whole
-    return f"{selected:.1f} / {trained:.1f}, {row['num_epochs']:.0f}"
+    return f"{selected:.1f} / {trained:.1f}, {_first_visits(row)}, {row['num_epochs']:.0f}"
+
+
+def _first_visits(row: Row) -> str:
+    """Percent of the samples trained on of which no loss was recorded before; ? if not known."""
+    unseen = row.get("num_unseen")
+    return "?" if unseen is None else f"{100 * unseen / row['num_trained']:.0f}"
 
 
 def _price(row: Row) -> list[str]:
@@ -142,30 +152,35 @@ def _price(row: Row) -> list[str]:
 
 
 def _pruning_table(rows: list[Row]) -> str:
-    """Accuracy by share pruned, and the whole price at the second of them."""
+    """Accuracy by share pruned, the whole price at the second of them, and first visits by each."""
     wide = _wide(rows, "keep_fraction")
     titles = ["agent", *(f"{100 * (1 - kept):.0f} % pruned" for kept in KEPT)]
     titles += ["work + scores at 50 %", "s, all, at 50 %"]
+    levels = ", ".join(f"{100 * (1 - kept):.0f}" for kept in KEPT)
+    titles.append(f"{FIRST_VISITS} at {levels} % [% of picks]")
 
     def line(agent: str, cells: dict[Any, Row]) -> list[str]:
         row = cells[KEPT[1]]
         total = row["work"] + row["scoring_work"]
         seconds = sum(row["seconds"].values())
         accuracies = [_accuracy(cells[kept]) for kept in KEPT]
-        return [agent, *accuracies, f"{total:.2f}", f"{seconds:.2f}"]
+        visits = ", ".join(_first_visits(cells[kept]) for kept in KEPT)
+        return [label(agent), *accuracies, f"{total:.2f}", f"{seconds:.2f}", visits]
 
     return _table(titles, [line(*item) for item in wide.items()])
 
 
 def _long_table(rows: list[Row]) -> str:
-    titles = ["agent", "scenario", "test accuracy [%]", "work", "trained", "s train", "s scoring"]
+    titles = ["agent", "scenario", "test accuracy [%]", "work", "trained", f"{FIRST_VISITS} [%]"]
+    titles += ["s train", "s scoring"]
     lines = [
         (
-            row["agent"],
+            label(row["agent"]),
             row["scenario"],
             _accuracy(row),
             f"{row['work']:.2f}",
             f"{row['num_trained']:.0f}",
+            _first_visits(row),
             f"{row['seconds']['train']:.2f}",
             f"{row['seconds']['scoring']:.2f}",
         )
@@ -175,24 +190,30 @@ def _long_table(rows: list[Row]) -> str:
 
 
 def _sometimes_table(rows: list[Row]) -> str:
-    titles = ["agent", "scenario", "sometimes, at first", "at half", "at the end"]
-    titles += ["never, at the end", "always, at the end", "test accuracy [%]"]
+    titles = ["score", "scenario", "scorings", "sometimes, by the second", "by half", "by the end"]
+    titles += ["never, by the end", "always, by the end"]
     lines = [
         (
             row["agent"],
             row["scenario"],
-            *(f"{row['sometimes'][at]:.2f}" for at in (0, len(row["sometimes"]) // 2, -1)),
+            len(row["sometimes"]),
+            *(f"{row['sometimes'][at]:.2f}" for at in _moments(row["sometimes"])),
             *(f"{row[share][-1]:.2f}" for share in ("never", "always")),
-            _accuracy(row),
         )
         for row in rows
     ]
     return _table(titles, lines)
 
 
+def _moments(curve: list[float]) -> tuple[int, int, int]:
+    """Places of the second scoring, the one at half and the last."""
+    last = len(curve) - 1
+    return min(1, last), last // 2, last
+
+
 def _selection_table(rows: list[Row]) -> str:
     titles = ["agent", "median [ms]", "largest [ms]"]
-    lines = [(row["agent"], row["median_ms"], row["largest_ms"]) for row in rows]
+    lines = [(label(row["agent"]), row["median_ms"], row["largest_ms"]) for row in rows]
     return _table(titles, lines)
 
 
@@ -203,7 +224,8 @@ def _draw_pruning(rows: list[Row], file: Path) -> None:
     for agent, cells in _wide(rows, "keep_fraction").items():
         accuracies = [100 * cells[kept]["test_accuracy"]["mean"] for kept in KEPT]
         style = "--" if agent in STATIC else "-"
-        axes.plot([100 * (1 - kept) for kept in KEPT], accuracies, style, marker=".", label=agent)
+        pruned = [100 * (1 - kept) for kept in KEPT]
+        axes.plot(pruned, accuracies, style, marker=".", label=label(agent))
     axes.set(xlabel="pruned [%]", ylabel="test accuracy [%]", title="static dashed, dynamic solid")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", fontsize=8)
@@ -217,9 +239,10 @@ def _draw_sometimes(rows: list[Row], file: Path) -> None:
         axes = figure.add_subplot(1, len(scenarios), place)
         for row in rows:
             if row["scenario"] == scenario:
-                axes.plot(row["sometimes"], label=row["agent"])
-        axes.set(xlabel="selections after the fifth", title=scenario)
-        axes.set(ylabel="share in some of the last five", ylim=(0, 1))
+                scorings = range(1, len(row["sometimes"]) + 1)
+                axes.plot(scorings, row["sometimes"], label=row["agent"])
+        axes.set(xlabel="scorings", title=scenario)
+        axes.set(ylabel="share important at some and not at all of them", ylim=(0, 1))
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     figure.savefig(file)

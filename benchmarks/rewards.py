@@ -29,7 +29,7 @@ from prune_env.runtime import tune_process
 
 RESULTS = Path(__file__).parent / "results"
 REWARDS = ("rate", "gain", "loss", "terminal")
-RIVALS = ("random", "short", "infobatch", "random+class-balance:1")
+RIVALS = ("random", "short", "infobatch", "random+class-balance:1", "stalest+class-balance:1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import tyro
 from prune_agents.tables import comparison_table, points
 
 RESULTS = Path(__file__).parent / "results"
-BASES = ("random", "random+class-balance:1")
+BASES = ("random", "random+class-balance:1", "stalest+class-balance:1")
 CONSTANT = "constant-features"
 START, END = "<!-- summary -->", "<!-- end of summary -->"
 Record = Mapping[str, Any]

@@ -18,7 +18,7 @@ from prune_env.arguments import check_choice, check_positive, check_several, res
 from prune_env.batched import BatchedTrainer
 from prune_env.clock import inside
 from prune_env.encodings import ENCODINGS
-from prune_env.episode import Episode, Instance, refreshed_by, step_info
+from prune_env.episode import Episode, Instance, recorded_by, refreshed_by, step_info
 from prune_env.flow import EpochResult, Evaluation
 from prune_env.instances import EpisodeMaker, Ingredients, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
@@ -100,12 +100,12 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         The same of `reset` and `step`: `instance` (`task`, `scenario`), `num_samples` N, `epoch`,
         `budget`, `work` (full epochs spent so far, scoring included), `progress` (share of the
         budget spent), `validation_accuracy`, `validation_loss`; and of the last step, 0 at
-        reset, `num_trained`, `num_selected` (before the last epoch's cut), `num_added`,
-        `num_scored`, `num_updates`, `keep_fraction` (trained / N), `train_loss` and
-        `train_accuracy` (at reset the validation's), `accuracy_gain`,
-        `accuracy_gain_per_time`, `step_time` (full epochs, on the clock), `reward_parts` (by
-        name, `divergence` among them), `diverged`. On the wall clock also `seconds` since reset,
-        by part.
+        reset, `num_trained`, `num_unseen` (of these, without a loss recorded before),
+        `num_selected` (before the last epoch's cut), `num_added`, `num_scored`, `num_updates`,
+        `keep_fraction` (trained / N), `train_loss` and `train_accuracy` (at reset the
+        validation's), `accuracy_gain`, `accuracy_gain_per_time`, `step_time` (full epochs, on the
+        clock), `reward_parts` (by name, `divergence` among them), `diverged`. On the wall clock
+        also `seconds` since reset, by part.
 
     Arguments:
         task: a name (`prune_env.tasks.task_names()`, or `folder:PATH`), a `Task`, or several to
@@ -126,8 +126,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         refresh_period: after every so many epochs, score samples by a forward pass, charged;
             None uses the losses met in training only, which are free and go stale.
         refreshed: `all` samples are scored then (None), or `hidden`, what the epoch left out.
+        recorded: `all` losses enter the statistics, or those of `passes` over all samples alone.
         scale_learning_rate: multiply an epoch's learning rate by N / num_selected.
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
+        loss_start: what running means of losses start from; None is each sample's first loss.
         max_weight: upper bound of a `weights` action, at least 1; None is 10.
         validation_samples: validate on about so many, a fixed and stratified choice; None is as
             many as cost 5 % of training on a quarter of the samples, but at least 1,000.
@@ -161,8 +163,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         clock: str = "work",
         refresh_period: int | None = None,
         refreshed: str | None = None,
+        recorded: str = "all",
         scale_learning_rate: bool = False,
         loss_decay: float = 0.8,
+        loss_start: float | None = None,
         max_weight: float | None = None,
         validation_samples: int | None = None,
         device: str = "auto",
@@ -176,6 +180,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         check_positive("budget", budget)
         self._refresh_period = refresh_period
         self._refreshed = refreshed_by(refresh_period, refreshed)
+        self._recorded = recorded_by(recorded, refresh_period, self._refreshed)
         amount = amount_of(
             action,
             keep_fraction=keep_fraction,
@@ -197,6 +202,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             budget=budget,
             clock=clock,
             loss_decay=loss_decay,
+            loss_start=loss_start,
             device=self._device,
             precision=precision,
             validation_samples=validation_samples,
@@ -280,7 +286,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         evaluate: Callable[[], Evaluation],
     ) -> tuple[Observation, float, bool, bool, Info]:
         """After the training: statistics, time, validation, reward, observation, end."""
-        run.record(result)
+        run.record(result, self._recorded)
         num_scored = run.score_if_due(self._refresh_period, self._refreshed)
         time = run.charge(num_scored)
         before = run.validation

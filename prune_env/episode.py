@@ -25,6 +25,10 @@ REFRESHED = {
     "all": "every sample is scored by a refreshing forward pass",
     "hidden": "only what the last epoch did not train on",
 }
+RECORDED = {
+    "all": "losses met in training, and those of forward passes",
+    "passes": "those of forward passes alone: what is met in training leaves no trace",
+}
 
 
 def refreshed_by(period: int | None, which: str | None) -> str:
@@ -48,6 +52,26 @@ def refreshed_by(period: int | None, which: str | None) -> str:
             "effect"
         )
     return which
+
+
+def recorded_by(recorded: str, period: int | None, which: str) -> str:
+    """Which losses enter the statistics: one of `RECORDED`, checked.
+
+    Args:
+        recorded: one of `RECORDED`.
+        period: epochs between passes; None for no passes.
+        which: what a pass scores, one of `REFRESHED`.
+
+    Raises:
+        ValueError: if it is out of range, or asks for passes over all samples that there are not.
+    """
+    check_choice("recorded", recorded, RECORDED)
+    if recorded == "passes" and (period is None or which != "all"):
+        raise ValueError(
+            "`recorded` must be 'all' without forward passes over all samples, got 'passes' with "
+            f"`refresh_period` {period} and `refreshed` {which!r}; set a period and refresh all"
+        )
+    return recorded
 
 
 def to_score(
@@ -85,6 +109,7 @@ class Episode:
         train_result: mean loss and accuracy over what the last epoch trained on.
         work_thirds: work counted on either clock, in thirds of a sample, scoring included.
         num_trained: samples the last epoch trained on.
+        num_unseen: of these, those of which no loss was recorded before.
         diverged: whether a loss was not finite.
     """
 
@@ -99,6 +124,7 @@ class Episode:
     train_result: Evaluation = field(init=False)
     work_thirds: int = 0
     num_trained: int = 0
+    num_unseen: int = 0
     diverged: bool = False
 
     def __post_init__(self) -> None:
@@ -132,12 +158,15 @@ class Episode:
                 selection, limit=self.clock.samples_left, progress=self.clock.progress
             )
 
-    def record(self, result: EpochResult) -> None:
-        """Take in an epoch's losses."""
+    def record(self, result: EpochResult, recorded: str = "all") -> None:
+        """Take in an epoch's losses, into the statistics only if `all` are to be recorded."""
         with self.stopwatch.measure("selection"):
+            times_seen = self.statistics.times_seen[result.indices]
+            self.num_unseen = int(np.count_nonzero(times_seen == 0))
             self.statistics.begin_epoch()
             if result.finite:
-                self.statistics.record(result.indices, result.losses, result.correct)
+                if recorded == "all":
+                    self.statistics.record(result.indices, result.losses, result.correct)
                 self.train_result = Evaluation(
                     loss=float(result.losses.mean()), accuracy=float(result.correct.mean())
                 )
@@ -244,6 +273,7 @@ def step_info(
         "num_selected": 0 if selection is None else len(selection),
         "num_added": 0 if selection is None else selection.num_added,
         "num_trained": num_trained,
+        "num_unseen": run.num_unseen,
         "num_scored": num_scored,
         "num_updates": 0 if result is None else result.num_updates,
         "keep_fraction": num_trained / run.num_samples,

@@ -15,7 +15,6 @@ from prune_env import scenarios
 from prune_env.arguments import (
     check_choice,
     check_count,
-    check_fraction,
     check_positive,
     check_type,
 )
@@ -26,7 +25,7 @@ from prune_env.episode import Episode, Instance
 from prune_env.isolation import own_context
 from prune_env.models import build_model
 from prune_env.precision import PRECISIONS, resolve_precision
-from prune_env.statistics import SampleStatistics
+from prune_env.statistics import SampleStatistics, check_means
 from prune_env.tasks import Task, check_pictures, get_task, split_maker
 from prune_env.training import Trainer
 
@@ -87,6 +86,7 @@ class EpisodeMaker:
         budget: full epochs.
         clock: `work` or `wall`.
         loss_decay: of the statistics.
+        loss_start: of the statistics.
         device: to train on.
         precision: a key of `prune_env.precision.PRECISIONS`.
         validation_samples: validate on about so many; None is as many as cost 5 % of training on
@@ -111,11 +111,12 @@ class EpisodeMaker:
         device: torch.device,
         precision: str = "auto",
         validation_samples: int | None = None,
+        loss_start: float | None = None,
         make_trainer: TrainerFactory = make_trainer,
     ):
         check_choice("clock", clock, CLOCKS)
         check_choice("precision", precision, PRECISIONS)
-        check_fraction("loss_decay", loss_decay)
+        check_means(loss_decay, loss_start)
         counts = {"num_samples": num_samples, "validation_samples": validation_samples}
         for name, count in counts.items():
             if count is not None:
@@ -126,7 +127,7 @@ class EpisodeMaker:
         self._num_samples = num_samples
         self._budget = budget
         self._clock = clock
-        self._loss_decay = loss_decay
+        self._loss_decay, self._loss_start = loss_decay, loss_start
         self._device = device
         self._precision = precision
         self._own_tasks = {task.name: task for task in tasks if isinstance(task, Task)}
@@ -197,7 +198,7 @@ class EpisodeMaker:
             split=split,
             trainer=trainer,
             statistics=SampleStatistics.empty(
-                split.train.labels.cpu().numpy(), decay=self._loss_decay
+                split.train.labels.cpu().numpy(), decay=self._loss_decay, start=self._loss_start
             ),
             clock=self._clock_of(instance, trainer, len(split.train), budget),
             selection_rng=streams["selection"],

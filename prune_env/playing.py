@@ -35,8 +35,8 @@ def run_episode(
     Returns:
         A record that can be written as JSON: arguments of the agent, curve by epoch and the
         seconds spent by then, last-epoch test accuracy and loss, work (`scoring_work` is that of
-        an agent's `prepare`, part of `work` where it is charged), samples, seconds in all, device
-        and versions.
+        an agent's `prepare`, part of `work` where it is charged), samples (`num_unseen`: trained
+        on without a loss recorded before), seconds in all, device and versions.
 
     Raises:
         ValueError: if the agent's scores leave nothing of the budget, or its action is malformed.
@@ -160,7 +160,7 @@ def _play(
 
 
 _CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
-_COUNTS = ("num_selected", "num_trained", "num_scored")
+_COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")
 
 
 def _point(info: Record, charged: float) -> Record:

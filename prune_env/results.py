@@ -223,6 +223,8 @@ def _row(unordered: list[Record], targets: dict[tuple[str, str, int], float]) ->
         "num_samples": group[0]["num_samples"],
         "num_selected": mean("num_selected"),
         "num_trained": mean("num_trained"),
+        # Records of an earlier version do not say it.
+        "num_unseen": mean("num_unseen") if all("num_unseen" in r for r in group) else None,
         "num_scored": mean("num_scored"),
         "seconds": {
             part: float(np.mean([record["seconds"][part] for record in group]))

@@ -19,11 +19,11 @@ from prune_env.amount import amount_arguments, amount_of, max_weight_of
 from prune_env.arguments import check_count, check_fraction, check_positive
 from prune_env.clock import WorkClock
 from prune_env.env import DataPruningEnv
-from prune_env.episode import refreshed_by, to_score
+from prune_env.episode import recorded_by, refreshed_by, to_score
 from prune_env.observation import Observation, RunSummary, SampleTable, Summary
 from prune_env.registry import Agent, make_agent
 from prune_env.selection import Selection
-from prune_env.statistics import SampleStatistics
+from prune_env.statistics import SampleStatistics, check_means
 from prune_env.training import epoch_order, weights_by_sample
 
 # (indices (K,) int64) -> cross-entropies (K,) and whether right (K,), by a forward pass.
@@ -31,7 +31,8 @@ Score = Callable[[np.ndarray], tuple[ArrayLike, ArrayLike]]
 # What of an environment's arguments a sampler serves, and their defaults.
 _SERVED = (
     *("observation", "action", "keep_fraction", "choose_keep_fraction", "min_keep_fraction"),
-    *("refresh_period", "refreshed", "scale_learning_rate", "loss_decay", "max_weight"),
+    *("refresh_period", "refreshed", "recorded", "scale_learning_rate"),
+    *("loss_decay", "loss_start", "max_weight"),
 )
 _PARAMETERS = inspect.signature(DataPruningEnv).parameters
 _DEFAULTS: dict[str, Any] = {name: _PARAMETERS[name].default for name in _SERVED}
@@ -112,10 +113,15 @@ class PruningSampler(Sampler[int]):
         wanted = self.agent.env_arguments
         settings = _DEFAULTS | amount_arguments(wanted, keep_fraction) | wanted
         _check_served(self.agent, settings, score)
-        settings["refreshed"] = refreshed_by(settings["refresh_period"], settings["refreshed"])
+        period = settings["refresh_period"]
+        settings["refreshed"] = refreshed_by(period, settings["refreshed"])
+        settings["recorded"] = recorded_by(settings["recorded"], period, settings["refreshed"])
+        check_means(settings["loss_decay"], settings["loss_start"])
         self._settings, self._score = settings, score
         self._num_classes = max(2, int(known.max()) + 1)
-        self._statistics = SampleStatistics.empty(known, decay=settings["loss_decay"])
+        self._statistics = SampleStatistics.empty(
+            known, decay=settings["loss_decay"], start=settings["loss_start"]
+        )
         self._clock = WorkClock(budget=budget, num_samples=len(known))
         if not self._clock.samples_left:
             raise ValueError(
@@ -267,7 +273,8 @@ class PruningSampler(Sampler[int]):
             )
         self._reported = self._settings["observation"] == "samples"
         self._statistics.begin_epoch()
-        self._statistics.record(indices, losses, correct)
+        if self._settings["recorded"] == "all":
+            self._statistics.record(indices, losses, correct)
         num_scored = self._score_if_due(len(indices))
         self._clock.end(num_trained=len(indices), num_scored=num_scored)
         self._run = replace(

@@ -6,7 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prune_env.arguments import check_fraction, check_real
+
 LOSS_LIMIT = 100.0  # nats; a loss is recorded as at most this, so that no statistic overflows
+
+
+def check_means(loss_decay: float, loss_start: float | None) -> None:
+    """Raise unless an environment's arguments on the running means of losses are valid."""
+    check_fraction("loss_decay", loss_decay)
+    if loss_start is not None:
+        check_real("loss_start", loss_start)
+        if not 0 <= loss_start <= LOSS_LIMIT:
+            raise ValueError(
+                f"`loss_start` must be in [0, {LOSS_LIMIT:g}], got {loss_start}; with None the "
+                "first loss starts the mean"
+            )
 
 
 @dataclass(kw_only=True)
@@ -16,9 +30,10 @@ class SampleStatistics:
     Attributes:
         labels: (N,) int64, the labels trained on.
         decay: weight `a` of a fresh loss in the running mean, in (0, 1]:
-            m <- (1 - a) m + a u (arXiv 2111.12621).
+            m <- (1 - a) m + a u (of arXiv 2111.12621, as later papers quote it).
         loss: (N,) float32, last recorded cross-entropy u; 0 before the first.
-        loss_mean: (N,) float32, running mean m; the first loss starts it.
+        loss_mean: (N,) float32, running mean m, from `start` on; where that is None the first
+            loss starts it, and it is 0 before.
         loss_variance: (N,) float32, v <- (1 - a) v + a (u - m_old)^2.
         correct: (N,) bool, whether the last recorded prediction was right.
         correct_mean: (N,) float32, running mean of `correct`.
@@ -26,6 +41,7 @@ class SampleStatistics:
         seen_at: (N,) int32, epoch of the last recorded loss; 0 before the first.
         times_forgotten: (N,) int16, flips from right to wrong (Toneva et al. 2019).
         epoch: epochs so far.
+        start: what the running means of losses start from, in [0, `LOSS_LIMIT`], or None.
     """
 
     labels: np.ndarray
@@ -39,16 +55,20 @@ class SampleStatistics:
     seen_at: np.ndarray
     times_forgotten: np.ndarray
     epoch: int = 0
+    start: float | None = None
 
     @classmethod
-    def empty(cls, labels: np.ndarray, *, decay: float) -> SampleStatistics:
+    def empty(
+        cls, labels: np.ndarray, *, decay: float, start: float | None = None
+    ) -> SampleStatistics:
         """Statistics of samples that no loss was recorded of yet."""
         count = len(labels)
         return cls(
             labels=labels,
             decay=decay,
+            start=start,
             loss=np.zeros(count, np.float32),
-            loss_mean=np.zeros(count, np.float32),
+            loss_mean=np.full(count, start or 0, np.float32),
             loss_variance=np.zeros(count, np.float32),
             correct=np.zeros(count, np.bool_),
             correct_mean=np.zeros(count, np.float32),
@@ -81,7 +101,9 @@ class SampleStatistics:
         losses = np.minimum(losses, np.float32(LOSS_LIMIT))
         times = self.times_seen[indices]
         first = times == 0
-        old = np.where(first, losses, self.loss_mean[indices])
+        old = self.loss_mean[indices]
+        if self.start is None:
+            old = np.where(first, losses, old)
         surprise = losses - old
         self.loss_mean[indices] = old + decay * surprise
         variance = self.loss_variance[indices]

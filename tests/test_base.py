@@ -1,4 +1,5 @@
 import inspect
+import json
 import pickle
 
 import numpy as np
@@ -167,16 +168,55 @@ def test_a_rule_asks_for_the_table_and_a_mask():
 
 
 @pytest.mark.parametrize(
-    ("refresh", "period", "expected"), [("train", 3, None), ("forward", 3, 3), ("forward", 1, 1)]
+    ("refresh", "period", "expected", "recorded"),
+    [
+        ("train", 3, None, "all"),
+        ("forward", 3, 3, "all"),
+        ("forward", 1, 1, "all"),
+        ("forward-only", 4, 4, "passes"),
+    ],
 )
-def test_a_rule_on_losses_asks_for_its_statistics(refresh, period, expected):
+def test_a_rule_on_losses_asks_for_its_statistics(refresh, period, expected, recorded):
     agent = Mean(period=period, decay=0.3, refresh=refresh)
     assert agent.env_arguments == {
         "observation": "samples",
         "action": "mask",
         "loss_decay": 0.3,
+        "loss_start": None,
         "refresh_period": expected,
+        "recorded": recorded,
     }
+
+
+@pytest.mark.parametrize(("first", "start"), [("inf", None), (np.inf, None), (1, 1), (0, 0)])
+def test_the_first_score_is_an_argument_that_json_can_hold(first, start):
+    agent = Mean(first=first)
+    assert agent.env_arguments["loss_start"] == start
+    assert json.loads(json.dumps(agent.first, allow_nan=False)) == (
+        "inf" if start is None else start
+    )
+
+
+@pytest.mark.parametrize(("first", "expected"), [("inf", [5, np.inf, 7]), (1, [5, 1, 7])])
+def test_a_sample_without_a_loss_has_the_first_score(first, expected):
+    # The environment's means start from what the agent asked for.
+    view = SampleTableView(observe(num=3, loss_mean=[5, 1, 7], times_seen=[2, 0, 1])["samples"])
+    assert Mean(first=first).scores(view).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("refresh", "anew"), [("train", [0, 4]), ("forward", [0, 3]), ("forward-only", [0, 3])]
+)
+def test_a_selection_is_made_anew_right_after_a_pass(refresh, anew):
+    """Held for four epochs, but not over a pass, which the age of every loss shows."""
+    agent, masks = Mean(keep_fraction=0.4, period=4, refresh=refresh), []
+    for epoch, age in enumerate([9, 1, 2, 0, 1]):
+        ages = np.array([0, 0, age, age, age])
+        losses = np.roll(np.arange(5), epoch)  # so that no two selections are alike
+        now = observe((epoch + 1) / 9, 5, loss_mean=losses, times_seen=1, epochs_since_seen=ages)
+        masks.append(agent.predict(now)[0].tolist())
+    changes = [0] + [epoch for epoch in range(1, 5) if masks[epoch] != masks[epoch - 1]]
+    assert changes == anew
 
 
 def test_samples_without_a_loss_rank_above_all_others():
@@ -223,8 +263,13 @@ def test_agents_travel_to_other_processes(agent):
         (
             {"refresh": "never"},
             ValueError,
-            r"`refresh` must be one of 'train', 'forward', got 'nev",
+            r"`refresh` must be one of 'train', 'forward', 'forward-only', got 'nev",
         ),
+        ({"first": -1}, ValueError, r"`first` must be inf or in \[0, 100\], got -1"),
+        ({"first": 101}, ValueError, r"`first` must be inf or in \[0, 100\], got 101"),
+        ({"first": np.nan}, ValueError, r"`first` must be inf or in \[0, 100\], got nan"),
+        ({"first": "high"}, TypeError, "`first` must be inf or a number, got 'high'"),
+        ({"first": True}, TypeError, "`first` must be inf or a number, got True"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):
@@ -233,4 +278,4 @@ def test_bad_arguments_are_refused(arguments, error, message):
 
 
 def test_refresh_modes_are_those_of_the_message():
-    assert list(REFRESH_MODES) == ["train", "forward"]
+    assert list(REFRESH_MODES) == ["train", "forward", "forward-only"]

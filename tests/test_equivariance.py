@@ -74,7 +74,7 @@ def test_epsilon_greedy(fraction, epsilon, seed):
 def test_seta(window, seed):
     # All of them drawn, so that what is left to chance is nothing.
     chosen = same_when_permuted(
-        lambda: SeTa(keep_fraction=window, window=window, num_groups=6),
+        lambda: SeTa(keep_fraction=1.0, window=window, num_groups=6),
         *drawn(seed),
         progress=(0.1, 0.2, 0.3, 0.4),
     )

@@ -1,5 +1,7 @@
 """Modifiers: by hand, around each other, and whether what they promise to be unbiased is."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import blob_task
@@ -16,7 +18,9 @@ from prune_agents.sampling import RS2, InfoBatch, RePB
 from prune_agents.spending import epoch_work
 from prune_env.env import DataPruningEnv
 from prune_env.evaluation import run_episode
-from prune_env.registry import make_agent
+from prune_env.registry import agent_entries, make_agent, modifier_entries
+
+ROOT = Path(__file__).parent.parent
 
 
 def act(agent, observation):
@@ -44,7 +48,13 @@ def test_anneal_ends_on_random_data_of_the_same_count():
 
 @pytest.mark.parametrize("share", [0.01, 0.125, 0.3])
 @pytest.mark.parametrize("budget", [0.6, 1.5, 2, 4])
-@pytest.mark.parametrize("spec", ["ucb", "ucb:refresh=forward", "ucb:refresh=forward,period=3"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("ucb", "ucb:refresh=forward", "ucb:refresh=forward,period=3"),
+        *("ucb:refresh=forward-only", "ucb:refresh=forward-only,period=3"),
+    ],
+)
 def test_anneal_takes_its_share_to_half_an_epoch_and_the_last_epoch(spec, budget, share):
     agent = make_agent(f"{spec}+anneal:{share}", keep_fraction=0.25)
     infos = play(agent, budget)
@@ -216,6 +226,56 @@ def test_a_selection_after_the_warm_up_is_made_with_what_is_known_then(period):
     assert np.flatnonzero(act(agent, observe(0.2, loss_mean=np.arange(8)))).tolist() == [6, 7]
 
 
+def passes_and_selections(spec, budget):
+    """Epochs after which a pass was taken, and before which the rule selected, from 0."""
+    agent, selected = make_agent(spec, keep_fraction=0.25), []
+    rule = agent
+    while hasattr(rule, "agent"):
+        rule = rule.agent
+    select = rule.select
+    env = DataPruningEnv(blob_task(), budget=budget, **agent.env_arguments)
+
+    def listening(samples, count):
+        selected.append(info["epoch"])
+        return select(samples, count)
+
+    rule.select, passed, over = listening, [], False
+    observation, info = env.reset(seed=0)
+    agent.reset(0)
+    while not over:
+        observation, _, over, _, info = env.step(agent.predict(observation)[0])
+        if info["num_scored"]:
+            passed.append(info["epoch"] - 1)
+    return passed, selected
+
+
+@pytest.mark.parametrize("period", [1, 2, 4, 5])
+@pytest.mark.parametrize("num_full", [0, 1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("refresh", ["forward", "forward-only"])
+def test_after_a_warm_up_of_any_length_selections_are_made_right_after_the_passes(
+    refresh, num_full, period
+):
+    budget = num_full + period + 6
+    share = max(0, num_full - 0.5 + (num_full // period) / 3 * (num_full > 1)) / budget
+    passed, selected = passes_and_selections(
+        f"ucb:refresh={refresh},period={period}+warm-up:{share}", budget
+    )
+    assert passed[0] == period - 1
+    first = selected[0]
+    if refresh == "forward-only":  # which would know nothing, or nothing new, before a pass
+        assert first == -(-num_full // period) * period
+    else:
+        assert first == num_full
+    # Every pass but those of the warm-up is followed at once by a selection that uses it, ...
+    assert {epoch + 1 for epoch in passed if epoch + 1 >= first} <= set(selected)
+    # ... and every selection follows one, but for the first and, passes no longer affordable, ...
+    later = [epoch for epoch in selected[1:] if epoch - 1 <= passed[-1]]
+    assert later == [epoch + 1 for epoch in passed if epoch + 1 > first]
+    assert len(later) > 1
+    # ... those that go on at the period.
+    assert set(np.diff([passed[-1] + 1, *(e for e in selected if e > passed[-1] + 1)])) <= {period}
+
+
 def test_a_draw_after_the_warm_up_is_weighed_by_its_own_propensities():
     # Of four one is greedy, sample 7, and three are drawn from the seven others.
     spec = "epsilon-greedy:epsilon=0.75,period=10+warm-up:0.2+rescale:epoch"
@@ -330,6 +390,22 @@ def test_the_reference_stays_one():
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_modifiers_that_cannot_go_around_an_agent_are_those_that_the_docs_name():
+    refused = set()
+    for modifier in modifier_entries():
+        for name in agent_entries():
+            try:
+                make_agent(f"{name}+{modifier}", keep_fraction=0.3)
+            except ValueError:
+                refused.add((modifier, name))
+    everywhere = {(modifier, "learned") for modifier in modifier_entries()}
+    assert refused == everywhere | {("rescale", "infobatch"), ("rescale", "repb")}
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert "any of them" not in readme
+    assert "but `learned`, which keeps no samples itself" in readme
+    assert "`rescale` not around `infobatch` and `repb`, which weigh losses themselves" in readme
 
 
 def test_only_agents_that_decide_sample_by_sample_can_be_modified():

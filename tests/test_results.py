@@ -47,6 +47,12 @@ def row_of(records, agent="ucb"):
     return row
 
 
+def test_first_visits_are_averaged_and_unknown_in_records_that_do_not_say():
+    known = [make_record(seed=seed, num_unseen=visits) for seed, visits in enumerate((90, 110))]
+    assert row_of(known)["num_unseen"] == 100
+    assert row_of([*known, make_record(seed=2)])["num_unseen"] is None
+
+
 def test_without_a_folder_records_are_kept_in_memory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results = Results(SETUP)

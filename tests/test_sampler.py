@@ -18,6 +18,7 @@ from prune_env.training import Trainer
 LABELS = np.arange(90) % 3
 RULES = ["ucb", "epsilon-greedy", "infobatch", "rs2", "repb", "rcap", "seta", "full"]
 RULES += ["ucb+anneal:0.2+rescale", "ucb:refresh=forward,period=2", "kakurenbo", "pdd"]
+RULES += ["ucb:refresh=forward-only,period=2,first=0+anneal:0.2", "epsilon-greedy:first=1"]
 
 
 def played(spec, monkeypatch):
@@ -176,6 +177,21 @@ def test_an_agent_of_ones_own_and_all_chance_from_the_seed():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         PruningSampler(**({"labels": LABELS, "budget": 1} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"recorded": "passes"}, "`recorded` must be 'all' without forward passes over all"),
+        ({"loss_start": -1}, r"`loss_start` must be in \[0, 100\], got -1"),
+    ],
+)
+def test_what_an_agent_asks_to_be_recorded_is_checked_as_in_the_environment(asked, message):
+    class Asking(Highest):
+        env_arguments = Highest().env_arguments | asked
+
+    with pytest.raises(ValueError, match=message):
+        PruningSampler(LABELS, agent=Asking(), budget=1)
 
 
 def test_misuse_says_what_to_do():

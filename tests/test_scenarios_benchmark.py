@@ -113,7 +113,7 @@ def test_gains_by_condition_and_rows_of_the_summary_by_hand():
     }
     (row,) = scenarios_report.summary({"one": record}).splitlines()[2:]
     points = "+2.00 (+1.00 to +3.00)"
-    cells = ["one", "digits", "mine", "`random`", points, points, "", points, points]
+    cells = ["one", "digits", "mine", "`random`", points, points, "", "", points, points]
     assert row == f"| {' | '.join(cells)} |"
     rows = scenarios_report._by_condition(record).splitlines()
     assert rows[-2:] == ["| digits | `mine` | +2.0 | +2.0 |", "| digits | `random` | +0.0 | +0.0 |"]

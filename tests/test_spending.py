@@ -33,6 +33,8 @@ def estimates(budget, arguments, keep_fraction, first):
         {"refresh_period": 1},
         {"refresh_period": 3},
         {"refresh_period": 1, "refreshed": "hidden"},
+        {"refresh_period": 1, "recorded": "passes"},
+        {"refresh_period": 3, "recorded": "passes"},
     ],
 )
 def test_the_budget_is_known_after_a_step(passes):
@@ -42,7 +44,15 @@ def test_the_budget_is_known_after_a_step(passes):
     assert found[1:] == pytest.approx([5.5] * (len(found) - 1), rel=1e-5)
 
 
-@pytest.mark.parametrize("passes", [{}, {"refresh_period": 1}])
+@pytest.mark.parametrize(
+    "passes",
+    [
+        {},
+        {"refresh_period": 1},
+        {"refresh_period": 2, "recorded": "passes"},
+        {"refresh_period": 5, "recorded": "passes"},
+    ],
+)
 def test_who_asks_late_takes_what_was_before_for_what_was_last(passes):
     found = estimates(9, {"action": "mask"} | passes, 1.0, 3)
     assert found == pytest.approx([9] * len(found), rel=1e-5)
@@ -54,12 +64,15 @@ def test_an_epochs_work_by_hand():
     assert found == pytest.approx([0.4, 0.4 + 1 / 6, 0.6])
 
 
-def test_the_same_observation_twice_is_spent_once():
+@pytest.mark.parametrize(
+    ("arguments", "budget"), [({}, 5), ({"refresh_period": 1, "recorded": "passes"}, 20 / 3)]
+)
+def test_the_same_observation_twice_is_spent_once(arguments, budget):
     memories = Memories()
     for _ in range(2):
         (view,), _ = memories.views(observe(0.2), None)
         view.keep_fraction = 1.0
-        assert estimated_budget(view, {}) == pytest.approx(5)
+        assert estimated_budget(view, arguments) == pytest.approx(budget)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from prune_env.statistics import (
     FEATURES,
     LOSS_LIMIT,
     SampleStatistics,
+    check_means,
     standardised_features,
 )
 
@@ -52,6 +53,39 @@ def test_running_mean_and_variance_of_three_losses_by_hand():
     assert statistics.loss_variance.item() == pytest.approx(2.752)
     assert statistics.loss.item() == 3
     assert statistics.times_seen.item() == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "means", "variances"),
+    [
+        (0, [1.6, 1.12], [3.2, 0.928]),  # 0.8 x 2 and 0.8 x 2^2; then a surprise of 1 - 1.6
+        (1, [1.8, 1.16], [0.8, 0.672]),  # 0.2 + 0.8 x 2 and 0.8 x 1^2; then 1 - 1.8
+        (None, [2, 1.2], [0, 0.8]),
+    ],
+)
+def test_running_means_start_from_a_number_or_from_the_first_loss(start, means, variances):
+    statistics = SampleStatistics.empty(np.zeros(1, np.int64), decay=0.8, start=start)
+    assert statistics.loss_mean.item() == (start or 0)
+    for loss, mean, variance in zip([2.0, 1.0], means, variances, strict=True):
+        record(statistics, [loss])
+        assert statistics.loss_mean.item() == pytest.approx(mean)
+        assert statistics.loss_variance.item() == pytest.approx(variance)
+    assert statistics.correct_mean.item() == 0
+    assert statistics.times_seen.item() == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((0, None), ValueError, r"`loss_decay` must be in \(0, 1\], got 0"),
+        ((0.8, -1), ValueError, r"`loss_start` must be in \[0, 100\], got -1"),
+        ((0.8, math.inf), ValueError, r"`loss_start` must be in \[0, 100\], got inf"),
+        ((0.8, "inf"), TypeError, "`loss_start` must be a number, got 'inf'"),
+    ],
+)
+def test_the_running_means_are_checked(arguments, error, message):
+    with pytest.raises(error, match=message):
+        check_means(*arguments)
 
 
 def test_a_decay_of_one_keeps_the_last_loss():
@@ -261,7 +295,7 @@ def test_features_follow_a_permutation_of_the_samples(seed, shuffler):
     columns = {
         name: getattr(statistics, name)[order]
         for name in vars(statistics)
-        if name not in ("decay", "epoch")
+        if name not in ("decay", "epoch", "start")
     }
     permuted = SampleStatistics(decay=0.8, epoch=statistics.epoch, **columns)
     expected = standardised_features(statistics)[order]

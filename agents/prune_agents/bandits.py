@@ -1,10 +1,18 @@
-"""The paper's bandits: epsilon-greedy and UCB over running losses."""
+"""The paper's bandits: epsilon-greedy and UCB over running losses.
+
+The paper has no released code that we could check. The constants (decay 0.8, epsilon 0.1, c 1, a
+selection every 10 of 200 epochs) are remembered, and agree with the defaults of an independent
+reimplementation, sodabori/dataset_pruning. Driven by one stream of losses, with passes over all
+samples every four epochs and `first` as it starts its means, its scores pick the samples that ours
+pick (it rounds counts down). As it stands, though, it never takes such a pass: what it sorts by,
+under either name, is the last loss met in training, here `decay=1,first=1,period=10`.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from prune_agents.base import LossAgent, SampleTableView
+from prune_agents.base import UNMET_FIRST, LossAgent, SampleTableView
 from prune_env.arguments import check_at_least, check_choice, check_fraction
 
 UCB_RULES = {
@@ -18,16 +26,18 @@ class EpsilonGreedy(LossAgent):
 
     Source: Raju et al. 2021, arXiv 2111.12621
 
-    The paper selects every 10 of 200 epochs; the default here is every epoch, for runs of a few
-    epochs (ours).
+    The paper selects every 10 of 200 epochs by fresh losses (remembered): `refresh=forward-only`
+    with a `period` of 4 or 10. The default here is every epoch by the losses met in training, for
+    runs of a few epochs (ours). The reimplementation starts every mean at 1, here `first=1`.
 
     Args:
         keep_fraction: kept / N in (0, 1].
         epsilon: share of the selection drawn at random, in [0, 1].
         period: epochs between selections T_p.
         decay: weight of a fresh loss in the running mean, in (0, 1].
-        refresh: `train` (free) or `forward` (a charged forward pass every `period` epochs), by
-            which what was trained on is recorded, and its mean decays, twice in that epoch.
+        refresh: one of `prune_agents.base.REFRESH_MODES`.
+        first: `inf`, so that samples never met come first, or what every running mean starts
+            from, in [0, 100].
     """
 
     def __init__(
@@ -38,9 +48,12 @@ class EpsilonGreedy(LossAgent):
         period: int = 1,
         decay: float = 0.8,
         refresh: str = "train",
+        first: float | str = UNMET_FIRST,
     ):
         check_fraction("epsilon", epsilon, zero=True)
-        super().__init__(keep_fraction=keep_fraction, period=period, decay=decay, refresh=refresh)
+        super().__init__(
+            keep_fraction=keep_fraction, period=period, decay=decay, refresh=refresh, first=first
+        )
         self.epsilon = epsilon
 
     def known_scores(self, samples: SampleTableView) -> np.ndarray:
@@ -81,7 +94,10 @@ class UCB(LossAgent):
     Source: Raju et al. 2021, arXiv 2111.12621
 
     No square root, no visit count, no ln t: the count-based UCB1 (Auer et al. 2002) is
-    `rule="ucb1"`, a departure. Period: see EpsilonGreedy.
+    `rule="ucb1"`, a departure. Period and passes: see EpsilonGreedy. The reimplementation starts
+    mean and variance at 0, here `first=0`: the first loss u is then a surprise, v = a u^2. Where
+    the first loss starts the mean instead (`first=inf`), 11 to 12 % of the selection differ after
+    the second pass on 5,000 pictures, 2 to 3 % after the third, and at most 1.4 % on digits.
 
     Args:
         keep_fraction: kept / N in (0, 1].
@@ -90,9 +106,10 @@ class UCB(LossAgent):
             and t the sum of n over all samples.
         period: epochs between selections T_p.
         decay: weight of a fresh loss in the running mean and variance, in (0, 1].
-        refresh: `train` (free) or `forward` (a charged forward pass every `period` epochs), by
-            which what was trained on is recorded twice in that epoch: `decay` applies twice, and
-            the n of `ucb1` grows by 2.
+        refresh: one of `prune_agents.base.REFRESH_MODES`; with `forward` the n of `ucb1` grows
+            by 2 in an epoch with a pass.
+        first: `inf`, so that samples never met come first, or what every running mean starts
+            from, in [0, 100]; variances start from 0.
     """
 
     def __init__(
@@ -104,10 +121,13 @@ class UCB(LossAgent):
         period: int = 1,
         decay: float = 0.8,
         refresh: str = "train",
+        first: float | str = UNMET_FIRST,
     ):
         check_at_least("c", c, 0)
         check_choice("rule", rule, UCB_RULES)
-        super().__init__(keep_fraction=keep_fraction, period=period, decay=decay, refresh=refresh)
+        super().__init__(
+            keep_fraction=keep_fraction, period=period, decay=decay, refresh=refresh, first=first
+        )
         self.c = c
         self.rule = rule
 

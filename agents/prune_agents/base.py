@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,14 @@ import numpy as np
 from prune_env.arguments import check_choice, check_count, check_fraction
 from prune_env.observation import RUN_COLUMN, SAMPLE_COLUMN
 from prune_env.selection import top
+from prune_env.statistics import LOSS_LIMIT
 
 REFRESH_MODES = {
     "train": "losses met in training: free, stale for the samples pruned",
-    "forward": "a forward pass over all samples every `period` epochs: fresh, and charged",
+    "forward": "these, and a forward pass over all samples every `period` epochs, charged",
+    "forward-only": "the passes alone: losses met in training are not recorded",
 }
+UNMET_FIRST = "inf"  # as text: records are JSON, which has no infinity
 
 
 class SampleTableView:
@@ -165,10 +170,15 @@ class MaskAgent(ABC):
 
     def _held_action(self, samples: SampleTableView) -> np.ndarray:
         action, age = samples.memory.get("held", (None, 0))
-        if action is None or (self.period is not None and age >= self.period):
+        if action is None or self._is_due(samples, age):
             action, age = self.act(samples), 0
         samples.memory["held"] = action, age + 1
         return action.copy()
+
+    def _is_due(self, samples: SampleTableView, age: int) -> bool:
+        """Whether a selection held for `age` epochs is to be made anew."""
+        del samples
+        return self.period is not None and age >= self.period
 
     def _top(self, scores: np.ndarray, count: int) -> np.ndarray:
         return top(scores, count, self._rng)
@@ -195,21 +205,28 @@ class WeightsAgent(MaskAgent):
 
 
 class LossAgent(MaskAgent):
-    """A rule on running losses, with both ways of keeping them fresh.
+    """A rule on running losses, with every way of keeping them fresh.
 
-    A sample without a recorded loss ranks above all others (optimistic initial values: Sutton &
-    Barto 2018, section 2.6), so every sample is met once before losses decide: ours, the paper
-    does not say.
+    With `first="inf"` a sample without a recorded loss ranks above all others (optimistic initial
+    values: Sutton & Barto 2018, section 2.6), so every sample is met once before losses decide,
+    and as long as that takes the rule is RS2: at keep 0.1, ten of twelve epochs. A number instead
+    is what every running mean starts from, and what a sample without a loss is scored by. Both
+    are ours, the paper does not say.
 
     With `refresh="forward"` a sample trained on is recorded twice in an epoch with a pass: as it
     is trained on, and by the pass. Its `times_seen` grows by 2, and the running mean and variance
-    decay twice.
+    decay twice. With `forward-only` it is recorded by the pass alone.
+
+    Passes are taken after every `period` epochs of an episode. A selection is made anew right
+    after each, and otherwise when it was held for a period, so that none outlasts a paid pass,
+    whenever the first was made.
 
     Args:
         keep_fraction: kept / N in (0, 1].
         period: epochs between selections T_p, and between forward passes.
         decay: weight `a` of a fresh loss in the running mean and variance, in (0, 1].
         refresh: one of `REFRESH_MODES`.
+        first: `inf`, or a running mean in [0, 100].
     """
 
     def __init__(
@@ -219,6 +236,7 @@ class LossAgent(MaskAgent):
         period: int = 1,
         decay: float = 0.8,
         refresh: str = "train",
+        first: float | str = UNMET_FIRST,
     ):
         check_count("period", period)
         check_fraction("decay", decay)
@@ -226,13 +244,16 @@ class LossAgent(MaskAgent):
         super().__init__(keep_fraction=keep_fraction, period=period)
         self.decay = decay
         self.refresh = refresh
+        self.first = checked_first(first)
 
     @property
     def env_arguments(self) -> dict[str, Any]:
         """What this agent needs its environment to be made with."""
         return super().env_arguments | {
             "loss_decay": self.decay,
-            "refresh_period": self.period if self.refresh == "forward" else None,
+            "loss_start": None if self.first == UNMET_FIRST else self.first,
+            "refresh_period": None if self.refresh == "train" else self.period,
+            "recorded": "passes" if self.refresh == "forward-only" else "all",
         }
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
@@ -244,8 +265,32 @@ class LossAgent(MaskAgent):
         """Scores of samples whose losses are known, larger = keep: (N,) floats."""
 
     def scores(self, samples: SampleTableView) -> np.ndarray:
-        """Scores (N,), infinite where no loss was recorded."""
-        return np.where(samples["times_seen"] > 0, self.known_scores(samples), np.inf)
+        """Scores (N,), infinite where no loss was recorded if those come first."""
+        known = self.known_scores(samples)
+        if self.first != UNMET_FIRST:
+            return known
+        return np.where(samples["times_seen"] > 0, known, np.inf)
+
+    def _is_due(self, samples: SampleTableView, age: int) -> bool:
+        """After a period, and right after a pass, which leaves no loss older than an epoch."""
+        passed = self.refresh != "train" and not samples["epochs_since_seen"].any()
+        return passed or super()._is_due(samples, age)
+
+
+def checked_first(first: float | str) -> float | str:
+    """`UNMET_FIRST` for infinity, or the number given.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if the number cannot be a mean of losses.
+    """
+    if first in (UNMET_FIRST, math.inf):
+        return UNMET_FIRST
+    if not isinstance(first, Real) or isinstance(first, bool):
+        raise TypeError(f"`first` must be inf or a number, got {first!r}")
+    if not 0 <= first <= LOSS_LIMIT:
+        raise ValueError(f"`first` must be inf or in [0, {LOSS_LIMIT:g}], got {first}")
+    return float(first)
 
 
 def uniform_propensities(keep_fraction: float, num_samples: int) -> np.ndarray:

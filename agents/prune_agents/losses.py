@@ -17,7 +17,9 @@ class Highest(LossAgent):
         keep_fraction: kept / N in (0, 1].
         period: epochs between selections T_p.
         decay: weight of a fresh loss in the running mean, in (0, 1].
-        refresh: `train` (free) or `forward` (a charged forward pass every `period` epochs).
+        refresh: one of `prune_agents.base.REFRESH_MODES`.
+        first: `inf`, so that samples never met come first, or what every running mean starts
+            from, in [0, 100].
     """
 
     def known_scores(self, samples: SampleTableView) -> np.ndarray:

@@ -61,10 +61,15 @@ class PDD(MaskAgent):
 
     Their difficulty-based variant. It looks at every sample by a forward pass in every epoch,
     which they do not count and which is charged here; the pass is taken between epochs and not
-    before each batch (a departure). It turns to all samples, to the end, as soon as one more
-    pruned epoch and its pass would leave less than a full epoch of the budget: a full epoch's
-    worth at least, where the first epoch, on all, leaves as much. If no sample is under the
-    threshold, the hardest one is trained on (ours).
+    before each batch (a departure). Their release makes an update of what is under the threshold
+    in each batch, however little, at the mean of its losses; here what is kept fills whole batches
+    (a departure). Driven by the losses of full trainings, they would make 3.5 times the updates
+    with an mlp on digits, 1.7 times with a cnn on pictures and 1.2 times there with 30 % wrong
+    labels: the more, the fewer samples are kept.
+
+    It turns to all samples, to the end, as soon as one more pruned epoch and its pass would leave
+    less than a full epoch of the budget: a full epoch's worth at least, where the first epoch, on
+    all, leaves as much. If no sample is under the threshold, the hardest one is trained on (ours).
 
     Args:
         threshold: probability in (0, 1].
@@ -104,6 +109,14 @@ class Kakurenbo(MaskAgent):
     The hidden are scored by a forward pass after each epoch, charged, and the learning rate is
     multiplied by N / (N - hidden). Their share falls at 30, 60 and 80 % of the epochs; here of
     the work.
+
+    Their release multiplies it by 1 / (1 - F) instead, with the share F scheduled and not the one
+    hidden (a departure here). Driven by the losses of full trainings, theirs is 1.02 to 1.27 times
+    ours on average at F = 0.3 and 1.1 to 2.2 times at F = 0.7, up to 3.3 times where next to
+    nothing is hidden. It also takes the confidence by a softmax over the mini-batch and not over
+    the classes, which must be a slip and is not followed: with batches of 32 and ten classes it
+    hides a seventh to a third of what it would otherwise. With probabilities over the classes
+    its selections are ours, to 0.2 % of the samples.
 
     Args:
         keep_fraction: 1 - the largest share hidden, in (0, 1]; what lacks confidence is kept too.

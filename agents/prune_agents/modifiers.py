@@ -70,9 +70,14 @@ class Anneal(Modifier):
 class WarmUp(Modifier):
     """The first share of the budget on full data.
 
-    Source: common practice, such as the first epochs of Raju et al. 2021, arXiv 2111.12621
+    Source: common practice; no source that we could check for one of Raju et al. 2021
 
     The agent is not asked before, and its first epoch afterwards is for it an episode's first.
+    Forward passes, where it refreshes losses by them, go on at their period from the episode's
+    start, charged, and its selections are made right after them (see
+    `prune_agents.base.LossAgent`). Its first is made from the losses of the last full epoch, met
+    in training and as fresh; where nothing but the passes is recorded, the warm-up lasts until the
+    next of them, up to a period longer.
 
     Args:
         agent: decides afterwards.
@@ -93,7 +98,7 @@ class WarmUp(Modifier):
     ) -> tuple[np.ndarray, State]:
         """All samples at first, then the agent's actions; see `MaskAgent.predict`."""
         views, _ = self._environments.views(observation, episode_start)
-        if not any(view.past(self.share) for view in views):
+        if not any(map(self._is_over, views)):
             weighs = self.env_arguments["action"] == "weights"
             shape = observation["samples"].shape[:-1]
             return np.ones(shape, dtype=np.float32 if weighs else np.int8), state
@@ -103,14 +108,21 @@ class WarmUp(Modifier):
 
     def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
         """All samples at first, then the agent's action."""
-        if not samples.past(self.share):
+        if not self._is_over(samples):
             return np.ones_like(action)
         samples.memory["past"] = True
         return action
 
     def even_propensity(self, samples: SampleTableView) -> float | None:
         """1 at first."""
-        return super().even_propensity(samples) if samples.past(self.share) else 1.0
+        return super().even_propensity(samples) if self._is_over(samples) else 1.0
+
+    def _is_over(self, samples: SampleTableView) -> bool:
+        """Whether it is, or was before, over; not before a pass where only passes are recorded."""
+        if "past" in self._environments.at(samples.position):
+            return True
+        waits = self.env_arguments.get("recorded") == "passes"
+        return samples.past(self.share) and not (waits and samples["epochs_since_seen"].any())
 
 
 class ClassBalance(Modifier):

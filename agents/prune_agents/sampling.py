@@ -86,7 +86,13 @@ class InfoBatch(WeightsAgent):
     released code keeps stale weights there if delta x epochs is not whole; here it is a share of
     the work, begun at the nearer end of an epoch, and the last step is always full data (a
     departure, see `prune_agents.spending.anneals`). The share annealed can be larger or smaller
-    than 1 - delta: in short runs it is mostly larger.
+    than 1 - delta: 11 to 17 % of budgets of 2 to 16 epochs on digits. Theirs is larger in work:
+    25 of 200 epochs, which are 18 % of it where pruning saves 35 %, and 3 of 20, 21 %.
+
+    Driven by the same recorded losses, their `prune` thins the samples that this thins, as many of
+    them and at the same weight. They record the training loss, smoothed by 0.1 in their example;
+    here it is the plain cross-entropy (a departure). With smoothed losses 1 to 5 % of the samples
+    change to the other side of the mean, and half on clean digits once these are learnt.
 
     Args:
         keep_fraction: nominal kept / N in (0, 1].

@@ -37,15 +37,19 @@ def estimated_budget(samples: SampleTableView, arguments: Mapping[str, Any]) -> 
     """
     memory, trained = samples.memory, samples.keep_fraction
     recorded = float(samples["times_seen"].mean(dtype="float64"))
+    by_passes = arguments.get("recorded") == "passes"  # what was trained on left no trace
     if "recorded" in memory:
-        new = max(0.0, recorded - memory["recorded"])
-        trained = min(trained, new)
-        work = memory["work"] + trained + FORWARD_COST * (new - trained)
+        scored = max(0.0, recorded - memory["recorded"])
+        if by_passes:
+            trained = trained if samples.progress > memory["progress"] else 0.0
+        else:
+            trained = min(trained, scored)
+            scored -= trained
+        work = memory["work"] + trained + FORWARD_COST * scored
     else:
-        an_epoch = trained + _scored(trained, arguments)
-        epochs = recorded / an_epoch if an_epoch else 0.0
-        work = epochs * epoch_work(trained, arguments)
+        work = _work_before(samples, recorded, arguments)
     memory["recorded"], memory["work"] = recorded, work
+    memory["progress"] = samples.progress
     return work / samples.progress if work and samples.progress else None
 
 
@@ -76,6 +80,16 @@ def anneals(
         # A scoring pass that would end the budget is not taken: only training ends it.
         boundary = min(share - half, 1 - (num_kept + 1) / len(samples) / budget)
     return samples.past(boundary - TOLERANCE)
+
+
+def _work_before(samples: SampleTableView, recorded: float, arguments: Mapping[str, Any]) -> float:
+    """Work of the run so far if all its epochs were like the last; `recorded` losses a sample."""
+    trained = samples.keep_fraction
+    if arguments.get("recorded") == "passes":
+        since = float(samples["epochs_since_seen"].min())
+        return (recorded * arguments["refresh_period"] + since) * trained + FORWARD_COST * recorded
+    an_epoch = trained + _scored(trained, arguments)
+    return recorded / an_epoch * epoch_work(trained, arguments) if an_epoch else 0.0
 
 
 def _scored(keep_fraction: float, arguments: Mapping[str, Any]) -> float:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 _FAR = 0.005  # half a point of accuracy
+VARIANTS = {"rcap": "theorem variant"}  # agents that are not their authors' release
+
+
+def label(agent: str) -> str:
+    """An agent as tables call it: what is a variant of a published rule says so."""
+    variant = VARIANTS.get(re.split("[:+]", agent)[0])
+    return agent if variant is None else f"{agent} ({variant})"
 
 
 def points(interval: Mapping[str, float]) -> str:
@@ -21,7 +29,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
     header = ["agent", *columns, "mean", "learned against it (95 % interval)"]
     rows = [
         [
-            agent,
+            label(agent),
             *(f"{100 * row[column]:.2f}" for column in (*columns, "mean")),
             points(against[agent]) if agent in against else "",
         ]
@@ -31,7 +39,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
     # Between rivals that are nearly level there is no way to be a share of.
     far = single["mean"] - best["mean"] >= _FAR
     lines = [
-        f"Against the best single rival ({comparison['best_single']}): "
+        f"Against the best single rival ({label(comparison['best_single'])}): "
         f"{points(single)}; against the best of each condition: {points(best)}"
         + (f"; {100 * comparison['share_of_the_way']:.0f} % of the way between." if far else "."),
         "",
