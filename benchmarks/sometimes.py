@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from prune_agents.base import LossAgent, SampleTableView
-from prune_agents.scores import margin
+from prune_agents.measures import margin
 from prune_env.arguments import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
 
 from prune_env.encodings import ENCODINGS
@@ -10,10 +12,16 @@ from prune_env.names import MODELS, SCENARIOS, TASK_MODELS, TASKS
 from prune_env.registry import agent_entries, describe, modifier_entries
 from prune_env.reward import REWARDS
 
+_WIDTH, _INDENT = 100, 22  # columns of a line, and of a name before it
 
-def _described(entries: dict[str, EntryPoint]) -> dict[str, str]:
-    lines = {name: describe(entries[name]) for name in sorted(entries)}
-    return {name: f"{line} [{source}]" for name, (line, source) in lines.items()}
+
+def _described(entries: dict[str, EntryPoint]) -> dict[str, tuple[str, ...]]:
+    """A line on each, its arguments with their defaults, and its source."""
+    found = {name: describe(entries[name]) for name in sorted(entries)}
+    return {
+        name: (one.line, ", ".join(one.arguments), f"[{one.source}]" if one.source else "")
+        for name, one in found.items()
+    }
 
 
 def _tasks() -> dict[str, str]:
@@ -25,7 +33,7 @@ def _rewards() -> dict[str, str]:
     return {name: (inspect.getdoc(r) or "").splitlines()[0] for name, r in REWARDS.items()}
 
 
-_SECTIONS = {
+_SECTIONS: dict[str, Callable[[], Mapping[str, str | tuple[str, ...]]]] = {
     "tasks": _tasks,
     "scenarios": lambda: SCENARIOS,
     "models": lambda: MODELS,
@@ -37,11 +45,19 @@ _SECTIONS = {
 
 
 def text(what: str = "all") -> str:
-    """Names and a line on each: of one section, or of all."""
+    """Names and a line on each, agents and modifiers with their arguments: of one section, or all.
+
+    `keep_fraction` is that of the command, for agents that have it as an argument.
+    """
     chosen = _SECTIONS if what == "all" else {what: _SECTIONS[what]}
     blocks = []
     for title, section in chosen.items():
-        lines = section()
-        width = max(map(len, lines))
-        blocks.append("\n".join([f"{title}:", *(f"  {n:{width}}  {t}" for n, t in lines.items())]))
+        lines = [_entry(name, lines) for name, lines in section().items()]
+        blocks.append("\n".join([f"{title}:", *lines]))
     return "\n\n".join(blocks)
+
+
+def _entry(name: str, lines: str | tuple[str, ...]) -> str:
+    lines = (lines,) if isinstance(lines, str) else lines
+    wrapped = [part for line in lines for part in textwrap.wrap(line, _WIDTH - _INDENT)]
+    return f"  {name:{_INDENT - 4}}  " + f"\n{' ' * _INDENT}".join(wrapped)

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
@@ -74,15 +75,44 @@ def agents_with(attribute: str) -> list[str]:
     return sorted(found)
 
 
-def describe(entry: EntryPoint) -> tuple[str, str]:
-    """First line and source of the docstring of an agent or modifier, or why it has none."""
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What there is to say of an agent or modifier in a list.
+
+    Attributes:
+        line: the first of its docstring, or why it cannot be loaded.
+        source: its citation.
+        arguments: its arguments with their defaults, as `make_agent` reads them.
+    """
+
+    line: str
+    source: str
+    arguments: tuple[str, ...] = ()
+
+
+def describe(entry: EntryPoint) -> Description:
+    """What an entry point names, in words."""
     try:
         factory = _load("entry", entry)
     except ValueError as error:
-        return f"cannot be loaded: {error.__cause__!r}", entry.value
+        return Description(line=f"cannot be loaded: {error.__cause__!r}", source=entry.value)
     lines = (inspect.getdoc(factory) or "").splitlines() or [""]
     source = [line for line in lines if line.startswith("Source:")]
-    return lines[0], source[0].removeprefix("Source: ") if source else ""
+    parameters = inspect.signature(factory).parameters.values()
+    return Description(
+        line=lines[0],
+        source=source[0].removeprefix("Source: ") if source else "",
+        arguments=tuple(
+            f"{one.name}={_written(one.default)}"
+            for one in parameters
+            if one.default is not inspect.Parameter.empty
+        ),
+    )
+
+
+def _written(value: Any) -> str:
+    """A value as `make_agent` reads it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _load(kind: str, entry: EntryPoint) -> Callable[..., Any]:

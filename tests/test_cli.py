@@ -1,6 +1,7 @@
 """The program: what it prints, writes, refuses and resumes."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -83,6 +84,17 @@ def test_list_names_what_there_is(what, capsys):
             assert f"{section}:" not in shown
 
 
+def test_list_shows_arguments_with_their_defaults_in_lines_that_fit(capsys):
+    main(["list"])
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "epsilon=0.1, period=1, decay=0.8, refresh=train, first=inf" in shown
+    assert "share=0.125, data=full" in shown
+    for line in re.findall(r"^ {22}(\w+=.*)$", shown, re.MULTILINE):
+        for argument in line.rstrip(",").split(", "):
+            assert re.fullmatch(r"\w+=[\w.-]+", argument)
+
+
 BAD = [
     (["--task", "nothing"], "`task` must be one of"),
     (["--task", "folder:/nowhere"], "`task` folder /nowhere does not exist"),
@@ -159,14 +171,24 @@ def test_results_of_other_settings_are_left_alone(tmp_path):
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_the_module_is_the_program_and_help_needs_no_torch():
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--help"], "compare"),
+        (["compare", "--help"], "--keep-fraction"),
+        (["train", "--help"], "--algo"),
+        (["list"], "stalest"),
+        (["list", "agents"], "el2n"),
+    ],
+)
+def test_the_module_is_the_program_and_help_and_list_need_no_torch(arguments, expected):
     code = (
-        "import sys; sys.argv = ['prune-env', '--help']\n"
+        f"import sys; sys.argv = ['prune-env', *{arguments!r}]\n"
         "import runpy\n"
         "try: runpy.run_module('prune_env', run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "print('torch' in sys.modules)"
+        "print({'torch', 'stable_baselines3', 'sklearn', 'scipy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "compare" in done.stdout
-    assert done.stdout.endswith("False\n")
+    assert expected in done.stdout
+    assert done.stdout.endswith("set()\n")

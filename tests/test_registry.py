@@ -8,6 +8,7 @@ from prune_agents.heuristics import Full, RandomDynamic, Short, StaticRandom
 from prune_env import registry
 from prune_env.registry import (
     GROUP,
+    Description,
     agent_entries,
     agents_with,
     describe,
@@ -79,14 +80,15 @@ def test_the_bundled_agents_are_installed_under_their_names(name, agent_class):
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_every_bundled_agent_has_a_line_and_a_source(name):
-    line, source = describe(agent_entries()[name])
+    found = describe(agent_entries()[name])
+    line, source = found.line, found.source
     assert line.endswith(".")
     assert source
     assert not source.startswith("Source")
 
 
 def test_the_source_of_the_bandits_is_the_paper():
-    assert {describe(agent_entries()[name])[1] for name in ("ucb", "epsilon-greedy")} == {
+    assert {describe(agent_entries()[name]).source for name in ("ucb", "epsilon-greedy")} == {
         "Raju et al. 2021, arXiv 2111.12621"
     }
 
@@ -94,8 +96,9 @@ def test_the_source_of_the_bandits_is_the_paper():
 @pytest.mark.usefixtures("installed")
 def test_agents_of_other_packages_are_found():
     assert list(agent_entries()) == ["own", "plain"]
-    assert describe(agent_entries()["own"]) == ("Keeps nothing back.", "this test")
-    assert describe(agent_entries()["plain"]) == ("", "")
+    assert describe(agent_entries()["own"]).line == "Keeps nothing back."
+    assert describe(agent_entries()["own"]).source == "this test"
+    assert describe(agent_entries()["plain"]) == Description(line="", source="")
     assert make_agent("own", keep_fraction=0.5).speed == 1
     assert make_agent("plain", keep_fraction=0.5) == 0.5
 
@@ -166,7 +169,8 @@ class Broken:
 def test_an_agent_that_cannot_be_loaded_takes_nothing_else_down(monkeypatch):
     known = agent_entries()
     monkeypatch.setattr(registry, "agent_entries", lambda: known | {"broken": Broken()})
-    line, source = describe(Broken())
+    broken = describe(Broken())
+    line, source = broken.line, broken.source
     assert line == "cannot be loaded: ImportError('no stranger')"
     assert source == "stranger.module:Agent"
     assert agents_with("propensities") == ["epsilon-greedy", "random", "rs2"]
@@ -191,7 +195,9 @@ def test_the_bundled_modifiers_go_around_an_agent(name, modifier_class):
     agent = make_agent(f"random:period=2+{name}", keep_fraction=0.4)
     assert type(agent) is modifier_class
     assert (agent.agent.keep_fraction, agent.agent.period) == (0.4, 2)
-    assert all(describe(modifier_entries()[name]))
+    found = describe(modifier_entries()[name])
+    assert found.line
+    assert found.source
 
 
 def test_modifiers_are_put_around_from_the_left_and_take_a_first_argument_without_a_key():

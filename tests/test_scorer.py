@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 
+from prune_agents.columns import SCORER_COLUMNS
 from prune_agents.learned import JointVecEnv
-from prune_agents.scorer import SCORER_COLUMNS, SampleScorerPolicy, scorer_inputs
+from prune_agents.scorer import SampleScorerPolicy, scorer_inputs
 from prune_env.env import DataPruningEnv
 from prune_env.statistics import FEATURES, standardised_features
 

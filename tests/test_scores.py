@@ -11,7 +11,8 @@ from test_sampling import kept, observe
 from torch.nn import functional as F
 
 from prune_agents.groups import CCS
-from prune_agents.scores import AUM, SCORES, el2n, forgetting_events, gradient_norms, margin
+from prune_agents.measures import el2n, gradient_norms, margin
+from prune_agents.scores import AUM, SCORES, forgetting_events
 from prune_env.env import DataPruningEnv
 from prune_env.evaluation import Comparison, run_episode
 from prune_env.models import build_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from prune_agents.sampling import last_losses
 from prune_agents.scores import SCORES
 from prune_agents.spending import anneals
 from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
-from prune_env.rehearsal import Rehearsal
 from prune_env.selection import gumbel_top, quotas, random_subset, top
+
+if TYPE_CHECKING:
+    from prune_env.rehearsal import Rehearsal
 
 
 class SeTa(MaskAgent):

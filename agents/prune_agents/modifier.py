@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prune_agents.base import Memories, SampleTableView
 from prune_env.registry import Agent
-from prune_env.rehearsal import Rehearsal
+
+if TYPE_CHECKING:
+    from prune_env.rehearsal import Rehearsal
 
 Propensities = Callable[[SampleTableView], np.ndarray]
 State = tuple[np.ndarray, ...] | None

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from prune_agents.columns import SCORER_COLUMNS
 from prune_agents.network import Network
-from prune_agents.scorer import SCORER_COLUMNS, scorer_inputs
 from prune_env.arguments import check_choice, check_fraction
 from prune_env.encodings import ENCODINGS
-from prune_env.env import DataPruningEnv
 from prune_env.observation import SUMMARY_COLUMNS
 from prune_env.results import replacing
+
+if TYPE_CHECKING:
+    from prune_env.env import DataPruningEnv
 
 FORMAT = 1
 _KEY = "prune_env"
@@ -126,6 +128,8 @@ class Policy:
     def act(self, observation: Any) -> np.ndarray:
         """Action of one observation, or of a batch of them: (A,) or (K, A) float32."""
         if self.observation == "samples":
+            from prune_agents.scorer import scorer_inputs  # loads Stable-Baselines3
+
             return self.network(scorer_inputs(observation))[..., 0]
         return self.network(observation[..., _positions(self.columns)])
 

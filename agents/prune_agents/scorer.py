@@ -12,12 +12,9 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prune_env.observation import RUN_COLUMNS, SAMPLE_COLUMN
+from prune_agents.columns import SCORER_COLUMNS, STANDARDISED
+from prune_env.observation import SAMPLE_COLUMN
 
-# Per sample: standardised over the samples seen (0 for the others), then where the run stands.
-_STANDARDISED = ("loss_mean", "loss_deviation", "correct_mean", "times_forgotten")
-_SAMPLE_FEATURES = (*_STANDARDISED, "class_loss", "epochs_since_seen", "never_seen", "class_rarity")
-SCORER_COLUMNS = (*_SAMPLE_FEATURES, *(name for name, _ in RUN_COLUMNS))
 _LIMIT = 4.0
 
 
@@ -31,7 +28,7 @@ def scorer_tensor(samples: Tensor, run: Tensor) -> Tensor:
     counts = classes.sum(1).clamp(min=1)
     present = (classes.sum(1) > 0).sum(1, keepdim=True)
     rarity = torch.log(samples.shape[1] / present / counts)
-    features = [_standardised(column[name], seen[..., None]) for name in _STANDARDISED] + [
+    features = [_standardised(column[name], seen[..., None]) for name in STANDARDISED] + [
         _standardised(column["loss_mean"], classes * seen[..., None]),
         _standardised(column["epochs_since_seen"], everywhere[..., None]),
         1 - seen,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from prune_agents.base import MaskAgent, SampleTableView
 from prune_env.arguments import check_at_least, check_choice, check_count
 from prune_env.clock import FORWARD_COST
-from prune_env.rehearsal import Rehearsal, RehearsedNetwork
+
+if TYPE_CHECKING:
+    from prune_env.rehearsal import Rehearsal, RehearsedNetwork
+
+# What measures networks is imported when it is needed: agents are listed without loading torch.
 
 COSTS = {
     "separate": "the work of scoring is reported beside the budget",
@@ -167,19 +168,14 @@ class EL2N(ScoreAgent):
 
     def score(self, network: RehearsedNetwork) -> np.ndarray:
         """Norms of the errors after the last epoch."""
+        from prune_agents import measures
+
         for epoch in range(self.epochs):
             network.train_epoch(epoch, schedule=self.schedule)
-        return network.measure(el2n)
+        return network.measure(measures.el2n)
 
     def _network_work(self) -> float:
         return self.epochs + FORWARD_COST
-
-
-@torch.no_grad()
-def el2n(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Euclidean norms (B,) of softmax minus one-hot."""
-    probabilities = network(inputs).float().softmax(dim=1)
-    return (probabilities - F.one_hot(labels, probabilities.shape[1])).norm(dim=1)
 
 
 class GraNd(ScoreAgent):
@@ -196,27 +192,14 @@ class GraNd(ScoreAgent):
 
     def score(self, network: RehearsedNetwork) -> np.ndarray:
         """Norms of the gradients after the last epoch."""
+        from prune_agents import measures
+
         for epoch in range(self.epochs):
             network.train_epoch(epoch, schedule=self.schedule)
-        return network.measure(gradient_norms, work=1.0)
+        return network.measure(measures.gradient_norms, work=1.0)
 
     def _network_work(self) -> float:
         return self.epochs + 1.0
-
-
-def gradient_norms(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Euclidean norms (B,) of each sample's own gradient of the cross-entropy."""
-    weights = {name: weight.detach() for name, weight in network.named_parameters()}
-    buffers = dict(network.named_buffers())
-
-    def loss(weights: dict[str, Tensor], sample: Tensor, label: Tensor) -> Tensor:
-        logits = torch.func.functional_call(network, (weights, buffers), (sample[None],))
-        return F.cross_entropy(logits, label[None])
-
-    per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
-    gradients = per_sample(weights, inputs, labels).values()
-    squares = [gradient.flatten(1).square().sum(dim=1) for gradient in gradients]
-    return torch.stack(squares).sum(dim=0).sqrt()
 
 
 class AUM(ScoreAgent):
@@ -235,22 +218,16 @@ class AUM(ScoreAgent):
 
     def score(self, network: RehearsedNetwork) -> np.ndarray:
         """Mean margins, negated."""
+        from prune_agents import measures
+
         margins = []
         for epoch in range(self.epochs):
             network.train_epoch(epoch, schedule=self.schedule)
-            margins.append(network.measure(margin))
+            margins.append(network.measure(measures.margin))
         return -np.mean(margins, axis=0)
 
     def _network_work(self) -> float:
         return self.epochs * (1 + FORWARD_COST)
-
-
-@torch.no_grad()
-def margin(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Logit (B,) of the true class minus the largest of the others."""
-    logits = network(inputs).float()
-    true = logits.gather(1, labels[:, None])[:, 0]
-    return true - logits.scatter(1, labels[:, None], -math.inf).amax(dim=1)
 
 
 SCORES: dict[str, type[ScoreAgent]] = {
