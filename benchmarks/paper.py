@@ -25,8 +25,9 @@ from prune_env.arguments import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.evaluation import Comparison, run_episode
 from prune_env.evidence import evidence
+from prune_env.records import Record
 from prune_env.registry import Agent, agent_entries, make_agent
-from prune_env.results import Record, Results, mean_interval
+from prune_env.results import Results, mean_interval
 from prune_env.runtime import tune_process
 from prune_env.tasks import get_task, register_task
 
@@ -91,7 +92,7 @@ class Setting:
         comparison.run(results)
         lengths = defaultdict(list)
         for record in results.records:
-            lengths[record["scenario"], record["agent"]].append(len(record["curve"]) - 1)
+            lengths[record.scenario, record.agent].append(len(record.curve) - 1)
         return [
             row
             | {"keep_fraction": keep_fraction, "study": study}
@@ -188,23 +189,23 @@ def sometimes(setting: Setting) -> list[Row]:
 def _groups(records: list[Record]) -> dict[tuple[str, str], list[Record]]:
     groups = defaultdict(list)
     for record in records:
-        groups[record["scenario"], record["agent"]].append(record)
+        groups[record.scenario, record.agent].append(record)
     return groups
 
 
 def _sometimes_row(names: tuple[str, str], group: list[Record]) -> Row:
-    curves = [record["agent_arguments"]["shares"] for record in group]
+    curves = [(record.agent_arguments or {})["shares"] for record in group]
     length = min(map(len, curves))
     never, part, always = np.mean([curve[:length] for curve in curves], axis=0).round(4).T.tolist()
     return {
         "study": "sometimes",
         "scenario": names[0],
         "agent": names[1],
-        "seeds": sorted(record["seed"] for record in group),
+        "seeds": sorted(record.seed for record in group),
         "never": never,
         "sometimes": part,
         "always": always,
-        "test_accuracy": mean_interval(record["test_accuracy"] for record in group),
+        "test_accuracy": mean_interval(record.test_accuracy for record in group),
     }
 
 

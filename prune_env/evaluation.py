@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -26,9 +26,10 @@ from prune_env.clock import CLOCKS, WorkClock
 from prune_env.data import Split
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import digest, evidence
+from prune_env.fields import JsonObject
 from prune_env.models import build_model
 from prune_env.registry import Agent, make_agent
-from prune_env.results import Record, Results
+from prune_env.results import Results
 from prune_env.tasks import get_task, split_maker
 
 
@@ -170,7 +171,7 @@ class Comparison:
             results.add(names | {"settings": settings, "inputs": inputs} | record)
 
     @cached_property
-    def _inputs(self) -> dict[tuple[str, str, str], Record]:
+    def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
         """What an episode is made of that its names do not say, before any is run."""
         data = {task: digest(_tensors(self._split(task))) for task in self.tasks}
         recipes = {task: asdict(get_task(task).with_model(self.model).recipe) for task in data}
@@ -186,12 +187,12 @@ class Comparison:
     def _check_held(self, results: Results) -> None:
         """Refuse to go on with episodes of other inputs; older records do not say theirs."""
         for record in results.records:
-            names = record["task"], record["scenario"], record["agent"]
-            here, there = self._inputs.get(names), record.get("inputs")
+            names = record.task, record.scenario, record.agent
+            here, there = self._inputs.get(names), record.inputs
             if here is not None and there is not None and here != there:
                 raise ValueError(
-                    f"`out` {results.folder} holds results of agent {record['agent']!r} on "
-                    f"{record['task']} that were made of something else "
+                    f"`out` {results.folder} holds results of agent {record.agent!r} on "
+                    f"{record.task} that were made of something else "
                     f"({'; '.join(_differences(there, here))}); name another folder"
                 )
 
@@ -222,8 +223,8 @@ class Comparison:
 _EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
-def _shower(bar: tqdm) -> Callable[[Record], None]:
-    def show(info: Record) -> None:
+def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
+    def show(info: JsonObject) -> None:
         bar.update(info["progress"] - bar.n)
         bar.set_postfix_str(
             f"epoch {info['epoch']} validation accuracy {info['validation_accuracy']:.3f}"
@@ -237,8 +238,8 @@ def run_episode(
     agent: Agent,
     *,
     seed: int,
-    on_epoch: Callable[[Record], None] = lambda info: None,
-) -> Record:
+    on_epoch: Callable[[JsonObject], None] = lambda info: None,
+) -> JsonObject:
     """Run one episode and test the network it ends with.
 
     Args:
@@ -280,8 +281,8 @@ def run_episode(
 
 
 def _play(
-    env: DataPruningEnv, agent: Agent, seed: int, on_epoch: Callable[[Record], None]
-) -> tuple[list[Record], float]:
+    env: DataPruningEnv, agent: Agent, seed: int, on_epoch: Callable[[JsonObject], None]
+) -> tuple[list[JsonObject], float]:
     """Infos of an episode from its reset on, and the seconds that the agent took."""
     observation, info = env.reset(seed=seed)
     infos, state, terminated, seconds = [info], None, False, 0.0
@@ -311,7 +312,7 @@ _CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
 _COUNTS = ("num_selected", "num_trained", "num_scored")
 
 
-def _point(info: Record, charged: float) -> Record:
+def _point(info: JsonObject, charged: float) -> JsonObject:
     """One point of the curve; nothing was selected, trained or scored before the first epoch."""
     point = {key: info[key] for key in _CURVE} | {key: info.get(key, 0) for key in _COUNTS}
     return point | {"work": point["work"] + charged}
@@ -321,7 +322,7 @@ def _is_reference(agent: Agent) -> bool:
     return bool(getattr(agent, "reference", False))
 
 
-def _arguments(agent: Agent) -> Record:
+def _arguments(agent: Agent) -> JsonObject:
     """Public attributes of an agent, and of the one that it is put around, as JSON has them."""
     public = {
         name: _arguments(value) if hasattr(value, "predict") else value
@@ -338,7 +339,7 @@ def _tensors(split: Split) -> list[torch.Tensor]:
     return [*pools.values(), *(part.rows for part in parts), *(part.labels for part in parts)]
 
 
-def _differences(there: Record, here: Record, name: str = "") -> list[str]:
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], name: str = "") -> list[str]:
     """What differs, in words; of arguments within arguments the innermost."""
     found = []
     for key in sorted(there.keys() | here.keys()):

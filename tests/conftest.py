@@ -68,3 +68,25 @@ def same(a, b):
 
 def make(id_="prune_env/DataPruning-v0", **arguments):
     return gym.make(id_, **{"task": "blobs"} | arguments)
+
+
+def make_record(agent="ucb", seed=0, accuracies=(0.1, 0.6, 0.9), test=0.8, **fields):
+    """The record of an episode, as `Results.add` takes it."""
+    curve = [{"work": 2.0 * i, "validation_accuracy": a} for i, a in enumerate(accuracies)]
+    return {
+        "task": "digits",
+        "scenario": "clean",
+        "agent": agent,
+        "seed": seed,
+        "reference": agent == "full",
+        "test_accuracy": test,
+        "budget": 5.0,
+        "work": 4.0,
+        "num_samples": 100,
+        "num_selected": 410,
+        "num_trained": 400,
+        "num_scored": 0,
+        "seconds": {"train": 1.0 + seed, "scoring": 0.0, "selection": 0.25, "evaluation": 0.5},
+        "diverged": False,
+        "curve": curve,
+    } | fields
