@@ -9,10 +9,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"arguments"},
-    {"evidence", "recipes", "registry", "runtime"},
-    {"augmentation", "clock", "data", "models", "paired", "precision", "rendering", "results"}
-    | {"selection", "statistics"},
-    {"action", "observation", "report", "scenarios", "sources", "updates"},
+    {"evidence", "fields", "files", "pictures", "recipes", "registry", "runtime"},
+    {"archives", "augmentation", "class_folders", "clock", "data", "folders", "lines", "models"}
+    | {"paired", "precision", "records", "rendering", "selection", "statistics"},
+    {"action", "observation", "report", "results", "scenarios", "sources", "updates"},
     {"training"},
     {"batched", "reward", "tasks"},
     {"episode", "rehearsal"},
