@@ -66,8 +66,8 @@ def _refusal(opened: Image.Image) -> str:
     if opened.mode in _BYTES or _depth(opened):
         return ""
     return (
-        f"has values of Pillow's mode {opened.mode!r}, whose range is unknown; save it with 8 or "
-        "16 bits without a sign, scaled as it should be seen"
+        f"has values of Pillow's mode {opened.mode!r}, whose range or way to RGB is unknown; save "
+        "it as grey or RGB of 8 or 16 bits without a sign, scaled as it should be seen"
     )
 
 

@@ -35,6 +35,13 @@ def blob_task(name="blobs", model="mlp:8", recipe=None, dataset=None, **argument
 prune_env.register_task("blobs", blob_task)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Commands choose the threads of their process, which here is that of the next test, too."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def small_task():
     return blob_task()
