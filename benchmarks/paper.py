@@ -94,7 +94,7 @@ class Setting:
         comparison.run(results)
         lengths = defaultdict(list)
         for record in results.records:
-            lengths[record["scenario"], record["agent"]].append(len(record["curve"]) - 1)
+            lengths[record.scenario, record.agent].append(len(record.curve) - 1)
         return [
             row
             | {"keep_fraction": keep_fraction, "study": study}

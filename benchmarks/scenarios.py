@@ -31,7 +31,7 @@ from prune_agents.policies import Learned, bundled_policy, load_policy
 from prune_agents.presets import TRAINING_SCENARIOS
 from prune_env.arguments import resolve_device
 from prune_env.evidence import evidence
-from prune_env.results import claim_folder
+from prune_env.folders import claim_folder, lock_folder
 from prune_env.runtime import tune_process
 
 RESULTS = Path(__file__).parent / "results"
@@ -98,8 +98,10 @@ class Scenarios:
         policies = dict(map(_policy, self.policies))
         agents = {**policies, **{name: _agent(name) for name in (*self.agents, *self.shown)}}
         folder = self.runs / f"scenarios-{self.name}"
-        claim_folder(folder, {"first_seed": self.first_seed} | basis(agents), (CELLS,))
-        accuracies = judge(heldout, agents, folder / CELLS)
+        settings = {"first_seed": self.first_seed} | basis(agents)
+        with lock_folder(folder):
+            claim_folder(folder, settings, (CELLS,))
+            accuracies = judge(heldout, agents, folder / CELLS)
         record = evidence(resolve_device("auto")) | {
             "cases": [case.name for case in cases],
             **heldout.settings,

@@ -14,8 +14,8 @@ largest logit of another class is to that of the true one, on either side.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ from prune_agents.measures import margin
 from prune_env.arguments import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence
+from prune_env.folders import claim_folder, lock_folder
+from prune_env.lines import append_line, read_lines
 from prune_env.observation import SAMPLE_COLUMNS
 from prune_env.registry import make_agent
-from prune_env.results import Record, Results
 from prune_env.selection import random_subset, top
 from prune_env.statistics import SampleStatistics
 
@@ -55,20 +56,23 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Train what is missing; a row for each scenario and rule, shares by scoring."""
     settings = {"epochs": epochs, "num_samples": num_samples, "every": EVERY, "kept": KEPT}
-    results = Results(settings | evidence(resolve_device(device)), runs)
-    pairs = [(scenario, seed) for seed in seeds for scenario in scenarios]
-    for scenario, seed in tqdm(pairs, desc="sometimes"):
-        missing = [rule for rule in ALL_RULES if (task, scenario, rule, seed) not in results]
-        if missing:
-            env = DataPruningEnv(task, scenario=scenario, num_samples=num_samples, device=device)
-            found = shares(env, missing, epochs=epochs, seed=seed)
-            for rule in missing:
-                names = {"task": task, "scenario": scenario, "agent": rule, "seed": seed}
-                results.add(names | {"shares": found[rule]})
-    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in results.records:
-        groups[record["scenario"], record["agent"]].append(record)
-    return [_row(*names, group) for names, group in groups.items()]
+    file = runs / "shares.jsonl"
+    with lock_folder(runs):
+        claim_folder(runs, settings | evidence(resolve_device(device)), (file.name,))
+        held = {(line["scenario"], line["seed"]): line for line in read_lines(file)}
+        for scenario, seed in tqdm(list(product(scenarios, seeds)), desc="sometimes"):
+            if (scenario, seed) not in held:
+                env = DataPruningEnv(
+                    task, scenario=scenario, num_samples=num_samples, device=device
+                )
+                found = shares(env, ALL_RULES, epochs=epochs, seed=seed)
+                held[scenario, seed] = {"scenario": scenario, "seed": seed, "shares": found}
+                append_line(file, held[scenario, seed])
+    return [
+        _row(scenario, rule, {seed: held[scenario, seed]["shares"][rule] for seed in seeds})
+        for scenario in scenarios
+        for rule in ALL_RULES
+    ]
 
 
 def shares(
@@ -128,14 +132,13 @@ class _Scorer:
         return top(self._agent.scores(SampleTableView(table)), self._count, self._rng)
 
 
-def _row(scenario: str, rule: str, group: list[Record]) -> dict[str, Any]:
-    curves = [record["shares"] for record in group]
-    never, part, always = np.mean(curves, axis=0).round(4).T.tolist()
+def _row(scenario: str, rule: str, curves: Mapping[int, list[list[float]]]) -> dict[str, Any]:
+    never, part, always = np.mean(list(curves.values()), axis=0).round(4).T.tolist()
     return {
         "study": "sometimes",
         "scenario": scenario,
         "agent": rule,
-        "seeds": sorted(record["seed"] for record in group),
+        "seeds": sorted(curves),
         "never": never,
         "sometimes": part,
         "always": always,

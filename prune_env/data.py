@@ -9,6 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prune_env.arguments import check_count
+
+MAX_CLASSES = 2**20  # each is an output of the network
+_FEW_CLASSES = 100  # of which there may be more than samples
+
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
@@ -85,34 +90,49 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check shapes and labels, so that nothing fails in the middle of a training run."""
-        if self.num_classes < 2:
-            raise ValueError(f"`num_classes` must be at least 2, got {self.num_classes}")
+        check_count("num_classes", self.num_classes, least=2)
+        if self.num_classes > MAX_CLASSES:
+            raise ValueError(
+                f"`num_classes` must be at most {MAX_CLASSES}, got {self.num_classes}; number the "
+                "labels from 0"
+            )
         parts = {"train": self.train, "test": self.test, "validation": self.validation}
         for name, samples in parts.items():
-            if samples is None:
-                continue
-            if len(samples) == 0:
-                raise ValueError(f"`{name}` must hold samples, got none")
-            if int(samples.rows.min()) < 0 or int(samples.rows.max()) >= len(samples.pool):
-                raise ValueError(f"`{name}` rows must be in [0, {len(samples.pool)}), its pool")
-            if not torch.isfinite(samples.pool).all():
-                raise ValueError(f"`{name}` inputs must be finite; replace NaN and infinities")
-            if samples.pool.dtype != self.train.pool.dtype:
-                raise TypeError(
-                    f"`{name}` inputs must have the type of the training inputs "
-                    f"{self.train.pool.dtype}, got {samples.pool.dtype}; give all parts as uint8, "
-                    "or all as float32 on one scale"
-                )
-            if samples.pool.shape[1:] != self.input_shape:
-                raise ValueError(
-                    f"`{name}` inputs must have the shape of the training inputs "
-                    f"{self.input_shape}, got {tuple(samples.pool.shape[1:])}"
-                )
-            low, high = int(samples.labels.min()), int(samples.labels.max())
-            if low < 0 or high >= self.num_classes:
-                raise ValueError(
-                    f"`{name}` labels must be in [0, {self.num_classes}), got {low} to {high}"
-                )
+            if samples is not None:
+                self._check_samples(name, samples)
+                self._check_inputs(name, samples.pool)
+
+    def _check_samples(self, name: str, samples: Samples) -> None:
+        if len(samples) == 0:
+            raise ValueError(f"`{name}` must hold samples, got none")
+        if int(samples.rows.min()) < 0 or int(samples.rows.max()) >= len(samples.pool):
+            raise ValueError(f"`{name}` rows must be in [0, {len(samples.pool)}), its pool")
+        low, high = int(samples.labels.min()), int(samples.labels.max())
+        if low < 0 or high >= self.num_classes:
+            raise ValueError(
+                f"`{name}` labels must be in [0, {self.num_classes}), got {low} to {high}"
+            )
+
+    def _check_inputs(self, name: str, pool: Tensor) -> None:
+        if pool.ndim < 2 or 0 in pool.shape[1:]:
+            raise ValueError(
+                f"`{name}` inputs must have an axis of samples and one or more of features, each "
+                f"of at least 1, got shape {tuple(pool.shape)}; those of one feature are "
+                "inputs[:, None]"
+            )
+        if pool.is_floating_point() and not torch.isfinite(pool).all():
+            raise ValueError(f"`{name}` inputs must be finite; replace NaN and infinities")
+        if pool.dtype != self.train.pool.dtype:
+            raise TypeError(
+                f"`{name}` inputs must have the type of the training inputs "
+                f"{self.train.pool.dtype}, got {pool.dtype}; give all parts as uint8, or all as "
+                "float32 on one scale"
+            )
+        if pool.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"`{name}` inputs must have the shape of the training inputs "
+                f"{self.input_shape}, got {tuple(pool.shape[1:])}"
+            )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -136,20 +156,22 @@ class Dataset:
             train_labels: (N,) integers in [0, num_classes).
             test_inputs: (T, *input_shape).
             test_labels: (T,) integers in [0, num_classes).
-            num_classes: number of classes; the largest label + 1 by default.
+            num_classes: number of classes; by default the largest label + 1, at most 100 or as
+                many as there are samples.
 
         Returns:
             The dataset, with validation samples still to be carved from train.
 
         Raises:
             ValueError: if shapes or labels do not fit together, or an input is not finite.
-            TypeError: if the labels are no integers, or only one of the inputs is uint8.
+            TypeError: if the labels are no integers, the inputs no real numbers, or only one of
+                the inputs is uint8.
         """
-        train = _all_rows(train_inputs, train_labels)
-        test = _all_rows(test_inputs, test_labels)
-        if num_classes is None and len(train) and len(test):
-            num_classes = int(max(train.labels.max(), test.labels.max())) + 1
-        return Dataset(train=train, test=test, num_classes=num_classes or 2)
+        train = _all_rows("train", train_inputs, train_labels)
+        test = _all_rows("test", test_inputs, test_labels)
+        if num_classes is None:
+            num_classes = _largest_label(train, test) + 1
+        return Dataset(train=train, test=test, num_classes=num_classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,10 +285,18 @@ class SplitMaker:
         """Shuffle the training samples and carve the validation samples from them.
 
         Class folders and archives are read in class order, hence the shuffle.
+
+        Raises:
+            ValueError: if nothing would be left to train on.
         """
         order = rng.permutation(len(self._labels))
         if self._validation is None:
             held_out = stratified(self._labels[order], self._validation_fraction)
+            if held_out.all():
+                raise ValueError(
+                    "`train` must hold 2 samples or more of some class, one of them to validate "
+                    f"on, got {len(order)} of as many classes; add samples, or give `validation`"
+                )
             validation = self._train.subset(order[held_out])
             order = order[~held_out]
         else:
@@ -305,18 +335,43 @@ def stratified(labels: np.ndarray, fraction: float) -> np.ndarray:
     return mask
 
 
-def _all_rows(inputs: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> Samples:
-    pool, classes = _tensor(inputs), _tensor(labels)
+def _largest_label(train: Samples, test: Samples) -> int:
+    """At least 1, since there are two classes or more.
+
+    Raises:
+        ValueError: if there are fewer samples than classes up to it.
+    """
+    largest = max([1, *(int(part.labels.max()) for part in (train, test) if len(part))])
+    total = len(train) + len(test)
+    if largest >= max(total, _FEW_CLASSES):
+        raise ValueError(
+            f"labels must be numbered from 0, got {largest} as the largest of {total} samples; "
+            "number them anew, or give `num_classes`"
+        )
+    return largest
+
+
+def _all_rows(name: str, inputs: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> Samples:
+    pool, classes = _tensor(f"{name} inputs", inputs), _tensor(f"{name} labels", labels)
     if classes.is_floating_point() or classes.is_complex():
-        raise TypeError(f"labels must be integers, got {classes.dtype}")
+        raise TypeError(f"labels must be integers, got {classes.dtype} of `{name}`")
+    if pool.is_complex():
+        raise TypeError(f"`{name}` inputs must be real numbers, got {pool.dtype}")
+    if pool.ndim == 0:
+        raise ValueError(f"`{name}` inputs must have an axis of samples, got a single number")
     if pool.dtype != torch.uint8:
         pool = pool.float()
     return Samples(pool=pool.contiguous(), rows=torch.arange(len(pool)), labels=classes.long())
 
 
-def _tensor(values: np.ndarray | Tensor) -> Tensor:
+def _tensor(name: str, values: np.ndarray | Tensor) -> Tensor:
     """A tensor; an array is copied, since torch takes neither read-only nor reversed ones."""
-    return values if isinstance(values, Tensor) else torch.tensor(np.ascontiguousarray(values))
+    if isinstance(values, Tensor):
+        return values
+    array = np.ascontiguousarray(values)
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
+        raise TypeError(f"`{name}` must be numbers, got an array of {array.dtype}")
+    return torch.tensor(array)
 
 
 def _normalisation(samples: Samples, limit: int = 10_000) -> tuple[Tensor, Tensor]:

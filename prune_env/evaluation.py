@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -25,10 +25,11 @@ from prune_env.clock import CLOCKS, WorkClock
 from prune_env.data import Split
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import digest, evidence
+from prune_env.fields import JsonObject
 from prune_env.models import build_model
 from prune_env.playing import is_reference, public_arguments, run_episode
 from prune_env.registry import Agent, make_agent
-from prune_env.results import Record, Results
+from prune_env.results import Results
 from prune_env.tasks import get_task, split_maker
 
 
@@ -168,7 +169,7 @@ class Comparison:
             results.add(names | {"settings": settings, "inputs": inputs} | record)
 
     @cached_property
-    def _inputs(self) -> dict[tuple[str, str, str], Record]:
+    def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
         """What an episode is made of that its names do not say, before any is run."""
         data = {task: digest(_tensors(self._split(task))) for task in self.tasks}
         recipes = {task: asdict(get_task(task).with_model(self.model).recipe) for task in data}
@@ -184,12 +185,12 @@ class Comparison:
     def _check_held(self, results: Results) -> None:
         """Refuse to go on with episodes of other inputs; older records do not say theirs."""
         for record in results.records:
-            names = record["task"], record["scenario"], record["agent"]
-            here, there = self._inputs.get(names), record.get("inputs")
+            names = record.task, record.scenario, record.agent
+            here, there = self._inputs.get(names), record.inputs
             if here is not None and there is not None and here != there:
                 raise ValueError(
-                    f"`out` {results.folder} holds results of agent {record['agent']!r} on "
-                    f"{record['task']} that were made of something else "
+                    f"`out` {results.folder} holds results of agent {record.agent!r} on "
+                    f"{record.task} that were made of something else "
                     f"({'; '.join(_differences(there, here))}); name another folder"
                 )
 
@@ -220,8 +221,8 @@ class Comparison:
 _EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
-def _shower(bar: tqdm) -> Callable[[Record], None]:
-    def show(info: Record) -> None:
+def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
+    def show(info: JsonObject) -> None:
         bar.update(info["progress"] - bar.n)
         bar.set_postfix_str(
             f"epoch {info['epoch']} validation accuracy {info['validation_accuracy']:.3f}"
@@ -237,7 +238,7 @@ def _tensors(split: Split) -> list[torch.Tensor]:
     return [*pools.values(), *(part.rows for part in parts), *(part.labels for part in parts)]
 
 
-def _differences(there: Record, here: Record, name: str = "") -> list[str]:
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], name: str = "") -> list[str]:
     """What differs, in words; of arguments within arguments the innermost."""
     found = []
     for key in sorted(there.keys() | here.keys()):

@@ -12,9 +12,9 @@ import numpy as np
 from prune_env.clock import PARTS, WallClock
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence
+from prune_env.fields import JsonObject
 from prune_env.flow import Evaluation
 from prune_env.registry import Agent
-from prune_env.results import Record
 
 
 def run_episode(
@@ -22,8 +22,8 @@ def run_episode(
     agent: Agent,
     *,
     seed: int,
-    on_epoch: Callable[[Record], None] = lambda info: None,
-) -> Record:
+    on_epoch: Callable[[JsonObject], None] = lambda info: None,
+) -> JsonObject:
     """Run one episode and test the network it ends with.
 
     Args:
@@ -131,8 +131,8 @@ def _play(
     agent: Agent,
     seed: int,
     scoring: _Scoring,
-    on_epoch: Callable[[Record], None],
-) -> tuple[list[Record], dict[str, list[float]]]:
+    on_epoch: Callable[[JsonObject], None],
+) -> tuple[list[JsonObject], dict[str, list[float]]]:
     """Infos of an episode from its reset on, and the seconds spent by then, part by part."""
     options = None if scoring.budget_left is None else {"budget": scoring.budget_left}
     observation, info = env.reset(seed=seed, options=options)
@@ -163,7 +163,7 @@ _CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
 _COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")
 
 
-def _point(info: Record, charged: float) -> Record:
+def _point(info: JsonObject, charged: float) -> JsonObject:
     """One point of the curve."""
     point = {key: info[key] for key in (*_CURVE, *_COUNTS)}
     return point | {"work": point["work"] + charged}
@@ -174,7 +174,7 @@ def is_reference(agent: Agent) -> bool:
     return bool(getattr(agent, "reference", False))
 
 
-def public_arguments(agent: Agent) -> Record:
+def public_arguments(agent: Agent) -> JsonObject:
     """Public attributes of an agent, and of the one that it is put around, as JSON has them."""
     public = {
         name: public_arguments(value) if hasattr(value, "predict") else value

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import prune_env
+from prune_env.archives import cached
 from prune_env.clock import FORWARD_COST
 from prune_env.data import Split
 from prune_env.evidence import digest
@@ -102,24 +105,23 @@ class Rehearsal:
         if not isinstance(self._task.model, str):  # a user's own network has no name to keep it by
             return self._measured(compute)
         key = self._key(settings)
-        file = cache_folder() / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-        if file.exists():
-            with np.load(file) as held:
-                if str(held["key"]) == key:
-                    self.work += float(held["work"])
-                    self.seconds += float(held["seconds"])
-                    return held["values"]
-        part = _writable(file.with_suffix(f".{os.getpid()}"))
+        scores = cached(
+            cache_folder() / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz",
+            read=partial(_Scores.read, key=key, num_samples=self.num_samples),
+            make=partial(self._timed, compute),
+            write=partial(_Scores.write, key=key),
+        )
+        self.work += scores.work
+        self.seconds += scores.seconds
+        return scores.values
+
+    def _timed(self, compute: Callable[[Rehearsal], np.ndarray]) -> _Scores:
+        """Scores and what they took, which is not counted yet."""
         before = self.work, self.seconds
-        try:
-            values = self._measured(compute)
-            work, seconds = self.work - before[0], self.seconds - before[1]
-            with part.open("wb") as handle:
-                np.savez(handle, values=values, key=key, work=work, seconds=seconds)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
-        return values
+        values = self._measured(compute)
+        scores = _Scores(values, self.work - before[0], self.seconds - before[1])
+        self.work, self.seconds = before
+        return scores
 
     def _measured(self, compute: Callable[[Rehearsal], np.ndarray]) -> np.ndarray:
         start = time.perf_counter()
@@ -148,17 +150,30 @@ class Rehearsal:
         return json.dumps(described, sort_keys=True)
 
 
-def _writable(file: Path) -> Path:
-    """The file, there and empty, before anything is trained for it."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    except OSError as error:
-        raise ValueError(
-            f"scores are kept in {file.parent}, which cannot be written ({error}); name another "
-            "folder in the variable PRUNE_ENV_CACHE"
-        ) from error
-    return file
+@dataclass(frozen=True)
+class _Scores:
+    """Scores (N,), and the work and seconds that they took."""
+
+    values: np.ndarray
+    work: float
+    seconds: float
+
+    @staticmethod
+    def write(file: Path, scores: _Scores, *, key: str) -> None:
+        with file.open("wb") as handle:  # or numpy adds an ending to the name
+            np.savez(
+                handle, values=scores.values, key=key, work=scores.work, seconds=scores.seconds
+            )
+
+    @staticmethod
+    def read(file: Path, *, key: str, num_samples: int) -> _Scores | None:
+        with np.load(file, allow_pickle=False) as held:
+            scores = _Scores(held["values"], float(held["work"]), float(held["seconds"]))
+            named = str(held["key"])
+        right = named == key and scores.values.shape == (num_samples,)
+        spent = (scores.work, scores.seconds)
+        right = right and all(math.isfinite(number) and number >= 0 for number in spent)
+        return scores if right and np.isfinite(scores.values).all() else None
 
 
 def _check_finite(what: str, values: np.ndarray) -> None:

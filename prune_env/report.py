@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prune_env.results import Record
+from prune_env.records import Record
 
 _HEADER = (
     "scenario",
@@ -28,6 +28,9 @@ _HEADER = (
     "s evaluation",
     "work to reference - 0.5",
 )
+
+
+_LONGEST_NAME = 80  # characters, of a task or a scenario in a file's name
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -62,7 +65,8 @@ def pictures(records: list[Record], folder: Path) -> list[Path]:
 
     groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        groups[record["task"], record["scenario"]][record["agent"]].append(record)
+        groups[record.task, record.scenario][record.agent].append(record)
+    names = _file_names(list(groups))
     files = []
     for (task, scenario), agents in groups.items():
         figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
@@ -72,14 +76,13 @@ def pictures(records: list[Record], folder: Path) -> list[Path]:
             (line,) = axes.plot(work, 100 * mean, label=agent)
             band = (100 * (mean - error), 100 * (mean + error))
             axes.fill_between(work, *band, color=line.get_color(), alpha=0.2, linewidth=0)
-        axes.set(
-            title=f"{task}, {scenario}",
-            xlabel="work [full epochs]",
-            ylabel="validation accuracy [%]",
-        )
+        axes.set(xlabel="work [full epochs]", ylabel="validation accuracy [%]")
+        # A dollar in a name is no formula.
+        axes.set_title(f"{task}, {scenario}", parse_math=False)
         axes.grid(alpha=0.3)
-        axes.legend()
-        file = folder / f"accuracy-{_file_name(task)}-{_file_name(scenario)}.png"
+        for text in axes.legend().get_texts():
+            text.set_parse_math(False)
+        file = folder / names[task, scenario]
         figure.savefig(file)
         files.append(file)
     return files
@@ -91,16 +94,13 @@ def _mean_curve(episodes: list[Record]) -> tuple[np.ndarray, np.ndarray, np.ndar
     An episode that ended early (it diverged) stays at its last accuracy.
     """
     curves = [
-        (_column(episode, "work"), _column(episode, "validation_accuracy")) for episode in episodes
+        np.array([(point.work, point.validation_accuracy) for point in episode.curve]).T
+        for episode in episodes
     ]
     work = max((work for work, _ in curves), key=len)
     accuracy = np.array([np.interp(work, *curve) for curve in curves])
     error = accuracy.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else 0
     return work, accuracy.mean(axis=0), error * np.ones(len(work))
-
-
-def _column(episode: Record, key: str) -> np.ndarray:
-    return np.array([point[key] for point in episode["curve"]], dtype=np.float64)
 
 
 def _lines(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
@@ -157,7 +157,8 @@ def _runs(seeds: list[int]) -> str:
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-def _markdown(rows: list[tuple[str, ...]]) -> str:
+def _markdown(lines: list[tuple[str, ...]]) -> str:
+    rows = [tuple(" ".join(cell.replace("|", r"\|").split()) for cell in line) for line in lines]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(cells: tuple[str, ...]) -> str:
@@ -171,9 +172,24 @@ def _markdown(rows: list[tuple[str, ...]]) -> str:
     return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])
 
 
+def _file_names(instances: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """A file's name for each task and scenario; with a hash where two would have the same."""
+    plain = [f"accuracy-{_file_name(task)}-{_file_name(scenario)}" for task, scenario in instances]
+    # Some file systems take `A` for `a`.
+    times = Counter(name.lower() for name in plain)
+    return {
+        instance: f"{name if times[name.lower()] == 1 else f'{name}-{_hash(repr(instance))}'}.png"
+        for instance, name in zip(instances, plain, strict=True)
+    }
+
+
 def _file_name(name: str) -> str:
-    """`noise:0.3` becomes `noise_0.3`; a path gets a hash, since two may look alike."""
+    """`noise:0.3` becomes `noise_0.3`; a path gets a hash, and what is too long is cut."""
     plain = re.sub(r"[^A-Za-z0-9.]+", "_", name).strip("_")
-    if re.fullmatch(r"[\w.:+-]*", name, re.ASCII):
+    if re.fullmatch(r"[\w.:+-]*", name, re.ASCII) and len(name) <= _LONGEST_NAME:
         return plain
-    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"{plain[:_LONGEST_NAME]}-{_hash(name)}"
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]

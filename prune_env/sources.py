@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from prune_env.archives import cached
+from prune_env.class_folders import PictureFile, find_pictures
 from prune_env.data import Dataset, Samples, stratified
+from prune_env.pictures import read_picture
 
 TORCHVISION_SETS = {
     "mnist": "MNIST",
@@ -22,7 +25,7 @@ TORCHVISION_SETS = {
     "cifar10": "CIFAR10",
     "cifar100": "CIFAR100",
 }
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 _DIGITS_TEST_FRACTION = 0.2
 
 
@@ -67,44 +70,39 @@ def load_torchvision(name: str) -> Dataset:
 
 
 def load_folder(path: str) -> Dataset:
-    """Decode a folder of class folders once, and keep the pictures in the cache by content.
+    """Decode a folder of class folders once, and keep the pictures in the cache.
 
-    Inside are `train/` and one or both of `test/` and `validation/`, each with one folder of
-    pictures a class. With both, `validation/` is validated on; with one, it is the test data and
-    the validation samples are carved from `train/`.
+    Inside are `train/` and one or both of `test/` and `validation/` (or `val/`), each with one
+    folder of pictures a class. With both, `validation/` is validated on; with one, it is the test
+    data and the validation samples are carved from `train/`. What becomes of a picture says
+    `prune_env.pictures.read_picture`, which of the files are pictures
+    `prune_env.class_folders.find_pictures`.
+
+    The cache is known by the names, sizes and times of the files: when their content was changed
+    last, and when anything about them was, to the nanosecond. None of them is opened to look it up.
+    A copy of the folder, or one whose files were touched, is decoded anew. What is not seen is a
+    file that another of the same size has replaced within the same tick of the file system's clock,
+    some milliseconds.
 
     Args:
         path: the folder; `PATH@SIDE` resizes and centre-crops every picture to SIDE x SIDE
             pixels, which pictures of differing sizes need.
 
     Raises:
-        ValueError: if a part is missing, has no pictures or less than two classes, if a file
-            cannot be read as a picture, or if sizes differ and no side is given.
+        ValueError: if a part is missing, has no pictures or less than two classes, if a class has
+            too few, if a file cannot be read as a picture, or if sizes differ and no side is given.
     """
     folder, side = _folder_and_side(path)
-    names = [name for name in ("train", "test", "validation") if (folder / name).is_dir()]
-    if "train" not in names or len(names) < 2:
-        raise ValueError(
-            f"`task` folder {folder} must hold train/ and test/ (or validation/), each with one "
-            f"folder of pictures a class; got {names or 'neither'}"
-        )
-    classes = sorted(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
-    if len(classes) < 2:
-        raise ValueError(
-            f"`task` folder {folder / 'train'} must hold at least 2 class folders, got {classes}"
-        )
-    files = {name: _class_files(folder / name, classes) for name in names}
+    classes, files = find_pictures(folder)
+    pools = _cached_pictures(files, side)
     label_of = {name: label for label, name in enumerate(classes)}
-    pools = _cached_pictures(folder, files, side)
     parts = {
-        name: Samples(
-            pool=pools[name],
-            rows=torch.arange(len(files[name])),
-            labels=torch.tensor(
-                [label_of[_class_name(file, folder / name)] for file in files[name]]
-            ),
+        part: Samples(
+            pool=pools[part],
+            rows=torch.arange(len(files[part])),
+            labels=torch.tensor([label_of[file.name[0]] for file in files[part]]),
         )
-        for name in names
+        for part in files
     }
     test = parts.pop("test") if "test" in parts else parts.pop("validation")
     return Dataset(
@@ -134,93 +132,56 @@ def _folder_and_side(path: str) -> tuple[Path, int | None]:
     return folder, pixels
 
 
-def _class_name(file: Path, part: Path) -> str:
-    """The class folder a picture is in, however deep below it."""
-    return file.relative_to(part).parts[0]
+def _cached_pictures(files: dict[str, list[PictureFile]], side: int | None) -> dict[str, Tensor]:
+    key = _key(files, side)
+    return cached(
+        cache_folder() / "folders" / f"{key[:32]}.pt",
+        read=partial(_held_pictures, key=key, files=files, side=side),
+        make=partial(_decode, files, side),
+        write=lambda file, pools: torch.save({"key": key, "pools": pools}, file),
+    )
 
 
-def _class_files(part: Path, classes: list[str]) -> list[Path]:
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    unknown = sorted(d.name for d in part.iterdir() if d.is_dir() and d.name not in classes)
-    if unknown:
-        raise ValueError(f"`task` folder {part} has classes that train/ lacks: {unknown}")
-    files = []
-    for name in classes:
-        pictures = [
-            file
-            for file in sorted((part / name).rglob("*"))
-            if file.suffix.lower() in IMG_EXTENSIONS and file.is_file()
-        ]
-        if part.name == "train" and len(pictures) < 2:
-            raise ValueError(
-                f"`task` folder {part / name} must hold at least 2 pictures "
-                f"({', '.join(IMG_EXTENSIONS)}), got {len(pictures)}"
-            )
-        files += pictures
-    if not files:
-        raise ValueError(f"`task` folder {part} holds no pictures ({', '.join(IMG_EXTENSIONS)})")
-    return files
-
-
-def _cached_pictures(
-    folder: Path, files: dict[str, list[Path]], side: int | None
-) -> dict[str, Tensor]:
+def _key(files: dict[str, list[PictureFile]], side: int | None) -> str:
+    """What pictures, and how they were made: 64 hex digits."""
     digest = hashlib.sha256(f"{_CACHE_FORMAT} {side}".encode())
-    for part in files.values():
-        for file in tqdm(part, desc=f"reading {folder.name}", unit="file", leave=False):
-            digest.update(str(file.relative_to(folder)).encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    cached = cache_folder() / "folders" / f"{digest.hexdigest()[:32]}.pt"
-    if cached.exists():
-        # A file that another program damaged is decoded anew: it is ours, and only a copy.
-        with suppress(RuntimeError, EOFError, pickle.UnpicklingError):
-            return torch.load(cached, weights_only=True)
-    pools = _decode(files, side)
-    # Written aside and renamed: an interrupted run never leaves half a file to be trusted.
-    unfinished = cached.with_suffix(f".{os.getpid()}.part")
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(pools, unfinished)
-        unfinished.replace(cached)
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"the cache folder {cached.parent} cannot be written ({error}); name another in the "
-            "variable PRUNE_ENV_CACHE"
-        ) from error
-    return pools
+    for part, members in files.items():
+        digest.update(f"{part} {len(members)}".encode())
+        for file in members:
+            # No name holds a null character or, folder by folder, a slash.
+            digest.update(os.fsencode("/".join(file.name)))
+            digest.update(f"\0{file.size} {file.times}\0".encode())
+    return digest.hexdigest()
 
 
-def _decode(files: dict[str, list[Path]], side: int | None) -> dict[str, Tensor]:
+def _held_pictures(
+    archive: Path, *, key: str, files: dict[str, list[PictureFile]], side: int | None
+) -> dict[str, Tensor] | None:
+    """The pools of a cache, if they are those of these files."""
+    held: Any = torch.load(archive, weights_only=True)
+    if held["key"] != key or held["pools"].keys() != files.keys():
+        return None
+    shapes = {tuple(pool.shape[1:]) for pool in held["pools"].values()}
+    right = len(shapes) == 1 and (side is None or shapes == {(3, side, side)})
+    for part, pool in held["pools"].items():
+        right &= pool.dtype == torch.uint8 and len(pool) == len(files[part])
+    return held["pools"] if right else None
+
+
+def _decode(files: dict[str, list[PictureFile]], side: int | None) -> dict[str, Tensor]:
     shape: tuple[int, ...] | None = None if side is None else (3, side, side)
     pools: dict[str, Tensor] = {}
     for name, part in files.items():
         for row, file in enumerate(tqdm(part, desc=f"decoding {name}", unit="picture")):
-            picture = _picture(file, side)
+            picture = read_picture(file.path, side)
             shape = shape or tuple(picture.shape)
             if picture.shape != shape:
                 sizes = " and ".join(f"{s[2]} x {s[1]}" for s in (shape, picture.shape))
                 raise ValueError(
-                    f"`task` pictures must have one size, got {sizes} ({file}); give a "
+                    f"`task` pictures must have one size, got {sizes} ({file.path}); give a "
                     "side to resize to: folder:PATH@64"
                 )
             if row == 0:
                 pools[name] = torch.empty((len(part), *shape), dtype=torch.uint8)
             pools[name][row] = picture
     return pools
-
-
-def _picture(file: Path, side: int | None) -> Tensor:
-    """Decode to (3, height, width) uint8; `side` resizes the shorter edge and centre-crops."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, SyntaxError) as error:
-        raise ValueError(
-            f"`task` picture {file} cannot be read ({error}); repair or remove it"
-        ) from error
-    if side is not None:
-        picture = ImageOps.fit(picture, (side, side), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

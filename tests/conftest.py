@@ -53,6 +53,13 @@ def blob_task(name="blobs", model="mlp:8", recipe=None, dataset=None, **argument
 prune_env.register_task("blobs", blob_task)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Commands choose the threads of their process, which here is that of the next test, too."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def small_task():
     return blob_task()
@@ -86,3 +93,25 @@ def same(a, b):
 
 def make(id_="prune_env/DataPruning-v0", **arguments):
     return gym.make(id_, **{"task": "blobs"} | arguments)
+
+
+def make_record(agent="ucb", seed=0, accuracies=(0.1, 0.6, 0.9), test=0.8, **fields):
+    """The record of an episode, as `Results.add` takes it."""
+    curve = [{"work": 2.0 * i, "validation_accuracy": a} for i, a in enumerate(accuracies)]
+    return {
+        "task": "digits",
+        "scenario": "clean",
+        "agent": agent,
+        "seed": seed,
+        "reference": agent == "full",
+        "test_accuracy": test,
+        "budget": 5.0,
+        "work": 4.0,
+        "num_samples": 100,
+        "num_selected": 410,
+        "num_trained": 400,
+        "num_scored": 0,
+        "seconds": {"train": 1.0 + seed, "scoring": 0.0, "selection": 0.25, "evaluation": 0.5},
+        "diverged": False,
+        "curve": curve,
+    } | fields

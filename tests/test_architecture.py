@@ -9,10 +9,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"arguments", "names"},
-    {"flow", "isolation", "precision", "recipes", "registry", "runtime", "seeds"},
-    {"augmentation", "clock", "data", "evidence", "models", "paired", "rendering", "results"}
-    | {"reward", "selection", "statistics"},
-    {"encodings", "observation", "report", "scenarios", "sources", "updates"},
+    {"fields", "files", "flow", "isolation", "pictures", "precision", "recipes", "registry"}
+    | {"runtime", "seeds"},
+    {"archives", "augmentation", "class_folders", "clock", "data", "evidence", "folders", "lines"}
+    | {"models", "paired", "records", "rendering", "reward", "selection", "statistics"},
+    {"encodings", "observation", "report", "results", "scenarios", "sources", "updates"},
     {"amount", "training"},
     {"action", "batched", "tasks"},
     {"episode", "rehearsal"},

@@ -3,11 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import blob_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune_env import data
 from prune_env.data import Dataset, Samples, SplitMaker, stratified
+from prune_env.env import DataPruningEnv
+from prune_env.playing import on_test_data
 
 CPU = torch.device("cpu")
 
@@ -214,7 +217,9 @@ def test_normalisation_of_pictures_is_by_channel():
     pictures = np.zeros((2, 2, 1, 2), dtype=np.uint8)
     pictures[:, 0] = [[[1, 3]], [[5, 7]]]  # mean 4, variance (9 + 1 + 1 + 9) / 4
     pictures[:, 1] = 200  # constant
-    split = make_split(Dataset.from_arrays(pictures, np.array([0, 1]), pictures, np.array([0, 1])))
+    split = make_split(
+        Dataset.from_arrays(pictures, np.zeros(2, np.int64), pictures, np.zeros(2, np.int64))
+    )
     assert split.mean.tolist() == [[[4, 4]], [[200, 200]]]
     torch.testing.assert_close(split.deviation[:, 0, 0], torch.tensor([5**0.5, 1.0]))
     assert split.deviation.shape == (2, 1, 2)
@@ -226,14 +231,16 @@ def test_the_colour_of_the_mean_picture_is_in_the_units_of_the_pool(dtype, expec
     pictures = np.zeros((2, 2, 1, 2), dtype=dtype)
     pictures[:, 0] = [[[1, 4]], [[5, 8]]]  # mean 4.5; halves are rounded to even
     pictures[:, 1] = 200
-    whole = Dataset.from_arrays(pictures, np.array([0, 1]), pictures, np.array([0, 1]))
+    whole = Dataset.from_arrays(pictures, np.zeros(2, np.int64), pictures, np.zeros(2, np.int64))
     split = make_split(whole, as_pictures=True)
     assert split.fill.tolist() == expected
 
 
 def test_normalisation_of_vectors_is_by_feature_and_leaves_constants_at_zero():
     inputs = np.array([[1.0, 7.0], [3.0, 7.0]])
-    split = make_split(Dataset.from_arrays(inputs, np.array([0, 1]), inputs, np.array([0, 1])))
+    split = make_split(
+        Dataset.from_arrays(inputs, np.zeros(2, np.int64), inputs, np.zeros(2, np.int64))
+    )
     assert split.mean.tolist() == [2, 7]
     assert split.deviation.tolist() == [1, 1]
 
@@ -289,3 +296,75 @@ def test_parts_on_two_scales_are_refused(part):
         replace(whole, **{part: other})
     with pytest.raises(TypeError, match="`test` inputs must have the type"):
         Dataset.from_arrays(bytes_, labels, bytes_ / 255, labels)
+
+
+def arrays(inputs, labels, **arguments):
+    inputs, labels = np.asarray(inputs), np.asarray(labels)
+    return Dataset.from_arrays(inputs, labels, inputs, labels, **arguments)
+
+
+ONES = np.ones((4, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (
+            np.ones(4),
+            [0, 1, 0, 1],
+            r"`train` inputs must have .* got shape \(4,\); .*\[:, None\]",
+        ),
+        (np.ones((4, 0)), [0, 1, 0, 1], r"`train` inputs must have .* got shape \(4, 0\)"),
+        (np.ones((4, 3, 0, 2)), [0, 1, 0, 1], r"each of at least 1, got shape \(4, 3, 0, 2\)"),
+        (ONES, [0, 10**12, 0, 0], r"labels must be numbered from 0, got 1000000000000 .* of 8"),
+        (ONES, [0, 100, 0, 0], "labels must be numbered from 0, got 100 as the largest of 8"),
+        (ONES, np.zeros((4, 2), int), "`rows` and `labels` must be vectors of one length"),
+        (ONES, 3, "`rows` and `labels` must be vectors of one length"),
+    ],
+)
+def test_arrays_that_nothing_can_be_trained_on_are_refused_by_name(inputs, labels, message):
+    with pytest.raises(ValueError, match=message):
+        arrays(inputs, labels)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (ONES + 1j, [0, 1, 0, 1], "`train` inputs must be real numbers, got torch.complex"),
+        ([["a"]] * 4, [0, 1, 0, 1], "`train inputs` must be numbers, got an array of <U1"),
+        (ONES, ["cat", "dog"] * 2, "`train labels` must be numbers, got an array of <U3"),
+        (ONES, [0.0, 1.0] * 2, "labels must be integers, got torch.float64 of `train`"),
+    ],
+)
+def test_arrays_of_no_numbers_are_refused_by_name(inputs, labels, message):
+    with pytest.raises(TypeError, match=message):
+        arrays(inputs, labels)
+
+
+def test_a_number_of_classes_beyond_any_network_is_refused():
+    with pytest.raises(ValueError, match="`num_classes` must be at most 1048576, got 10000"):
+        arrays(ONES, [0, 1, 0, 1], num_classes=10**12)
+    assert arrays(ONES, [0, 999, 0, 1], num_classes=1000).num_classes == 1000
+
+
+@pytest.mark.parametrize("labels", [[0], [0, 1]])
+def test_one_sample_of_each_class_is_refused_before_anything_is_trained(labels):
+    dataset = arrays(np.ones((len(labels), 3)), labels)
+    message = f"`train` must hold 2 samples or more of some class, .* got {len(labels)} of as many"
+    with pytest.raises(ValueError, match=message):
+        make_split(dataset)
+    task = blob_task(dataset=dataset)
+    with pytest.raises(ValueError, match=message):
+        DataPruningEnv(task)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_smallest_datasets_are_trained_on(given):
+    dataset = arrays(np.ones((2, 3)), [1, 1])
+    if given:
+        dataset = replace(dataset, validation=dataset.test)
+    env = DataPruningEnv(blob_task(dataset=dataset), budget=2)
+    env.reset(seed=0)
+    while not env.over:
+        env.step(env.action_space.sample())
+    assert 0 <= on_test_data(env).accuracy <= 1

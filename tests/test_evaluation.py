@@ -64,14 +64,14 @@ def test_the_summary_is_on_disk_with_the_keys_promised(finished):
 def test_records_hold_what_is_needed_to_judge_and_repeat_them(finished):
     _, results = finished
     for record in results.records:
-        assert record["test_accuracy"] == pytest.approx(round(60 * record["test_accuracy"]) / 60)
-        assert record["curve"][0]["work"] == 0
-        assert record["curve"][-1]["work"] == record["work"]
-        assert record["settings"]["epochs"] == 8
-        assert {"device", "threads", "versions", "agent_arguments"} <= set(record)
-    forward = next(r for r in results.records if r["agent"] == FORWARD)
-    assert forward["agent_arguments"]["refresh"] == "forward"
-    assert forward["seconds"]["scoring"] > 0
+        assert record.test_accuracy == pytest.approx(round(60 * record.test_accuracy) / 60)
+        assert record.curve[0].work == 0
+        assert record.curve[-1].work == record.work
+        assert record.settings["epochs"] == 8
+        assert {"device", "threads", "versions"} <= set(record.others)
+    forward = next(record for record in results.records if record.agent == FORWARD)
+    assert forward.agent_arguments["refresh"] == "forward"
+    assert forward.seconds["scoring"] > 0
 
 
 def test_a_stopped_comparison_goes_on_where_it_was(finished, tmp_path):
@@ -95,11 +95,8 @@ def test_a_stopped_comparison_goes_on_where_it_was(finished, tmp_path):
     chosen.run(resumed)
     assert (tmp_path / "episodes.jsonl").read_text().startswith(before)
 
-    def outcome(results):
-        measured = ("seconds", "curve_seconds")
-        return [{k: record[k] for k in record if k not in measured} for record in results.records]
-
-    assert outcome(resumed) == outcome(whole)
+    for record, expected in zip(resumed.records, whole.records, strict=True):
+        assert record.has_result_of(expected)
 
 
 def test_a_longer_comparison_of_the_same_settings_keeps_what_is_there(tmp_path):
@@ -108,7 +105,7 @@ def test_a_longer_comparison_of_the_same_settings_keeps_what_is_there(tmp_path):
     larger = comparison(agents=("random", "short"), scenarios=("clean",), seeds=(0, 1))
     results = Results(larger.settings, tmp_path)
     larger.run(results)
-    assert [(r["agent"], r["seed"]) for r in results.records] == [
+    assert [(record.agent, record.seed) for record in results.records] == [
         ("random", 0),
         ("short", 0),
         ("random", 1),
@@ -130,7 +127,7 @@ def test_the_order_of_episodes_does_not_matter():
     for chosen in (forward, backward):
         results = Results(chosen.settings)
         chosen.run(results)
-        outcomes.append({(r["agent"], r["seed"]): r["curve"] for r in results.records})
+        outcomes.append({record.key: record.curve for record in results.records})
     assert outcomes[0] == outcomes[1]
 
 
@@ -227,8 +224,8 @@ def test_an_agent_needs_what_the_readme_says_and_no_more(tmp_path):
     again.run(results)
     (row,) = results.summary()
     assert (row["seeds"], row["budget"]) == ([0, 1], 2)
-    assert results.records[0]["reference"] is False
-    assert results.records[0]["agent_arguments"]["random"] == "a Generator"
+    assert results.records[0].reference is False
+    assert results.records[0].agent_arguments["random"] == "a Generator"
 
 
 @pytest.mark.usefixtures("plain")

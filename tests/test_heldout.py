@@ -1,5 +1,7 @@
 """Joint held-out episodes against single ones, and the report over cases."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,46 @@ def test_cells_are_kept_and_reported_by_case_and_over_all(tmp_path):
     assert len(result["all"]["means"]["short"]) == 5
     one = {cell: values for cell, values in accuracies.items() if cell[0] == CASE.name}
     assert report(one, "short", ("random",)).keys() == {CASE.name}
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    file = tmp_path_factory.mktemp("cells") / "cells.jsonl"
+    judge(ONE, dict.fromkeys(("short", "random")), file)
+    return file.read_text()
+
+
+ONE = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test_accuracy": [0.5]}, "`test_accuracy` must be a list of 2 values"),
+        ({"test_accuracy": [0.5, -1]}, r"`test_accuracy` must be .* finite numbers in \[0, 1\]"),
+        ({"test_accuracy": [0.5, "1"]}, "`test_accuracy` must be a list of finite numbers"),
+        ({"seeds": "none"}, "`seeds` must be a list"),
+        ({"case": 3}, "`case` must be a text"),
+        ({"basis": "another"}, "`basis` must be that of the agents and the machine"),
+    ],
+)
+def test_a_cell_that_is_damaged_is_named_with_its_line(tmp_path, cells, changes, message):
+    first, second = cells.splitlines()
+    changed = json.loads(second) | changes
+    del changed["digest"]
+    (tmp_path / "cells.jsonl").write_text(f"{first}\n{json.dumps(changed)}\n")
+    with pytest.raises(ValueError, match=rf"`out` .*cells\.jsonl, line 2: {message}.*; repair or"):
+        judge(ONE, dict.fromkeys(("short", "random")), tmp_path / "cells.jsonl")
+
+
+def test_cells_of_earlier_versions_count(tmp_path, cells):
+    lines = [json.loads(line) for line in cells.splitlines()]
+    for line in lines:
+        del line["digest"], line["basis"]
+        line["test_accuracy"] = [0.25, 0.75]
+    (tmp_path / "cells.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    accuracies = judge(ONE, dict.fromkeys(("short", "random")), tmp_path / "cells.jsonl")
+    assert [values.tolist() for values in accuracies.values()] == [[0.25, 0.75]] * 2
 
 
 @pytest.mark.parametrize(

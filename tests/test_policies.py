@@ -1,6 +1,7 @@
 """Policy files: there and back, what is refused and why, and the agent."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -184,6 +185,81 @@ def test_no_policy_file_at_all_is_refused(tmp_path):
     save_file({"x": np.zeros(1)}, tmp_path / "plain")
     with pytest.raises(ValueError, match="must be a policy file"):
         load_policy(tmp_path / "plain")
+
+
+def test_a_path_that_is_no_file_is_refused_by_name_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    places = {tmp_path / "pipe": "a pipe", tmp_path: "a folder", "/dev/zero": "a device"}
+    for path, kind in places.items():
+        message = rf"`path` must be a policy file, got {path} \(it is .*{kind}"
+        for use in (load_policy, lambda path: Learned(path=str(path))):
+            with pytest.raises(ValueError, match=message):
+                use(path)
+
+
+def test_a_flipped_bit_anywhere_in_it_is_noticed(policy, file):
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 5):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            again = load_policy(file)
+        except ValueError as error:
+            assert str(file) in str(error)  # noqa: PT017
+        else:  # the name of the checksum, or what safetensors pass over
+            assert (again.digest, again.provenance) == (policy.digest, policy.provenance)
+
+
+def test_numbers_that_were_changed_are_noticed(file):
+    with safe_open(file, framework="numpy") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        metadata = opened.metadata()
+    tensors["bias 0"] = tensors["bias 0"] + np.float32(0.5)
+    save_file(tensors, file, metadata)
+    with pytest.raises(ValueError, match=rf"`path` {file}: it was changed after it was written"):
+        load_policy(file)
+
+
+def test_a_file_of_the_first_release_is_without_a_checksum(policy, file):
+    with safe_open(bundled_policy(), framework="numpy") as opened:
+        assert "checksum" not in json.loads(opened.metadata()["prune_env"])
+    with safe_open(file, framework="numpy") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        described = json.loads(opened.metadata()["prune_env"])
+    del described["checksum"]
+    save_file(tensors, file, {"prune_env": json.dumps(described)})
+    assert load_policy(file).digest == policy.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("bias 0", np.full(7, np.nan, np.float32), "`weights` must be finite"),
+        ("bias 0", np.zeros((7, 1), np.float32), "`bias 0` must be a vector of floats"),
+        ("bias 0", np.zeros(7, np.int32), "`bias 0` must be a vector of floats, got int32"),
+        ("mean", np.zeros((2, 1), np.float32), "`mean` must be a vector of floats"),
+        ("mean", np.zeros((), np.float32), "`mean` must be a vector of floats"),
+        ("scale", np.zeros(2, np.float32), "`scale` must be 2 numbers above 0"),
+        ("weight 0", np.zeros((2, 7), np.float32), "`weights` of a layer must have shape"),
+        ("extra", np.zeros(2, np.float32), "a network has no tensors \\['extra'\\]"),
+        ("weight 7", np.zeros((2, 7), np.float32), "a network needs the tensors"),
+    ],
+)
+def test_tensors_of_another_kind_are_refused_by_file_and_name(file, name, value, message):
+    with safe_open(file, framework="numpy") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        described = json.loads(opened.metadata()["prune_env"])
+    save_file(tensors | {name: value}, file, {"prune_env": json.dumps(described)})
+    with pytest.raises(ValueError, match=rf"`path` {file}: .*{message}"):
+        load_policy(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"format": NaN}', '{"format": 1, "format": 1}', "\ufeff{}"]
+)
+def test_a_description_that_is_no_plain_json_is_refused(tmp_path, text):
+    save_file({"mean": np.zeros(1)}, tmp_path / "odd", {"prune_env": text})
+    with pytest.raises(ValueError, match=r"`path` must be a policy file, got .*odd"):
+        load_policy(tmp_path / "odd")
 
 
 def test_an_environment_it_is_not_for_is_refused(policy):

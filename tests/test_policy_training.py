@@ -3,9 +3,9 @@
 import csv
 import itertools
 import json
+import re
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ import pytest
 from prune_agents import runs as module
 from prune_agents.cases import Case
 from prune_agents.evolution import CMA
-from prune_agents.gradient import A2C, CHECKPOINT, PPO, SAC, GradientTraining
+from prune_agents.gradient import A2C, PPO, SAC
 from prune_agents.heldout import Heldout
 from prune_agents.policies import load_policy
 from prune_agents.presets import Training
 from prune_agents.runs import GENERATIONS
 from prune_agents.training import HELDOUT, POLICY, train
-from prune_env.results import FolderLock
+from prune_env.folders import FolderLock
 
 CASE = Case(task="blobs", budget=1.0)
 SMALL = Training(
@@ -66,6 +66,50 @@ def test_evolution_goes_on_where_it_stopped(tmp_path):
     assert len((part / GENERATIONS).read_bytes().splitlines()) == len(lines)
 
 
+@pytest.fixture(scope="module")
+def generations(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evolution")
+    train(SMALL, folder)
+    return [json.loads(line) for line in (folder / GENERATIONS).read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("line", "changes", "message"),
+    [
+        (1, {"mean": [0.5]}, "`mean` must be a list of 2 values"),
+        (1, {"scale": [1, 0]}, "`scale` must be a list of finite numbers of at least 0.01"),
+        (1, {"scale": None}, "`scale` must be a list"),
+        (1, {"steps": 0}, "`steps` must be a whole number of at least 1, got 0"),
+        (1, {"run": "another"}, "`run` must be that of this training"),
+        (3, {"returns": [0.1, 0.2]}, "`returns` must be a list of 4 values"),
+        (3, {"returns": [0.1, 0.2, "much", 0.3]}, "`returns` must be a list of finite numbers"),
+        (3, {"returns": {}}, "`returns` must be a list"),
+        (2, {"seconds": -1}, "`seconds` must be a finite number of at least 0"),
+        (2, {"steps": 2.5}, "`steps` must be a whole number"),
+    ],
+)
+def test_a_damaged_generation_is_named_with_its_line(tmp_path, generations, line, changes, message):
+    lines = [{k: v for k, v in one.items() if k != "digest"} for one in generations]
+    lines[line - 1] |= changes
+    train(SMALL, tmp_path)
+    (tmp_path / POLICY).unlink()
+    (tmp_path / GENERATIONS).write_text("".join(json.dumps(one) + "\n" for one in lines))
+    place = rf"`out` {tmp_path / GENERATIONS}, line {line}: "
+    with pytest.raises(ValueError, match=f"{place}{message}.*; repair or remove the line, or name"):
+        train(SMALL, tmp_path)
+
+
+def test_a_generation_with_a_number_that_is_none_is_named_with_its_line(tmp_path):
+    train(SMALL, tmp_path)
+    (tmp_path / POLICY).unlink()
+    file = tmp_path / GENERATIONS
+    lines = file.read_text().splitlines()
+    lines[2] = re.sub(r'"returns": \[[^,]*', '"returns": [NaN', lines[2])
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=r"line 3 is damaged \(NaN is no number in JSON\)"):
+        train(SMALL, tmp_path)
+
+
 def test_a_policy_that_is_there_is_read_and_other_settings_are_refused(tmp_path):
     policy = train(SMALL, tmp_path)
     stamp = (tmp_path / POLICY).stat().st_mtime_ns
@@ -101,22 +145,6 @@ def test_sb3_trains_a_policy_that_acts_as_its_model(name, tmp_path, monkeypatch)
     np.testing.assert_allclose(load_policy(tmp_path / POLICY).act(OBSERVATION), expected, atol=1e-5)
     assert run.model.num_timesteps >= 32
     assert policy.provenance["seconds"] > 0
-
-
-def test_sb3_goes_on_from_its_checkpoint(tmp_path):
-    training = replace(SMALL, algorithm=GRADIENT["ppo"], action="bins", steps=64)
-    train(replace(training, steps=32), tmp_path / "first")
-    resumed = tmp_path / "resumed"
-    shutil.copytree(tmp_path / "first", resumed, ignore=shutil.ignore_patterns(POLICY, "settings*"))
-    settings = {**json.loads((tmp_path / "first" / "settings.json").read_text())}
-    (resumed / "settings.json").write_text(json.dumps(settings | {"steps": 64}))
-    policy = train(training, resumed)
-    first = load_policy(tmp_path / "first" / POLICY)
-    assert (policy.act(OBSERVATION) != first.act(OBSERVATION)).any()
-    assert sorted(file.name for file in resumed.glob("progress*")) == [
-        "progress-32.csv",
-        "progress.csv",
-    ]
 
 
 def test_a_scorer_of_samples_becomes_a_file(tmp_path):
@@ -226,12 +254,3 @@ def test_evolution_learns_to_balance_classes(tmp_path):
     policy = train(training, tmp_path, heldout=heldout, rivals=("short", "random", "middle"))
     against = policy.provenance["evaluation"]["cases"]["digits"]["against"]
     assert against["best single"]["low"] > 0.01
-
-
-def test_a_checkpoint_touches_no_other_file(tmp_path):
-    (tmp_path / "checkpoint.part").write_text("precious")
-    model = SimpleNamespace(num_timesteps=3, get_parameters=dict)
-    training = SimpleNamespace(model=model, seconds=0.0, _started=0.0, _moments=dict)
-    GradientTraining.save(training, tmp_path / CHECKPOINT)
-    assert {file.name for file in tmp_path.iterdir()} == {"checkpoint.part", CHECKPOINT}
-    assert (tmp_path / "checkpoint.part").read_text() == "precious"

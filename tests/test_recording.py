@@ -169,7 +169,7 @@ def test_the_first_score_can_be_written_and_stands_in_the_record(spec, start, tm
     names = {"task": "blobs", "scenario": "clean", "agent": spec, "seed": 0}
     Results({}, tmp_path).add(names | run_episode(env, agent, seed=0))  # JSON without infinities
     (record,) = Results({}, tmp_path).records
-    assert record["agent_arguments"]["first"] == ("inf" if start is None else start)
+    assert record.agent_arguments["first"] == ("inf" if start is None else start)
 
 
 @pytest.mark.parametrize("agent", [EpsilonGreedy, UCB])

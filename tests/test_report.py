@@ -1,8 +1,11 @@
+import matplotlib.figure
 import matplotlib.image
 import numpy as np
 import pytest
+from conftest import make_record
 
-from prune_env.report import _file_name, _mean_curve, pictures, table
+from prune_env.records import Record
+from prune_env.report import _file_name, _file_names, _mean_curve, pictures, table
 
 PARTS = ("train", "scoring", "selection", "evaluation")
 
@@ -106,7 +109,7 @@ def test_rows_of_different_seeds_say_theirs():
 def make_episode(works, accuracies, **fields):
     points = zip(works, accuracies, strict=True)
     curve = [{"work": w, "validation_accuracy": a} for w, a in points]
-    return {"task": "digits", "scenario": "clean", "agent": "ucb", "curve": curve} | fields
+    return Record.of(make_record() | {"curve": curve} | fields)
 
 
 def test_the_curve_is_mean_and_standard_error_and_an_early_end_stays_where_it_was():
@@ -156,3 +159,48 @@ def test_a_picture_is_drawn_per_task_and_scenario(tmp_path):
     assert clean.shape == noise.shape
     assert np.ptp(clean[..., :3]) > 0
     assert not np.array_equal(clean, noise)
+
+
+DOLLARS = "learned:path=$x$_{"
+
+
+def test_a_dollar_in_a_name_is_no_formula(tmp_path, monkeypatch):
+    drawn = []
+    savefig = matplotlib.figure.Figure.savefig
+
+    def watched(figure, file):
+        (axes,) = figure.axes
+        drawn.append([axes.title, *axes.get_legend().get_texts()])
+        savefig(figure, file)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", watched)
+    names = {"task": "folder:/$data/$\\frac{", "agent": DOLLARS, "scenario": "$\\oops$"}
+    (file,) = pictures([make_episode([0, 1], [0.1, 0.4], **names)], tmp_path)
+    assert "$" not in file.name
+    title, label = drawn[0]
+    assert title.get_text() == f"{names['task']}, {names['scenario']}"
+    assert label.get_text() == DOLLARS
+    assert not any(text.get_parse_math() for text in (title, label))
+
+
+def test_what_would_break_a_markdown_table_is_escaped():
+    text = table([make_row(agent="a|b\nc"), make_row()])
+    lines = text.splitlines()[2:]
+    assert len(lines) == 4
+    assert "| a\\|b c |" in lines[2]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_names_that_look_alike_in_a_file_name_get_files_of_their_own():
+    instances = [("a-b", "clean"), ("a_b", "clean"), ("A_b", "clean"), ("c", "clean")]
+    names = _file_names(instances)
+    assert len({name.lower() for name in names.values()}) == 4
+    assert names["c", "clean"] == "accuracy-c-clean.png"
+
+
+def test_a_name_too_long_for_a_file_is_cut(tmp_path):
+    task = "folder:/" + "long/" * 100
+    (file,) = pictures([make_episode([0, 1], [0.1, 0.4], task=task)], tmp_path)
+    assert file.exists()
+    assert len(file.name) < 200
+    assert _file_name(task) != _file_name(task + "er/")

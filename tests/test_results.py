@@ -5,34 +5,16 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import make_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from prune_env.results import EPISODES, SETTINGS, SUMMARY, Results, mean_interval, replacing
+from prune_env.folders import SETTINGS
+from prune_env.records import Record
+from prune_env.results import EPISODES, SUMMARY, Results, mean_interval
 
 SETUP = {"epochs": 20, "keep_fraction": 0.25, "model": None}
-
-
-def make_record(agent="ucb", seed=0, accuracies=(0.1, 0.6, 0.9), test=0.8, **fields):
-    curve = [{"work": 2.0 * i, "validation_accuracy": a} for i, a in enumerate(accuracies)]
-    return {
-        "task": "digits",
-        "scenario": "clean",
-        "agent": agent,
-        "seed": seed,
-        "reference": agent == "full",
-        "test_accuracy": test,
-        "budget": 5.0,
-        "work": 4.0,
-        "num_samples": 100,
-        "num_selected": 410,
-        "num_trained": 400,
-        "num_scored": 0,
-        "seconds": {"train": 1.0 + seed, "scoring": 0.0},
-        "diverged": False,
-        "curve": curve,
-    } | fields
 
 
 def contents(folder):
@@ -58,7 +40,7 @@ def test_without_a_folder_records_are_kept_in_memory(tmp_path, monkeypatch):
     results = Results(SETUP)
     results.add(make_record())
     results.write_summary()
-    assert results.records == [make_record()]
+    assert results.records == [Record.of(make_record())]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,31 +69,51 @@ def test_membership_is_by_task_scenario_agent_and_seed():
 def test_earlier_results_of_the_same_settings_are_taken_up(tmp_path):
     Results(SETUP, tmp_path).add(make_record(seed=0))
     resumed = Results(dict(SETUP), tmp_path)
-    assert resumed.records == [make_record(seed=0)]
+    assert resumed.records == [Record.of(make_record(seed=0))]
     assert ("digits", "clean", "ucb", 0) in resumed
     resumed.add(make_record(seed=1))
-    assert Results(SETUP, tmp_path).records == [make_record(seed=0), make_record(seed=1)]
+    seeds = [record.seed for record in Results(SETUP, tmp_path).records]
+    assert seeds == [0, 1]
 
 
-@pytest.mark.parametrize("cut", [1, 2, 40])
-def test_a_torn_last_line_is_cut_off(tmp_path, cut):
+@pytest.mark.parametrize("cut", [2, 40])
+def test_a_torn_last_line_is_passed_over_and_moved_aside_by_the_next_record(tmp_path, cut):
     results = Results(SETUP, tmp_path)
     results.add(make_record(seed=0))
     whole = (tmp_path / EPISODES).read_bytes()
     results.add(make_record(seed=1))
     (tmp_path / EPISODES).write_bytes((tmp_path / EPISODES).read_bytes()[:-cut])
+    before = contents(tmp_path)
     resumed = Results(SETUP, tmp_path)
-    assert resumed.records == [make_record(seed=0)]
-    assert (tmp_path / EPISODES).read_bytes() == whole
+    assert resumed.records == [Record.of(make_record(seed=0))]
+    assert contents(tmp_path) == before  # reading writes nothing
     resumed.add(make_record(seed=1))
     assert len(Results(SETUP, tmp_path).records) == 2
+    torn = before[EPISODES].removeprefix(whole)
+    assert (tmp_path / f"{EPISODES}.torn").read_bytes() == torn + b"\n"
+    assert (tmp_path / EPISODES).read_bytes().startswith(whole)
 
 
-def test_a_torn_first_line_leaves_nothing(tmp_path):
+def test_a_whole_last_line_without_its_end_is_a_record_and_stays_on_disk(tmp_path):
+    results = Results(SETUP, tmp_path)
+    for seed in range(2):
+        results.add(make_record(seed=seed))
+    whole = (tmp_path / EPISODES).read_bytes()
+    (tmp_path / EPISODES).write_bytes(whole[:-1])
+    resumed = Results(SETUP, tmp_path)
+    assert [record.seed for record in resumed.records] == [0, 1]
+    assert (tmp_path / EPISODES).read_bytes() == whole[:-1]
+    resumed.add(make_record(seed=2))
+    assert (tmp_path / EPISODES).read_bytes().startswith(whole)
+    assert [record.seed for record in Results(SETUP, tmp_path).records] == [0, 1, 2]
+    assert not (tmp_path / f"{EPISODES}.torn").exists()
+
+
+def test_a_torn_first_line_leaves_nothing_to_read(tmp_path):
     Results(SETUP, tmp_path)
     (tmp_path / EPISODES).write_text('{"task": "dig')
     assert Results(SETUP, tmp_path).records == []
-    assert (tmp_path / EPISODES).read_bytes() == b""
+    assert (tmp_path / EPISODES).read_text() == '{"task": "dig'
 
 
 @pytest.mark.parametrize(
@@ -158,8 +160,10 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path):
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_number_that_json_lacks_is_refused_and_not_kept(tmp_path, bad):
     results = Results(SETUP, tmp_path)
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match=r"`test_accuracy` must be a finite number in \[0, 1\]"):
         results.add(make_record(test=bad))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.add(make_record(unknown=bad))
     assert results.records == Results(SETUP, tmp_path).records == []
 
 
@@ -205,7 +209,7 @@ def test_a_row_is_the_mean_over_seeds():
     assert row["test_accuracy"]["mean"] == pytest.approx(0.8)
     assert (row["num_trained"], row["num_selected"], row["num_samples"]) == (350, 410, 100)
     assert (row["work"], row["budget"], row["num_scored"]) == (4, 5, 0)
-    assert row["seconds"] == {"train": 1.5, "scoring": 0}
+    assert row["seconds"] == {"train": 1.5, "scoring": 0, "selection": 0.25, "evaluation": 0.5}
     assert row["num_diverged"] == 1
 
 
@@ -296,8 +300,9 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
 def test_what_two_processes_wrote_twice_counts_once(tmp_path):
     Results(SETUP, tmp_path).add(make_record())
     with (tmp_path / EPISODES).open("a") as file:
-        file.write(json.dumps(make_record(seconds={"train": 7.0})) + "\n")
-    assert Results(SETUP, tmp_path).records == [make_record()]
+        slower = make_record()["seconds"] | {"train": 7.0}
+        file.write(json.dumps(make_record(seconds=slower)) + "\n")
+    assert Results(SETUP, tmp_path).records == [Record.of(make_record())]
 
 
 def test_two_different_results_of_one_episode_are_refused(tmp_path):
@@ -317,7 +322,7 @@ def test_two_different_results_of_one_episode_are_refused(tmp_path):
         ('{"task": "dig', r"line 2 is damaged \(Unterminated string"),
         ("", r"line 2 is damaged \(Expecting value"),
         ("7", r"line 2 is damaged \(no record\)"),
-        ('{"task": "digits"}', "line 2 is no record of an episode, without scenario, agent, seed"),
+        ('{"task": "digits"}', "line 2 is incomplete, without scenario, agent, seed"),
     ],
 )
 def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line, message):
@@ -335,13 +340,3 @@ def test_damaged_settings_are_refused(tmp_path, text):
     (tmp_path / SETTINGS).write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"`out` .*settings.json is damaged"):
         Results(SETUP, tmp_path)
-
-
-def test_a_file_takes_its_place_only_whole(tmp_path):
-    file = tmp_path / "mine.txt"
-    with pytest.raises(UnicodeEncodeError), replacing(file) as unfinished:
-        unfinished.write_text("half and \ud800", encoding="utf-8")
-    assert list(tmp_path.iterdir()) == []
-    with replacing(file) as unfinished:
-        unfinished.write_text("whole")
-    assert contents(tmp_path) == {"mine.txt": b"whole"}

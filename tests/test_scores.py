@@ -230,14 +230,14 @@ def test_the_price_is_charged_or_reported_apart():
         chosen.run(results)
         (records[cost],) = results.records
     separate, charged = records["separate"], records["charged"]
-    assert separate["scoring_work"] == charged["scoring_work"] == pytest.approx(4 / 3)
-    assert separate["budget"] == charged["budget"] == 4
-    assert separate["work"] == pytest.approx(4, abs=1 / 90)
-    assert charged["work"] == pytest.approx(4, abs=1 / 90)
-    assert separate["num_trained"] == 360
-    assert charged["num_trained"] == pytest.approx(90 * (4 - 4 / 3), abs=1)
-    assert charged["curve"][0]["work"] == pytest.approx(4 / 3)
-    assert charged["curve"][-1]["work"] == charged["work"]
+    assert separate.scoring_work == charged.scoring_work == pytest.approx(4 / 3)
+    assert separate.budget == charged.budget == 4
+    assert separate.work == pytest.approx(4, abs=1 / 90)
+    assert charged.work == pytest.approx(4, abs=1 / 90)
+    assert separate.num_trained == 360
+    assert charged.num_trained == pytest.approx(90 * (4 - 4 / 3), abs=1)
+    assert charged.curve[0].work == pytest.approx(4 / 3)
+    assert charged.curve[-1].work == charged.work
 
 
 def test_a_price_above_the_budget_is_an_error_with_numbers():

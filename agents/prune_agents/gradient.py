@@ -1,4 +1,4 @@
-"""Policies by Stable-Baselines3's algorithms: settings, checkpoints, and a network from a model."""
+"""Policies by Stable-Baselines3's algorithms: settings, rounds, and a network from a model."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 import stable_baselines3
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from torch import Tensor, nn
 
+from prune_agents.checkpoints import Checkpoint, read_checkpoint
 from prune_agents.network import INPUT_LIMIT, Network
 from prune_agents.policies import Policy, observation_columns
 from prune_agents.scorer import SampleScorerPolicy
-from prune_env.results import replacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ class SAC:
     """Haarnoja et al. 2018, arXiv 1801.01290. Attributes of the same name: as for PPO.
 
     Attributes:
-        buffer_size: steps remembered; not kept in checkpoints.
+        buffer_size: steps remembered.
         learning_starts: steps before the first update.
         train_freq: steps of every environment between updates.
         gradient_steps: updates then.
@@ -91,10 +90,18 @@ class SAC:
 
 Gradient = PPO | A2C | SAC
 CHECKPOINT = "checkpoint.pt"
+_LAST_SEED = 2**31 - 2**16  # with one seed more an environment: below those that judging uses
 
 
 class GradientTraining:
-    """One run of an algorithm of Stable-Baselines3, with checkpoints.
+    """One run of an algorithm of Stable-Baselines3, in rounds, with a checkpoint after each.
+
+    Every round starts its environments and all random streams anew, from the seed and the number
+    of the round, and what else it depends on is in the checkpoint before it. So a run that was
+    stopped anywhere, and goes on from its last checkpoint, ends with the same weights, bit for bit,
+    as one that was not. What that costs: the episodes that a round ends in the middle of are not
+    played to their end. What they were until then has been learned from, with the value of where
+    they stood in place of the rest.
 
     Seeding seeds the global generators of python, numpy and torch: Stable-Baselines3 knows no
     other way.
@@ -103,10 +110,14 @@ class GradientTraining:
         algorithm: settings.
         envs: to train on.
         seed: of everything.
-        logger: where Stable-Baselines3 reports to.
+        name: of the training, which its checkpoints carry: no other goes on from them.
+
+    Attributes:
+        model: Stable-Baselines3's.
+        seconds: that the training took, in all its parts.
     """
 
-    def __init__(self, algorithm: Gradient, envs: VecEnv, *, seed: int, logger: Logger):
+    def __init__(self, algorithm: Gradient, envs: VecEnv, *, seed: int, name: str = ""):
         self._per_sample = not hasattr(envs.observation_space, "shape") or (
             envs.observation_space.shape is None
         )
@@ -129,45 +140,53 @@ class GradientTraining:
             seed=seed,
             **settings,
         )
-        self.model.set_logger(logger)
+        self._seed, self._name = seed, name
+        self._rounds = 0
         self.seconds = 0.0
-        self._started = time.perf_counter()
+
+    @property
+    def steps(self) -> int:
+        """Steps of the environments, taken so far."""
+        return self.model.num_timesteps
+
+    def resume(self, file: Path) -> None:
+        """Go on from a checkpoint, if there is one.
+
+        Raises:
+            ValueError: if it is damaged or of another training.
+        """
+        if file.exists():
+            state = read_checkpoint(file, like=self._state().after_a_step(self.model))
+            state.put_into(self.model, self._envs)
+            self._rounds, self.seconds = state.rounds, state.seconds
 
     def learn(
-        self, steps: int, folder: Path, *, every: int, show: Callable[[int, float], None]
+        self,
+        steps: int,
+        file: Path,
+        *,
+        every: int,
+        logger: Logger,
+        show: Callable[[int, float], None],
     ) -> None:
-        """Go on, from the checkpoint in `folder` if there is one, until `steps` are taken.
+        """Go on until `steps` are taken.
 
         Args:
-            steps: of the environments, in all.
-            folder: for checkpoints.
-            every: steps between checkpoints.
+            steps: of the environments, in all; whole updates are done.
+            file: of the checkpoint, written after every round.
+            every: steps in a round, and whole updates there, too.
+            logger: where Stable-Baselines3 reports to.
             show: is told the number of steps and the mean return.
         """
-        checkpoint = folder / CHECKPOINT
-        if checkpoint.exists():
-            self._restore(torch.load(checkpoint, weights_only=True))
-        left = steps - self.model.num_timesteps
-        if left > 0:
-            callback = _Keeper(self, checkpoint, every, show)
-            self._started = time.perf_counter()
-            self.model.learn(left, callback=callback, reset_num_timesteps=False)
-            self.save(checkpoint)
-            self.seconds += time.perf_counter() - self._started
-
-    def save(self, file: Path) -> None:
-        """Write weights, optimiser state and normalisation."""
-        state = {
-            "steps": self.model.num_timesteps,
-            "seconds": self.seconds + time.perf_counter() - self._started,
-            "parameters": self.model.get_parameters(),
-            "moments": {
-                name: [torch.as_tensor(rms.mean), torch.as_tensor(rms.var), rms.count]
-                for name, rms in self._moments().items()
-            },
-        }
-        with replacing(file) as unfinished:
-            torch.save(state, unfinished)
+        self.model.set_logger(logger)
+        while self.steps < steps:
+            started = time.perf_counter()
+            self._begin_round()
+            left = min(every, steps - self.steps)
+            self.model.learn(left, callback=_Shower(show), reset_num_timesteps=False)
+            self._rounds += 1
+            self.seconds += time.perf_counter() - started
+            self._state().write(file)
 
     def policy(self, *, action: str, choose_keep_fraction: bool) -> Policy:
         """The mean action, as a policy that needs no Stable-Baselines3."""
@@ -193,39 +212,29 @@ class GradientTraining:
             columns=columns,
         )
 
-    def _moments(self) -> dict[str, Any]:
-        moments = {"return": self._envs.ret_rms}
-        return moments if self._per_sample else moments | {"observation": self._envs.obs_rms}
+    def _begin_round(self) -> None:
+        rng = np.random.default_rng([self._seed, self._rounds])
+        self.model.set_random_seed(int(rng.integers(_LAST_SEED)))
+        self.model.set_env(self._envs)  # which has them reset, with those seeds
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.model.set_parameters(state["parameters"])
-        self.model.num_timesteps, self.seconds = state["steps"], state["seconds"]
-        for name, rms in self._moments().items():
-            mean, var, rms.count = state["moments"][name]
-            rms.mean, rms.var = mean.numpy(), var.numpy()
+    def _state(self) -> Checkpoint:
+        return Checkpoint.of(
+            self.model, self._envs, run=self._name, rounds=self._rounds, seconds=self.seconds
+        )
 
 
-class _Keeper(BaseCallback):
-    """Checkpoints, and the current return for the progress bar."""
+class _Shower(BaseCallback):
+    """The current return, for the progress bar."""
 
-    def __init__(
-        self, training: GradientTraining, file: Path, every: int, show: Callable[[int, float], None]
-    ):
+    def __init__(self, show: Callable[[int, float], None]):
         super().__init__()
-        self._training, self._file, self._every, self._show = training, file, every, show
-        self._saved = training.model.num_timesteps
+        self._show = show
 
     def _on_step(self) -> bool:
         episodes: Any = self.model.ep_info_buffer or []
         returns = [episode["r"] for episode in episodes]
         self._show(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"))
         return True
-
-    def _on_rollout_start(self) -> None:
-        # Between updates: the weights are those that the next steps are taken with.
-        if self.num_timesteps - self._saved >= self._every:
-            self._training.save(self._file)
-            self._saved = self.num_timesteps
 
 
 def _layers(policy: Any) -> tuple[list[nn.Linear], str, str]:

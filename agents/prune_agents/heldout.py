@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +18,11 @@ from prune_agents.policies import Learned
 from prune_env.arguments import check_count, check_each_once, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence
+from prune_env.fields import Fields, JsonObject
+from prune_env.lines import append_line, take_lines
 from prune_env.paired import compare
 from prune_env.playing import on_test_data
 from prune_env.registry import Agent, make_agent
-from prune_env.results import append_line, read_lines
 from prune_env.scenarios import parse
 from prune_env.vector import DataPruningVectorEnv, advance
 
@@ -113,7 +116,8 @@ def judge(
     Returns:
         (S,) accuracies by case, scenario and agent.
     """
-    held = {_cell(line): line for line in read_lines(file)} if file is not None else {}
+    agents_digest = _digest(agents) if file is not None else ""
+    held = _read_cells(file, agents_digest) if file is not None else {}
     cells = [
         (case, scenario, name)
         for case in heldout.cases
@@ -131,7 +135,7 @@ def judge(
             line = dict(zip(("case", "scenario", "agent"), cell, strict=True))
             held[cell] = line | {"seeds": heldout.seeds, "test_accuracy": values}
             if file is not None:
-                append_line(file, held[cell])
+                append_line(file, held[cell] | {"basis": agents_digest})
         accuracies[case.name, scenario, name] = np.array(held[cell]["test_accuracy"])
     return accuracies
 
@@ -148,6 +152,29 @@ def basis(agents: Mapping[str, Agent | None]) -> dict[str, Any]:
     made = {n: agent or make_agent(n, keep_fraction=0.25) for n, agent in agents.items()}
     digests = {n: agent.digest for n, agent in made.items() if isinstance(agent, Learned)}
     return evidence(resolve_device("auto")) | {"policies": digests}
+
+
+def _digest(agents: Mapping[str, Agent | None]) -> str:
+    text = json.dumps(basis(agents), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read_cells(file: Path, agents_digest: str) -> dict[Cell, JsonObject]:
+    """The cells of an earlier run, the last of a name counting, none of them taken unseen.
+
+    Raises:
+        ValueError: if a line is damaged, or was made by other agents or on another machine.
+    """
+
+    def take(_: int, given: Fields) -> tuple[Cell, JsonObject]:
+        names = given.text("case"), given.text("scenario"), given.text("agent")
+        seeds = given.numbers("seeds", low=0)
+        given.numbers("test_accuracy", low=0, high=1, length=len(seeds))
+        if given.has("basis") and given.text("basis") != agents_digest:
+            raise given.error("basis", f"that of the agents and the machine, {agents_digest!r}")
+        return names, given.values
+
+    return dict(take_lines(file, take))
 
 
 def test_accuracies(case: Case, scenario: str, agent: Agent, seeds: Sequence[int]) -> list[float]:
@@ -189,10 +216,6 @@ def _stacked(observations: list[Any]) -> Any:
     if isinstance(observations[0], dict):
         return {key: np.stack([o[key] for o in observations]) for key in observations[0]}
     return np.stack(observations)
-
-
-def _cell(line: dict[str, Any]) -> Cell:
-    return line["case"], line["scenario"], line["agent"]
 
 
 def report(

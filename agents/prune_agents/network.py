@@ -42,6 +42,13 @@ class Network:
         """Check that the layers fit together and are finite."""
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("squash", self.squash, SQUASHES)
+        for name, values in self.tensors().items():
+            axes, kind = (2, "matrix") if name.startswith("weight") else (1, "vector")
+            if values.ndim != axes or not np.issubdtype(values.dtype, np.floating):
+                raise ValueError(
+                    f"`{name}` must be a {kind} of floats, got {values.dtype} of shape "
+                    f"{values.shape}"
+                )
         size = len(self.mean)
         for weight, bias in zip(self.weights, self.biases, strict=True):
             if weight.shape != (len(bias), size):
@@ -89,9 +96,11 @@ class Network:
         """
         depth = sum(name.startswith("weight ") for name in tensors)
         names = [f"{part} {index}" for part in ("weight", "bias") for index in range(depth)]
-        missing = {"mean", "scale", "weight 0", *names} - set(tensors)
-        if missing:
-            raise ValueError(f"a network needs the tensors {sorted(missing)}")
+        needed = {"mean", "scale", "weight 0", *names}
+        if missing := sorted(needed - set(tensors)):
+            raise ValueError(f"a network needs the tensors {missing}")
+        if unknown := sorted(set(tensors) - needed):
+            raise ValueError(f"a network has no tensors {unknown}")
         return cls(
             mean=tensors["mean"],
             scale=tensors["scale"],

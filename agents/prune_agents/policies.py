@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from prune_agents.columns import SCORER_COLUMNS
 from prune_agents.network import Network
-from prune_env.arguments import check_choice, check_fraction
+from prune_env.arguments import check_choice, check_fraction, check_type
 from prune_env.encodings import ENCODINGS
+from prune_env.fields import parse_json
+from prune_env.files import replacing, why_no_file, writing
 from prune_env.observation import SUMMARY_COLUMNS
-from prune_env.results import replacing
 
 if TYPE_CHECKING:
     from prune_env.env import DataPruningEnv
 
 FORMAT = 1
 _KEY = "prune_env"
+_CHECKSUM = "checksum"  # files of the first release are without
 _PER_SAMPLE = "score"
 
 
@@ -108,11 +110,7 @@ class Policy:
     @property
     def digest(self) -> str:
         """Sixteen hex digits that change with what the policy does; its provenance is no part."""
-        hashed = hashlib.sha256(json.dumps(self._description, sort_keys=True).encode())
-        for name, values in sorted(self.network.tensors().items()):
-            hashed.update(f"{name} {values.dtype} {values.shape}".encode())
-            hashed.update(np.ascontiguousarray(values).data)
-        return hashed.hexdigest()[:16]
+        return _hash(self._description, self.network.tensors())[:16]
 
     @property
     def _description(self) -> dict[str, Any]:
@@ -134,19 +132,29 @@ class Policy:
         return self.network(observation[..., _positions(self.columns)])
 
     def save(self, path: Path | str) -> None:
-        """Write the policy, numbers and JSON, to one file.
+        """Write the policy, numbers and JSON, to one file, with a checksum of both.
 
         Raises:
             FileExistsError: if there is one.
+            ValueError: if it cannot be written.
         """
         path = Path(path)
         if path.exists():
             raise FileExistsError(f"`path` {path} is there already; name another file")
         description = self._description | {"provenance": self.provenance}
-        text = json.dumps(description, allow_nan=False)
         tensors = {k: np.ascontiguousarray(v) for k, v in self.network.tensors().items()}
-        with replacing(path) as unfinished:
-            save_file(tensors, unfinished, {_KEY: text})
+        description = parse_json(json.dumps(description, allow_nan=False).encode())
+        text = json.dumps(description | {_CHECKSUM: _hash(description, tensors)})
+        with writing(f"`path` {path}"), replacing(path) as unfinished:
+            unfinished.write_bytes(save(tensors, {_KEY: text}))
+
+
+def _hash(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
+    hashed = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name, values in sorted(tensors.items()):
+        hashed.update(f"{name} {values.dtype} {values.shape}".encode())
+        hashed.update(np.ascontiguousarray(values).data)
+    return hashed.hexdigest()
 
 
 @cache
@@ -164,33 +172,36 @@ def load_policy(path: Path | str) -> Policy:
     """Read a policy file. Nothing in it is executed: it is numbers and JSON.
 
     Raises:
-        ValueError: if it is none, or its observation columns or action entries are not those of
-            this version of prune_env; the message says which.
+        ValueError: if it is none, is damaged, or its observation columns or action entries are not
+            those of this version of prune_env; the message names the file and says which.
     """
+    problem = why_no_file(Path(path))
+    if problem:
+        raise ValueError(f"`path` must be a policy file, got {path} ({problem})")
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            described = json.loads((file.metadata() or {})[_KEY])
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            described = parse_json((file.metadata() or {})[_KEY].encode())
+    except (OSError, SafetensorError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"`path` must be a policy file, got {path} ({error})") from error
     try:
-        return _described_policy(path, tensors, described)
-    except (KeyError, AttributeError, TypeError) as error:
+        return _described_policy(tensors, described)
+    except (LookupError, AttributeError, TypeError) as error:
         raise ValueError(
             f"`path` {path} is damaged: what it says of itself is incomplete or of other types "
             f"({error!r}); train it anew"
         ) from error
+    except ValueError as error:
+        raise ValueError(f"`path` {path}: {error}") from error
 
 
-def _described_policy(
-    path: Path | str, tensors: dict[str, np.ndarray], described: dict[str, Any]
-) -> Policy:
+def _described_policy(tensors: dict[str, np.ndarray], described: dict[str, Any]) -> Policy:
     if described.get("format") != FORMAT:
         raise ValueError(
-            f"`path` {path} has format {described.get('format')} and this version reads {FORMAT}"
+            f"it has format {described.get('format')!r} and this version reads {FORMAT}"
         )
-    _check_description(path, described)
-    return Policy(
+    _check_description(described)
+    policy = Policy(
         network=Network.of_tensors(
             tensors, activation=described["activation"], squash=described["squash"]
         ),
@@ -200,17 +211,22 @@ def _described_policy(
         columns=tuple(described["columns"]),
         provenance=described["provenance"],
     )
+    if described.pop(_CHECKSUM, None) not in (None, _hash(described, tensors)):
+        raise ValueError("it was changed after it was written; copy it or train it anew")
+    return policy
 
 
-def _check_description(path: Path | str, described: dict[str, Any]) -> None:
+def _check_description(described: dict[str, Any]) -> None:
     observation, action = described["observation"], described["action"]
     if observation not in ("summary", "samples") or action not in ENCODINGS:
         raise ValueError(
-            f"`path` {path} is for observation {observation!r} and action {action!r}, which this "
-            "version has not"
+            f"it is for observation {observation!r} and action {action!r}, which this version has "
+            "not"
         )
     free = described["choose_keep_fraction"]
     check_choice("choose_keep_fraction", free, [False, True])
+    check_type("provenance", described["provenance"], dict, "an object")
+    check_type("columns", described["columns"], list, "a list of names")
     expected = action_entries(action, choose_keep_fraction=free)
     known = observation_columns(observation)
     problems = [f"column {name!r}" for name in described["columns"] if name not in known]
@@ -219,7 +235,7 @@ def _check_description(path: Path | str, described: dict[str, Any]) -> None:
     if problems:
         version = described["provenance"].get("versions", {}).get("prune_env", "unknown")
         raise ValueError(
-            f"`path` {path} does not fit this version of prune_env (made by {version}): "
+            f"it does not fit this version of prune_env (made by {version}): "
             f"{'; '.join(problems)}; train it anew"
         )
 

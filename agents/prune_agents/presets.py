@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -105,3 +107,9 @@ class Training:
             "algorithm": {"name": name, **asdict(self.algorithm)},
             "cases": [case.identity for case in self.cases],
         }
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits of the settings, which what is kept of a run carries."""
+        text = json.dumps(self.settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -10,18 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.logger import Logger, make_output_format
 from tqdm import tqdm
 
-from prune_agents.evolution import CMA, Evolution, Rollouts, moments, random_policies
+from prune_agents.evolution import (
+    CMA,
+    MIN_SCALE,
+    Evolution,
+    Rollouts,
+    moments,
+    random_policies,
+)
 from prune_agents.gradient import CHECKPOINT, GradientTraining
 from prune_agents.learned import JointVecEnv
 from prune_agents.policies import Policy
 from prune_agents.presets import Training
-from prune_env.results import append_line, read_lines
+from prune_env.fields import Fields, JsonObject
+from prune_env.lines import append_line, take_lines
 
 GENERATIONS = "generations.jsonl"
+_LEAST_SCALE = float(np.float32(MIN_SCALE))  # as they are written
 
 
 def run(training: Training, out: Path) -> tuple[Policy, float]:
@@ -42,16 +50,17 @@ def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, floa
     free = training.choose_keep_fraction
     first = random_policies(algorithm, action=training.action, choose_keep_fraction=free, rng=rng)
     file = out / GENERATIONS
-    if not read_lines(file):
-        append_line(file, episodes.look(first, algorithm.columns))
-    start, *told = read_lines(file)
+    lines = _read_generations(file, training, algorithm)
+    if not lines:
+        lines = [{"run": training.digest} | episodes.look(first, algorithm.columns)]
+        append_line(file, lines[0])
+    start, *told = lines
     search = _Search(training, algorithm, start, rng)
     done = start["steps"]
     for generation in told:
         search.at(done).ask()
         search.at(done).tell(generation["returns"])
         done += generation["steps"]
-    lines = [start, *told]
     with _logger(out, done if told else 0) as logger, _bar(training.steps, done) as show:
         while done < training.steps:
             lines.append(episodes.generation(len(lines), search.at(done)))
@@ -64,6 +73,28 @@ def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, floa
             logger.record("search/step_size", search.at(done).step_size)
             logger.dump(done)
     return search.at(done).best, sum(line["seconds"] for line in lines)
+
+
+def _read_generations(file: Path, training: Training, algorithm: CMA) -> list[JsonObject]:
+    """The generations of an earlier run, none of them taken unseen.
+
+    Raises:
+        ValueError: if a line is damaged or of another training.
+    """
+
+    def take(number: int, given: Fields) -> JsonObject:
+        given.count("steps", least=1)
+        given.number("seconds", low=0)
+        if number > 1:
+            given.numbers("returns", length=algorithm.population)
+            return given.values
+        given.numbers("mean", length=len(algorithm.columns))
+        given.numbers("scale", length=len(algorithm.columns), low=_LEAST_SCALE)
+        if given.has("run") and given.text("run") != training.digest:
+            raise given.error("run", f"that of this training, {training.digest!r}")
+        return given.values
+
+    return take_lines(file, take)
 
 
 class _Search:
@@ -136,16 +167,13 @@ def _descend(training: Training, out: Path) -> tuple[Policy, float]:
         training.num_envs,
         variations=[case.arguments_for(training.env_arguments) for case in training.cases],
     )
-    done = _steps_done(out / CHECKPOINT)
-    with _logger(out, done) as logger, _bar(training.steps, done) as show:
-        run = GradientTraining(training.algorithm, envs, seed=training.seed, logger=logger)
-        run.learn(training.steps, out, every=max(1, training.steps // 20), show=show)
+    run = GradientTraining(training.algorithm, envs, seed=training.seed, name=training.digest)
+    run.resume(out / CHECKPOINT)
+    every = max(1, training.steps // 20)
+    with _logger(out, run.steps) as logger, _bar(training.steps, run.steps) as show:
+        run.learn(training.steps, out / CHECKPOINT, every=every, logger=logger, show=show)
     policy = run.policy(action=training.action, choose_keep_fraction=training.choose_keep_fraction)
     return policy, run.seconds
-
-
-def _steps_done(checkpoint: Path) -> int:
-    return torch.load(checkpoint, weights_only=True)["steps"] if checkpoint.exists() else 0
 
 
 @contextmanager

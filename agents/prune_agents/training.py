@@ -12,8 +12,8 @@ from prune_agents.presets import Training
 from prune_agents.runs import GENERATIONS, run
 from prune_env.arguments import resolve_device
 from prune_env.evidence import evidence
+from prune_env.folders import claim_folder, lock_folder
 from prune_env.registry import make_agent
-from prune_env.results import claim_folder, lock_folder
 
 POLICY = "policy.safetensors"
 HELDOUT = "heldout/cells.jsonl"
@@ -29,8 +29,9 @@ def train(
 ) -> Policy:
     """Train a policy, judge it, and write it with its provenance to `out`/policy.safetensors.
 
-    Goes on where an earlier run of the same settings in `out` stopped; a policy that is there
-    already is read, not made anew, and must have been judged on the same.
+    Goes on where an earlier run of the same settings in `out` stopped, to the same policy, bit for
+    bit, as if it had not; a policy that is there already is read, not made anew, and must have been
+    judged on the same.
 
     Args:
         training: what and how.
