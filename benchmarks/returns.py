@@ -24,8 +24,8 @@ from prune_env.arguments import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence
 from prune_env.registry import Agent, make_agent
-from prune_env.results import mean_interval
 from prune_env.runtime import tune_process
+from prune_env.summary import mean_interval
 
 RESULTS = Path(__file__).parent / "results"
 IDS = ("DataPruning-v0", "DataPruningSummary-v0", "DataPruningWallClock-v0")

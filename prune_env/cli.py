@@ -97,7 +97,7 @@ class UserError(Exception):
 
 
 def _compare(play: _Play) -> None:
-    from prune_env import report
+    from prune_env import drawing, report
     from prune_env.evaluation import Comparison
     from prune_env.registry import agent_entries
     from prune_env.results import Results
@@ -128,10 +128,13 @@ def _compare(play: _Play) -> None:
         comparison.run(results)
     except ValueError as error:
         raise UserError(str(error)) from error
-    results.write_summary()
     print(report.table(results.summary()))
     if play.out is not None:
-        files = [str(file) for file in report.pictures(results.records, play.out)]
+        try:
+            results.write_summary()
+            files = [str(file) for file in drawing.pictures(results.records, play.out)]
+        except (OSError, ValueError) as error:  # the episodes are there already
+            raise UserError(f"`out` {play.out} cannot be written: {error}") from error
         print(f"\nwritten to {play.out}: episodes.jsonl, summary.json, {', '.join(files)}")
 
 

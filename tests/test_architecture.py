@@ -13,8 +13,8 @@ LAYERS = [
     | {"runtime", "seeds"},
     {"archives", "augmentation", "class_folders", "clock", "data", "evidence", "folders", "lines"}
     | {"models", "paired", "records", "rendering", "reward", "selection", "statistics"},
-    {"encodings", "observation", "report", "results", "scenarios", "sources", "updates"},
-    {"amount", "training"},
+    {"encodings", "observation", "report", "scenarios", "sources", "summary", "updates"},
+    {"amount", "drawing", "results", "training"},
     {"action", "batched", "tasks"},
     {"episode", "rehearsal"},
     {"instances"},

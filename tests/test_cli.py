@@ -24,9 +24,9 @@ def test_compare_prints_a_table_and_writes_its_folder(tmp_path, capsys):
     options += ["--seeds", "2", "--keep-fraction", "0.5", "--out", str(out)]
     main(["compare", "--task", "digits", *options, *SMALL])
     shown = capsys.readouterr().out
-    assert shown.count("| clean ") == 3
-    assert shown.count("| noise:0.3 ") == 3
-    assert "digits, seeds 0, 1" in shown
+    assert shown.count("| random ") == 2
+    assert "digits, clean, seeds 0-1\n" in shown
+    assert "digits, noise:0.3, seeds 0-1\n" in shown
     assert {file.name for file in out.iterdir()} == {
         "episodes.jsonl",
         "summary.json",

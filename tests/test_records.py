@@ -6,9 +6,10 @@ import json
 import pytest
 from conftest import make_record
 
+from prune_env.drawing import pictures
 from prune_env.folders import SETTINGS
 from prune_env.records import Record
-from prune_env.report import pictures, table
+from prune_env.report import table
 from prune_env.results import EPISODES, Results
 
 SETUP = {"epochs": 20}
