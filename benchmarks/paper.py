@@ -22,10 +22,12 @@ from measure import header
 from paper_report import CONDITIONS, KEPT, STATIC, Row, read, write
 
 from prune_env.arguments import resolve_device
+from prune_env.cli import Seeds
 from prune_env.evaluation import Comparison
 from prune_env.registry import agent_entries
 from prune_env.results import Results
 from prune_env.runtime import tune_process
+from prune_env.seeds import parse_seeds
 from prune_env.tasks import get_task, register_task
 
 RESULTS = Path(__file__).parent / "results"
@@ -187,7 +189,7 @@ def main(
     name: str | None = None,
     epochs: float = 16.0,
     num_samples: int | None = None,
-    seeds: int = 5,
+    seeds: Seeds = ("5",),
     augment: bool = True,
     studies: tuple[str, ...] = tuple(STUDIES),
     device: str = "auto",
@@ -202,7 +204,7 @@ def main(
         name: what the results call the task; must be given for a folder.
         epochs: length of the reference run in full epochs.
         num_samples: cut the training set to this many.
-        seeds: how many.
+        seeds: how many, or which (3-7, or 900000 900001).
         augment: crop and mirror pictures, where the task does; in runs of a few epochs it only
             costs accuracy. Without it give a name.
         studies: which of rules, pruning, charged, modifiers, sensitivity, sometimes, selection.
@@ -218,7 +220,7 @@ def main(
         task=name,
         epochs=epochs,
         num_samples=num_samples,
-        seeds=tuple(range(seeds)),
+        seeds=parse_seeds(seeds),
         device=device,
         runs=runs / name,
     )
@@ -226,7 +228,7 @@ def main(
         "epochs": epochs,
         "num_samples": num_samples,
         "augmented": augment,
-        "seeds": seeds,
+        "seeds": list(setting.seeds),
     }
     held = read(out, name)
     for study in studies:

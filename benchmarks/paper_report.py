@@ -58,7 +58,7 @@ def _evidence_line(evidence: Row) -> str:
         samples += " without crops and mirrors"
     return (
         f"{evidence['epochs']:g} full epochs is the reference, {samples}, "
-        f"{evidence['seeds']} seeds, 95 % intervals by Student's t over seeds. "
+        f"{len(evidence['seeds'])} seeds, 95 % intervals by Student's t over seeds. "
         f"{evidence['device']}, {evidence['threads']} thread(s), "
         f"torch {evidence['versions']['torch']}, {evidence['date']}."
     )

@@ -21,10 +21,12 @@ import tyro
 
 from prune_agents.heldout import FIRST_SEED, SCENARIOS
 from prune_env.arguments import resolve_device
+from prune_env.cli import Seeds
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence
 from prune_env.registry import Agent, make_agent
 from prune_env.runtime import tune_process
+from prune_env.seeds import parse_seeds
 from prune_env.summary import mean_interval
 
 RESULTS = Path(__file__).parent / "results"
@@ -87,9 +89,9 @@ def rows(id_: str, scenarios: Sequence[str], seeds: Sequence[int]) -> list[dict[
 class Returns:
     """Play every policy on every id."""
 
-    seeds: int = 48
-    """episodes of each policy in each condition"""
-    wall_seeds: int = 12
+    seeds: Seeds = ("48",)
+    """episodes of each policy in each condition: how many, or which"""
+    wall_seeds: Seeds = ("12",)
     """the same where time is measured"""
     out: Path = RESULTS
     """folder of the result"""
@@ -101,7 +103,7 @@ class Returns:
         for title, scenarios in CONDITIONS.items():
             tables[title] = [row for id_ in IDS for row in rows(id_, scenarios, self._seeds(id_))]
         record = evidence(resolve_device("auto")) | {
-            "seeds": {id_: [self._seeds(id_)[0], self._seeds(id_)[-1]] for id_ in IDS},
+            "seeds": {id_: list(self._seeds(id_)) for id_ in IDS},
             "returns": tables,
         }
         self.out.mkdir(parents=True, exist_ok=True)
@@ -111,9 +113,9 @@ class Returns:
         (self.out / "returns.md").write_text(table + "\n", encoding="utf-8")
         print(table)
 
-    def _seeds(self, id_: str) -> list[int]:
-        count = self.wall_seeds if "Wall" in id_ else self.seeds
-        return [FIRST_SEED + number for number in range(count)]
+    def _seeds(self, id_: str) -> tuple[int, ...]:
+        words = self.wall_seeds if "Wall" in id_ else self.seeds
+        return parse_seeds(words, first=FIRST_SEED)
 
 
 def markdown(tables: dict[str, list[dict[str, Any]]]) -> str:

@@ -19,13 +19,15 @@ import tyro
 
 from prune_agents.cases import Case
 from prune_agents.gradient import PPO
-from prune_agents.heldout import Heldout
+from prune_agents.heldout import FIRST_SEED, Heldout
 from prune_agents.presets import Training
 from prune_agents.tables import points
 from prune_agents.training import train
 from prune_env.arguments import resolve_device
+from prune_env.cli import Seeds
 from prune_env.evidence import evidence
 from prune_env.runtime import tune_process
+from prune_env.seeds import parse_seeds
 
 RESULTS = Path(__file__).parent / "results"
 REWARDS = ("rate", "gain", "loss", "terminal")
@@ -40,10 +42,10 @@ class Rewards:
     """case, as for prune-env train"""
     steps: int = 12_288
     """of the environment, for each policy"""
-    seeds: int = 48
-    """held-out episodes in each scenario"""
-    training_seeds: int = 1
-    """policies of each reward"""
+    seeds: Seeds = ("48",)
+    """held-out episodes in each scenario: how many, or which, from 2147483648 on"""
+    training_seeds: Seeds = ("1",)
+    """of the policies of each reward: how many, or which"""
     runs: Path = Path("runs/rewards")
     """folder of the trainings, to go on from"""
     out: Path = RESULTS
@@ -54,12 +56,12 @@ class Rewards:
         case = Case.parse(self.task)
         tune_process({case.network}, threads=1)
         preset = Training(algorithm=PPO(), cases=(case,), steps=self.steps)
-        heldout = Heldout(cases=(case,), num_seeds=self.seeds)
+        heldout = Heldout(cases=(case,), seeds=parse_seeds(self.seeds, first=FIRST_SEED))
         rows = [
             self._row(replace(preset, reward=reward, choose_keep_fraction=free, seed=seed), heldout)
             for free in (False, True)
             for reward in REWARDS
-            for seed in range(self.training_seeds)
+            for seed in parse_seeds(self.training_seeds, "training_seeds")
         ]
         record = evidence(resolve_device("auto")) | {
             "preset": preset.settings | {"reward": REWARDS, "choose_keep_fraction": [False, True]},

@@ -2,7 +2,7 @@
 
     python benchmarks/scenarios.py --name digits --task digits "digits model=mlp:256"
     python benchmarks/scenarios.py --name mine --task "folder:PATH model=cnn" --seeds 12
-    python benchmarks/scenarios.py --name other --conditions severities combinations
+    python benchmarks/scenarios.py --name other --scenarios severities combinations
 
 Everybody gets the same budget, split, weights and order for a seed; the seeds are none that any
 training draws. Differences are paired by seed, with 95 % bootstrap intervals over seeds; the best
@@ -26,17 +26,20 @@ import tyro
 from matplotlib.figure import Figure
 
 from prune_agents.cases import Case
-from prune_agents.heldout import RIVALS, Cell, Heldout, basis, judge, report
+from prune_agents.heldout import FIRST_SEED, RIVALS, Cell, Heldout, basis, judge, report
 from prune_agents.policies import Learned, bundled_policy, load_policy
 from prune_agents.presets import TRAINING_SCENARIOS
 from prune_env.arguments import resolve_device
+from prune_env.cli import Seeds
 from prune_env.evidence import evidence
 from prune_env.folders import claim_folder, lock_folder
 from prune_env.runtime import tune_process
+from prune_env.seeds import parse_seeds
 
 RESULTS = Path(__file__).parent / "results"
 POLICIES = Path(__file__).parent / "policies"  # as agents, by the names of their files
 CELLS = "cells.jsonl"
+PASSED_OVER = 1_000  # of the held-out seeds: the first are those of prune-env train
 # By name, so that a result says whether a condition was met in training.
 CONDITIONS = {
     "standard": ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9"),
@@ -65,7 +68,7 @@ class Scenarios:
     """of the result"""
     task: tuple[str, ...] = ("digits",)
     """cases, as for prune-env train: "TASK model=... num_samples=... budget=..." """
-    conditions: tuple[str, ...] = ("standard",)
+    scenarios: tuple[str, ...] = ("standard",)
     """standard, severities, combinations, training, or single scenarios"""
     policies: tuple[str, ...] = ("bundled",)
     """bundled, names of benchmarks/policies, or NAME=FILE"""
@@ -73,10 +76,9 @@ class Scenarios:
     """the rivals: agents, or names of benchmarks/policies"""
     shown: tuple[str, ...] = ("constant-features",)
     """compared beside them, without counting among the best rules"""
-    seeds: int = 48
-    """episodes of each agent in each condition"""
-    first_seed: int = 1000
-    """how many of the held-out seeds to pass over: the first are those of prune-env train"""
+    seeds: Seeds = ("48",)
+    """episodes of each agent in each condition: how many, on seeds that neither training nor
+    prune-env train's own judgement draws, or held-out seeds themselves, from 2147483648 on"""
     threads: int | None = None
     """CPU threads of torch; by default 1 for mlps and all cores for other networks"""
     runs: Path = Path("runs")
@@ -87,18 +89,17 @@ class Scenarios:
     def __call__(self) -> None:
         """Run what is missing, then write."""
         cases = tuple(map(Case.parse, self.task))
-        named = [CONDITIONS.get(name, (name,)) for name in self.conditions]
+        named = [CONDITIONS.get(name, (name,)) for name in self.scenarios]
         heldout = Heldout(
             cases=cases,
             scenarios=tuple(dict.fromkeys(scenario for group in named for scenario in group)),
-            num_seeds=self.seeds,
-            first=self.first_seed,
+            seeds=parse_seeds(self.seeds, first=FIRST_SEED + PASSED_OVER),
         )
         tune_process({case.network for case in cases}, threads=self.threads)
         policies = dict(map(_policy, self.policies))
         agents = {**policies, **{name: _agent(name) for name in (*self.agents, *self.shown)}}
         folder = self.runs / f"scenarios-{self.name}"
-        settings = {"first_seed": self.first_seed} | basis(agents)
+        settings = basis(agents)
         with lock_folder(folder):
             claim_folder(folder, settings, (CELLS,))
             accuracies = judge(heldout, agents, folder / CELLS)

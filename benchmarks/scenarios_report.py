@@ -109,9 +109,8 @@ def _with(table: Record, beside: Record) -> Record:
 
 
 def _evidence_line(record: Record) -> str:
-    first, last = record["seeds"]
     return (
-        f"{last - first + 1} seeds, 95 % bootstrap intervals over seeds. {record['device']}, "
+        f"{record['num_seeds']} seeds, 95 % bootstrap intervals over seeds. {record['device']}, "
         f"{record['threads']} thread(s), torch {record['versions']['torch']}."
     )
 

@@ -132,10 +132,10 @@ def _compare(play: _Play) -> None:
     if play.out is not None:
         try:
             results.write_summary()
-            files = [str(file) for file in drawing.pictures(results.records, play.out)]
+            files = [file.name for file in drawing.pictures(results.records, play.out)]
         except (OSError, ValueError) as error:  # the episodes are there already
             raise UserError(f"`out` {play.out} cannot be written: {error}") from error
-        print(f"\nwritten to {play.out}: episodes.jsonl, summary.json, {', '.join(files)}")
+        print("\n".join([f"\nwritten to {play.out}:", "episodes.jsonl", "summary.json", *files]))
 
 
 def _commands(entries: Iterable[EntryPoint]) -> dict[str, type]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+_LONGEST_NAME = 22  # characters; longer ones are spelt out under their table
 _SPENT = ("train", "scoring", "selection")
 NOTES = """\
 Test accuracy in per cent; ± is half of a 95 % interval over seeds (Student's t, from three seeds
@@ -22,10 +23,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["task"], row["scenario"]].append(row)
-    blocks = [
-        f"{task}, {scenario}{_seeds_of(group)}\n\n{markdown(_lines(group))}"
-        for (task, scenario), group in groups.items()
-    ]
+    blocks = []
+    for (task, scenario), group in groups.items():
+        ranked = sorted(group, key=lambda row: -row["test_accuracy"]["mean"])
+        blocks += [f"{task}, {scenario}{_seeds_of(group)}", markdown(_lines(ranked))]
+        long = [row["agent"] for row in ranked if len(row["agent"]) > _LONGEST_NAME]
+        if long:
+            blocks.append("\n".join(f"[{n}] {name}" for n, name in enumerate(long, start=1)))
     return "\n\n".join([*blocks, NOTES])
 
 
@@ -43,19 +47,25 @@ def markdown(lines: list[tuple[str, ...]]) -> str:
     return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])
 
 
-def _lines(group: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Header and rows, the most accurate first."""
-    against = next((row["against"] for row in group if row.get("against")), None)
+def _lines(ranked: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Header and rows; names that would make the table too wide are numbered."""
+    against = next((row["against"] for row in ranked if row.get("against")), None)
     header = ("agent", "accuracy", *([f"over {against}"] if against else []))
     header += ("work", "seconds", "val.", "to reference")
-    shared = _shared_seeds(group)
-    ranked = sorted(group, key=lambda row: -row["test_accuracy"]["mean"])
-    return [header, *(_cells(row, compared=bool(against), shared=shared) for row in ranked)]
+    shared, lines, num_long = _shared_seeds(ranked), [header], 0
+    for row in ranked:
+        name = row["agent"]
+        if len(name) > _LONGEST_NAME:
+            num_long += 1
+            name = f"{name[: _LONGEST_NAME - 6]}.. [{num_long}]"
+        if not shared:
+            name += f", seeds {_runs(row['seeds'])}"
+        lines.append(_cells(name, row, compared=bool(against)))
+    return lines
 
 
-def _cells(row: dict[str, Any], *, compared: bool, shared: bool) -> tuple[str, ...]:
+def _cells(name: str, row: dict[str, Any], *, compared: bool) -> tuple[str, ...]:
     seconds, over = row["seconds"], row.get("over")
-    name = row["agent"] if shared else f"{row['agent']}, seeds {_runs(row['seeds'])}"
     if row["num_diverged"]:
         name += f" ({row['num_diverged']} diverged)"
     scored = f"+{row['scoring_work']:.1f}" if row.get("scoring_work") else ""

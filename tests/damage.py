@@ -30,7 +30,7 @@ from PIL import Image
 from prune_agents.cases import Case
 from prune_agents.evolution import CMA
 from prune_agents.gradient import PPO
-from prune_agents.heldout import Heldout
+from prune_agents.heldout import HELD_OUT, Heldout
 from prune_agents.network import Network
 from prune_agents.policies import Policy, load_policy
 from prune_agents.presets import Training
@@ -268,7 +268,7 @@ GRADIENT = replace(
 
 def _training(training: Training, files: str, name: str) -> Subject:
     def run(folder: Path, number: int = 0) -> tuple[bytes, Any]:
-        heldout = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
+        heldout = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
         changed = replace(training, seed=number)
         return _behaviour(train(changed, folder, heldout=heldout, rivals=("random",)))
 

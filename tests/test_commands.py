@@ -55,7 +55,7 @@ def test_a_constant_ppo_of_other_encodings(tmp_path, capsys):
         (["--reward", "step-rate", "--choose-keep-fraction"], "`min_keep_fraction` must be given"),
         (["--steps", "0"], "`steps` must be at least 1"),
         (["--num-envs", "-5"], "`num_envs` must be at least 1, got -5"),
-        (["--eval-seeds", "-1"], "`eval_seeds` must be at least 0, got -1"),
+        (["--eval-seeds", "-1"], "`eval_seeds` must be one number, how many"),
         (["--eval-scenarios", "nois:1"], "`scenario` must be one of"),
         (["--eval-task", "blobs num_samples=1000"], "`num_samples` must be"),
         (["--task", "folder:nowhere"], "nowhere"),

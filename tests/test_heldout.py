@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prune_agents.cases import Case
-from prune_agents.heldout import FIRST_SEED, Heldout, judge, report, test_accuracies
+from prune_agents.heldout import FIRST_SEED, HELD_OUT, Heldout, judge, report, test_accuracies
 from prune_env.env import DataPruningEnv
 from prune_env.evaluation import run_episode
 from prune_env.registry import make_agent
@@ -32,7 +32,7 @@ def test_episodes_of_unequal_length_are_all_run_to_their_end():
 
 def test_cells_are_kept_and_reported_by_case_and_over_all(tmp_path):
     cases = (CASE, Case(task="blobs", budget=2.0))
-    heldout = Heldout(cases=cases, scenarios=("clean", "noise:0.3"), num_seeds=3)
+    heldout = Heldout(cases=cases, scenarios=("clean", "noise:0.3"), seeds=HELD_OUT[:3])
     agents = dict.fromkeys(("short", "random", "highest"))
     accuracies = judge(heldout, agents, tmp_path / "cells.jsonl")
     assert len(accuracies) == 2 * 2 * 3
@@ -55,7 +55,7 @@ def cells(tmp_path_factory):
     return file.read_text()
 
 
-ONE = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
+ONE = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_cells_of_earlier_versions_count(tmp_path, cells):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_seeds": -3}, "`num_seeds` must be at least 1, got -3"),
-        ({"first": -1}, "`first` must be at least 0, got -1"),
+        ({"seeds": ()}, "`seeds` must be one or more, each once, got"),
+        ({"seeds": (3,)}, "`seeds` must be at least 2147483648, got 3"),
         ({"cases": ()}, "`cases` must be one or more, each once"),
         ({"scenarios": ("clean", "clean")}, "`scenarios` must be one or more, each once"),
         ({"scenarios": ("nois:1",)}, "`scenario` must be one of"),
@@ -105,4 +105,4 @@ def test_what_cannot_be_judged_on_is_refused(changes, message):
 
 
 def test_new_seeds_are_none_that_training_draws():
-    assert min(Heldout(cases=(CASE,), first=5).seeds) == 2**31 + 5
+    assert min(Heldout(cases=(CASE,)).seeds) == 2**31

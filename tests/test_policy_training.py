@@ -14,7 +14,7 @@ from prune_agents import runs as module
 from prune_agents.cases import Case
 from prune_agents.evolution import CMA
 from prune_agents.gradient import A2C, PPO, SAC
-from prune_agents.heldout import Heldout
+from prune_agents.heldout import HELD_OUT, Heldout
 from prune_agents.policies import load_policy
 from prune_agents.presets import Training
 from prune_agents.runs import GENERATIONS
@@ -38,7 +38,7 @@ OBSERVATION = np.random.default_rng(0).uniform(size=(2, 21)).astype(np.float32)
 
 
 def test_evolution_writes_a_policy_with_its_provenance(tmp_path):
-    heldout = Heldout(cases=(CASE,), scenarios=("clean", "imbalance:3"), num_seeds=2)
+    heldout = Heldout(cases=(CASE,), scenarios=("clean", "imbalance:3"), seeds=HELD_OUT[:2])
     policy = train(SMALL, tmp_path / "run", heldout=heldout, rivals=("random", "highest"))
     again = load_policy(tmp_path / "run" / POLICY)
     np.testing.assert_array_equal(policy.act(OBSERVATION), again.act(OBSERVATION))
@@ -156,7 +156,7 @@ def test_a_scorer_of_samples_becomes_a_file(tmp_path):
         scenarios=("clean",),
         steps=32,
     )
-    heldout = Heldout(cases=(Case(task="blobs", budget=1.0, num_samples=50),), num_seeds=2)
+    heldout = Heldout(cases=(Case(task="blobs", budget=1.0, num_samples=50),), seeds=HELD_OUT[:2])
     heldout = replace(heldout, scenarios=("clean",))
     policy = train(training, tmp_path, heldout=heldout, rivals=("random",))
     assert policy.env_arguments["action"] == "scores"
@@ -164,7 +164,7 @@ def test_a_scorer_of_samples_becomes_a_file(tmp_path):
 
 
 def test_a_held_out_evaluation_that_stopped_goes_on(tmp_path):
-    heldout = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
+    heldout = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
     first = train(SMALL, tmp_path, heldout=heldout, rivals=("random", "short"))
     (tmp_path / POLICY).unlink()
     lines = (tmp_path / HELDOUT).read_text().splitlines(keepends=True)
@@ -177,11 +177,11 @@ def test_a_held_out_evaluation_that_stopped_goes_on(tmp_path):
 @pytest.mark.parametrize("name", ["cma", "ppo"])
 def test_a_policy_judged_on_something_else_is_judged_anew_once_its_file_is_removed(tmp_path, name):
     training = SMALL if name == "cma" else replace(SMALL, algorithm=GRADIENT["ppo"], steps=32)
-    heldout = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
+    heldout = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
     first = train(training, tmp_path, heldout=heldout, rivals=("random",))
     assert first.provenance["evaluation"]["num_seeds"] == 2
     assert train(training, tmp_path, heldout=heldout, rivals=("random",)).provenance
-    more = replace(heldout, num_seeds=3)
+    more = replace(heldout, seeds=HELD_OUT[:3])
     with pytest.raises(ValueError, match=r"num_seeds 2 there and 3 here.*remove that file"):
         train(training, tmp_path, heldout=more, rivals=("random",))
     with pytest.raises(ValueError, match=r"rivals .* there and .* here"):
@@ -198,11 +198,13 @@ def test_a_policy_judged_on_something_else_is_judged_anew_once_its_file_is_remov
 def test_a_policy_that_was_not_judged_is_not_taken_for_one_that_was(tmp_path):
     train(SMALL, tmp_path)
     with pytest.raises(ValueError, match="num_seeds None there and 2 here"):
-        train(SMALL, tmp_path, heldout=Heldout(cases=(CASE,), num_seeds=2), rivals=("random",))
+        train(
+            SMALL, tmp_path, heldout=Heldout(cases=(CASE,), seeds=HELD_OUT[:2]), rivals=("random",)
+        )
 
 
 def test_held_cells_of_another_policy_are_not_taken_for_this_ones(tmp_path):
-    heldout = Heldout(cases=(CASE,), scenarios=("clean",), num_seeds=2)
+    heldout = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
     train(SMALL, tmp_path, heldout=heldout, rivals=("random",))
     for file in (POLICY, GENERATIONS, "settings.json"):
         (tmp_path / file).unlink()
@@ -229,7 +231,7 @@ def test_bad_arguments_are_named(changes, message):
 
 
 def test_a_bad_rival_stops_before_anything_is_written(tmp_path):
-    heldout = Heldout(cases=(CASE,), num_seeds=1)
+    heldout = Heldout(cases=(CASE,), seeds=HELD_OUT[:1])
     with pytest.raises(ValueError, match="`agent` must be one of"):
         train(SMALL, tmp_path / "run", heldout=heldout, rivals=("rundom",))
     assert not (tmp_path / "run").exists()
@@ -249,7 +251,9 @@ def test_evolution_learns_to_balance_classes(tmp_path):
         steps=25_000,
     )
     heldout = Heldout(
-        cases=(Case(task="digits"),), scenarios=("clean", "noise:0.3", "imbalance:30"), num_seeds=16
+        cases=(Case(task="digits"),),
+        scenarios=("clean", "noise:0.3", "imbalance:30"),
+        seeds=HELD_OUT[:16],
     )
     policy = train(training, tmp_path, heldout=heldout, rivals=("short", "random", "middle"))
     against = policy.provenance["evaluation"]["cases"]["digits"]["against"]

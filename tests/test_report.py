@@ -96,6 +96,19 @@ def test_a_table_is_aligned_has_one_rule_and_fits():
     assert text.endswith(NOTES)
 
 
+def test_a_long_name_is_cut_and_spelt_out_below():
+    names = ["epsilon-greedy:refresh=forward-only,period=4", "ucb+anneal+rescale"]
+    names.append("ucb:refresh=forward-only,period=4")
+    text = table([make_row(agent=name) for name in names])
+    assert [row[0] for row in cells(text)[1:]] == [
+        "epsilon-greedy:r.. [1]",
+        "ucb+anneal+rescale",
+        "ucb:refresh=forw.. [2]",
+    ]
+    assert f"\n\n[1] {names[0]}\n[2] {names[2]}\n\n" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
 def test_each_task_and_scenario_has_a_table_with_its_seeds():
     rows = [make_row(), make_row(task="mnist", seeds=[7]), make_row(agent="full")]
     rows.append(make_row(scenario="noise:0.3"))

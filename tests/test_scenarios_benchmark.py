@@ -16,9 +16,9 @@ from prune_env.registry import make_agent
 ARGUMENTS = {
     "name": "small",
     "task": ("blobs budget=1", "blobs budget=2"),
-    "conditions": ("clean", "imbalance:3"),
+    "scenarios": ("clean", "imbalance:3"),
     "agents": ("random", "short", "constant-mixture"),
-    "seeds": 2,
+    "seeds": ("2",),
     "threads": 1,
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from prune_env.cli import Several, UserError
+from prune_env.cli import Seeds, Several, UserError
 
 if TYPE_CHECKING:
     from prune_agents.cases import Case
@@ -57,8 +57,9 @@ class Train:
     """what to judge on, written as --task; by default what was trained on"""
     eval_scenarios: Several = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
     """what to judge on"""
-    eval_seeds: int = 16
-    """episodes of each agent in each scenario, on seeds that training never draws; 0 for none"""
+    eval_seeds: Seeds = ("16",)
+    """episodes of each agent in each scenario: how many, on seeds that training never draws, or
+    those seeds themselves, from 2147483648 on; 0 for none"""
     threads: int | None = None
     """CPU threads of torch; by default 1 for mlps and all cores for other networks"""
 
@@ -72,7 +73,6 @@ class Train:
 
         try:
             check_count("num_envs", self.num_envs)
-            check_count("eval_seeds", self.eval_seeds, least=0)
             cases = tuple(map(Case.parse, self.task))
             judged = tuple(map(Case.parse, self.eval_task)) or tuple(dict.fromkeys(cases))
             check_names((*cases, *judged))
@@ -117,8 +117,10 @@ class Train:
         )
 
     def _heldout(self, cases: tuple[Case, ...]) -> Heldout | None:
-        from prune_agents.heldout import Heldout
+        from prune_agents.heldout import FIRST_SEED, Heldout
+        from prune_env.seeds import parse_seeds
 
-        if self.eval_seeds == 0:
+        if self.eval_seeds == ("0",):
             return None
-        return Heldout(cases=cases, scenarios=self.eval_scenarios, num_seeds=self.eval_seeds)
+        seeds = parse_seeds(self.eval_seeds, "eval_seeds", first=FIRST_SEED)
+        return Heldout(cases=cases, scenarios=self.eval_scenarios, seeds=seeds)

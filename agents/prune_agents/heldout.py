@@ -27,6 +27,7 @@ from prune_env.scenarios import parse
 from prune_env.vector import DataPruningVectorEnv, advance
 
 FIRST_SEED = 2**31  # training draws its seeds below
+HELD_OUT = tuple(range(FIRST_SEED, FIRST_SEED + 16))
 SCENARIOS = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
 RIVALS = (
     "short",
@@ -60,21 +61,19 @@ class Heldout:
     Attributes:
         cases: tasks, networks, sizes and budgets.
         scenarios: names.
-        num_seeds: episodes of each, at least 1, from `FIRST_SEED` on.
-        first: how many of those seeds to pass over, at least 0.
+        seeds: of the episodes of each; none that a training draws, and so at least `FIRST_SEED`.
     """
 
     cases: tuple[Case, ...]
     scenarios: tuple[str, ...] = SCENARIOS
-    num_seeds: int = 16
-    first: int = 0
+    seeds: tuple[int, ...] = HELD_OUT
 
     def __post_init__(self) -> None:
         """Check all that needs no data."""
-        check_count("num_seeds", self.num_seeds)
-        check_count("first", self.first, least=0)
-        for name in ("cases", "scenarios"):
+        for name in ("cases", "scenarios", "seeds"):
             check_each_once(name, getattr(self, name))
+        for seed in self.seeds:
+            check_count("seeds", seed, least=FIRST_SEED)
         check_names(self.cases)
         for scenario in self.scenarios:
             parse(scenario)
@@ -86,17 +85,12 @@ class Heldout:
             DataPruningEnv(**case.arguments_for(others))
 
     @property
-    def seeds(self) -> list[int]:
-        """Of the episodes."""
-        return [FIRST_SEED + self.first + index for index in range(self.num_seeds)]
-
-    @property
     def settings(self) -> dict[str, Any]:
         """What a report on it must say beside its cases, as JSON."""
         return {
             "scenarios": list(self.scenarios),
-            "seeds": [self.seeds[0], self.seeds[-1]],
-            "num_seeds": self.num_seeds,
+            "seeds": list(self.seeds),
+            "num_seeds": len(self.seeds),
         }
 
 
@@ -129,11 +123,11 @@ def judge(
     for case, scenario, name in bar:
         cell = (case.identity, scenario, name)
         bar.set_postfix_str(f"{case.name} {scenario} {name}")
-        if cell not in held or held[cell]["seeds"] != heldout.seeds:
+        if cell not in held or held[cell]["seeds"] != list(heldout.seeds):
             agent = agents[name] or make_agent(name, keep_fraction=case.keep_fraction)
-            values = test_accuracies(case, scenario, agent, heldout.seeds)
+            values = test_accuracies(case, scenario, agent, list(heldout.seeds))
             line = dict(zip(("case", "scenario", "agent"), cell, strict=True))
-            held[cell] = line | {"seeds": heldout.seeds, "test_accuracy": values}
+            held[cell] = line | {"seeds": list(heldout.seeds), "test_accuracy": values}
             if file is not None:
                 append_line(file, held[cell] | {"basis": agents_digest})
         accuracies[case.name, scenario, name] = np.array(held[cell]["test_accuracy"])

@@ -52,9 +52,8 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
 
 def evaluation_table(evaluation: Mapping[str, Any]) -> str:
     """One table for each case of a policy's held-out evaluation."""
-    first, last = evaluation["seeds"]
     return "\n\n".join(
-        f"{case}, {last - first + 1} seeds\n\n{comparison_table(comparison)}"
+        f"{case}, {evaluation['num_seeds']} seeds\n\n{comparison_table(comparison)}"
         for case, comparison in evaluation["cases"].items()
         if case != "all"
     )
