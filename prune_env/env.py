@@ -24,7 +24,7 @@ from prune_env.instances import EpisodeMaker, Ingredients, make_trainer
 from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
 from prune_env.precision import name_of
 from prune_env.rehearsal import Rehearsal
-from prune_env.rendering import RENDER_MODES, render
+from prune_env.rendering import RENDER_MODES, check_render_mode, render
 from prune_env.reward import CheckedReward, Outcome, Reward
 from prune_env.selection import Selection
 from prune_env.tasks import Task
@@ -138,7 +138,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             float32), or `auto`: float32 on a CPU, and on a GPU that computes in it bfloat16 for
             networks larger than an mlp. The same seed gives the same trajectory, bit for bit, on
             one processor at one thread count, and within rounding on another.
-        render_mode: None, `ansi` (a line) or `rgb_array` (the accuracy curve).
+        render_mode: None, `ansi` (a line) or `rgb_array` (the accuracy curve), on which
+            Gymnasium's RecordVideo needs moviepy and its HumanRendering pygame.
 
     Versions:
         v0: first.
@@ -176,7 +177,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         check_choice("observation", observation, OBSERVATIONS)
         check_choice("action", action, ENCODINGS)
         check_choice("scale_learning_rate", scale_learning_rate, [False, True])
-        check_choice("render_mode", render_mode, [None, *RENDER_MODES])
+        check_render_mode(render_mode)
         check_positive("budget", budget)
         self._refresh_period = refresh_period
         self._refreshed = refreshed_by(refresh_period, refreshed)

@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
+
+from prune_env.arguments import check_choice
 
 RENDER_MODES = ["ansi", "rgb_array"]
+
+
+def check_render_mode(mode: str | None) -> None:
+    """Raise ValueError unless it is None or one of `RENDER_MODES`."""
+    if mode == "human":
+        raise ValueError(
+            "`render_mode` 'human' is that of gymnasium.wrappers.HumanRendering around "
+            "render_mode='rgb_array', which gymnasium.make puts there by itself and which needs "
+            "pygame: pip install 'gymnasium[classic-control]'"
+        )
+    check_choice("render_mode", mode, [None, *RENDER_MODES])
 
 
 def render(mode: str, info: dict[str, Any], curve: list[tuple[float, float]]) -> str | np.ndarray:
@@ -29,8 +43,13 @@ def render(mode: str, info: dict[str, Any], curve: list[tuple[float, float]]) ->
 
 
 def _picture(title: str, curve: list[tuple[float, float]]) -> np.ndarray:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DependencyNotInstalled(
+            "pictures of an episode need matplotlib: pip install matplotlib"
+        ) from error
 
     figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
     axes = figure.add_subplot()

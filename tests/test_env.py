@@ -1,6 +1,8 @@
 """The decision problem: budget, reward, observation, divergence, instances, bad input."""
 
 import copy
+import sys
+import warnings
 from dataclasses import replace
 
 import gymnasium as gym
@@ -344,6 +346,27 @@ def test_rendering_shows_the_run():
     assert (before != after).any()
 
 
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [("matplotlib.figure", "pip install matplotlib"), ("pygame", "pygame"), ("moviepy", "moviepy")],
+)
+def test_what_a_picture_or_video_lacks_is_named(module, message, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, "moviepy.video", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Gymnasium's, that it puts HumanRendering around
+        with pytest.raises(gym.error.DependencyNotInstalled, match=message):
+            picture_of(module, tmp_path)
+
+
+def picture_of(module, folder):
+    env = make(render_mode="human" if module == "pygame" else "rgb_array")
+    if module == "moviepy":
+        env = gym.wrappers.RecordVideo(env, str(folder))
+    env.reset(seed=0)
+    env.render()
+
+
 BAD = [
     ({"task": "digit"}, "`task` must be one of .*; did you mean 'digits'"),
     ({"task": []}, "`task` must name at least one"),
@@ -355,7 +378,8 @@ BAD = [
     ({"observation": "image"}, "`observation` must be one of"),
     ({"reward": "speed"}, "`reward` must be one of"),
     ({"clock": "cpu"}, "`clock` must be one of"),
-    ({"render_mode": "human"}, "`render_mode` must be one of"),
+    ({"render_mode": "video"}, "`render_mode` must be one of"),
+    ({"render_mode": "human"}, r"HumanRendering .* needs pygame: pip install 'gymnasium\[classic"),
     ({"keep_fraction": 0}, r"`keep_fraction` must be in \(0, 1\], got 0"),
     ({"keep_fraction": 1.5}, r"`keep_fraction` must be in \(0, 1\], got 1.5; did you pass a perc"),
     ({"keep_fraction": float("nan")}, r"`keep_fraction` must be in \(0, 1\], got nan"),
