@@ -13,6 +13,7 @@ import torch
 
 from prune_env.env import DataPruningEnv
 from prune_env.evidence import evidence
+from prune_env.observation import SUMMARY_COLUMNS
 from prune_env.tasks import get_task
 
 FILE = Path(__file__).with_name("trajectory.json")
@@ -43,8 +44,11 @@ def trajectory(arguments):
     while not terminated:
         observation, reward, terminated, _, info = env.step(_action(env.action_space, rng))
         counts = {name: info[name] for name in COUNTS}
-        floats = {name: info[name] for name in FLOATS} | {"reward": reward}
-        points.append({"counts": counts, "floats": floats | {"observation": observation.tolist()}})
+        floats = {f"info {name}": info[name] for name in FLOATS} | {"reward": reward}
+        # By name: a column that is added leaves the others as they are.
+        names = (name for name, _ in SUMMARY_COLUMNS)
+        floats |= dict(zip(names, observation.tolist(), strict=True))
+        points.append({"counts": counts, "floats": floats})
     statistics = env._episode.statistics
     exact = {"labels": statistics.labels, "times_seen": statistics.times_seen}
     digests = {name: hashlib.sha256(v.tobytes()).hexdigest() for name, v in exact.items()}
