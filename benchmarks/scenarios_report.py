@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import documents
 import tyro
 
 from prune_agents.tables import comparison_table, points
@@ -17,7 +18,6 @@ from prune_agents.tables import comparison_table, points
 RESULTS = Path(__file__).parent / "results"
 BASES = ("random", "random+class-balance:1", "stalest+class-balance:1")
 CONSTANT = "constant-features"
-START, END = "<!-- summary -->", "<!-- end of summary -->"
 Record = Mapping[str, Any]
 
 
@@ -35,20 +35,6 @@ def write(out: Path) -> None:
     blocks = ["# Policies and rules by condition", summary(records)]
     blocks += [section(name, record) for name, record in records.items()]
     (out / "scenarios.md").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
-
-
-def fill(document: Path, table: str) -> None:
-    """Put a table between the marks of a document, in place of what is there.
-
-    Raises:
-        ValueError: if the document lacks them.
-    """
-    text = document.read_text(encoding="utf-8")
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise ValueError(f"`docs` must hold {START} and {END}, got {document}")
-    document.write_text(f"{before}{start}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
 def summary(records: Mapping[str, Record]) -> str:
@@ -131,7 +117,7 @@ def main(*, out: Path = RESULTS, docs: Path | None = None) -> None:
     table = summary(read(out))
     print(table)
     if docs is not None:
-        fill(docs, table)
+        documents.fill(docs, "summary", table)
 
 
 if __name__ == "__main__":

@@ -117,20 +117,3 @@ def test_gains_by_condition_and_rows_of_the_summary_by_hand():
     assert row == f"| {' | '.join(cells)} |"
     rows = scenarios_report._by_condition(record).splitlines()
     assert rows[-2:] == ["| digits | `mine` | +2.0 | +2.0 |", "| digits | `random` | +0.0 | +0.0 |"]
-
-
-def test_a_document_is_filled_between_its_marks_again_and_again(tmp_path):
-    document = tmp_path / "page.md"
-    document.write_text(f"a\n\n{scenarios_report.START}\nold\n{scenarios_report.END}\n\nb\n")
-    for table in ("one", "two"):
-        scenarios_report.fill(document, table)
-    start, end = scenarios_report.START, scenarios_report.END
-    assert document.read_text() == f"a\n\n{start}\n\ntwo\n\n{end}\n\nb\n"
-    document.write_text("no marks\n")
-    with pytest.raises(ValueError, match="`docs` must hold"):
-        scenarios_report.fill(document, "three")
-
-
-def test_the_page_of_learned_policies_has_the_marks():
-    page = (scenarios.RESULTS.parents[1] / "docs" / "learned.md").read_text()
-    assert page.index(scenarios_report.START) < page.index(scenarios_report.END)

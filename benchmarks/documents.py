@@ -1,0 +1,59 @@
+"""Put results into the documents that show them: `python benchmarks/documents.py`.
+
+Between two marks `<!-- NAME -->` and `<!-- end of NAME -->` stands what was measured last: the
+tables of `make demo` (runs/demo), those of `make bench`, and the returns by id.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from prune_env.report import markdown, table
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+DEMO = ROOT / "runs" / "demo"
+
+
+def fill(document: Path, mark: str, text: str) -> None:
+    """Put a text between the marks of a document, in place of what is there.
+
+    Raises:
+        ValueError: if the document lacks them.
+    """
+    start, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
+    before, found, rest = document.read_text(encoding="utf-8").partition(start)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f"{document} must hold {start} and {end}")
+    document.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
+def speed(file: Path) -> str:
+    """The table of a speed result, goals beside the figures."""
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    cells = [
+        (
+            row["row"],
+            row["goal"],
+            f"{row['median']:.3g} {row['unit']}",
+            f"{row['low']:.3g} to {row['high']:.3g}",
+        )
+        for row in rows
+    ]
+    return markdown([("what", "goal", "median", "range"), *cells])
+
+
+def main() -> None:
+    """Fill the README."""
+    readme = ROOT / "README.md"
+    rows = json.loads((DEMO / "summary.json").read_text(encoding="utf-8"))
+    fill(readme, "demo", table(rows))
+    shutil.copyfile(DEMO / "accuracy-digits-noise_0.3.png", ROOT / "docs" / "demo-noise.png")
+    fill(readme, "speed", speed(RESULTS / "speed-cpu.json"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""What the documents show of results, and the marks that it stands between."""
+
+import json
+from pathlib import Path
+
+import documents
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MARKS = {"README.md": ("demo", "speed"), "docs/learned.md": ("summary",)}
+
+
+def test_a_document_is_filled_between_its_marks_again_and_again(tmp_path):
+    document = tmp_path / "page.md"
+    document.write_text("a\n\n<!-- x -->\nold\n<!-- end of x -->\n\nb\n")
+    for text in ("one", "two"):
+        documents.fill(document, "x", text)
+    assert document.read_text() == "a\n\n<!-- x -->\n\ntwo\n\n<!-- end of x -->\n\nb\n"
+    with pytest.raises(ValueError, match=r"page.md must hold <!-- y --> and <!-- end of y -->"):
+        documents.fill(document, "y", "three")
+    assert "three" not in document.read_text()
+
+
+@pytest.mark.parametrize(("name", "marks"), MARKS.items())
+def test_the_documents_have_their_marks(name, marks):
+    page = (ROOT / name).read_text()
+    for mark in marks:
+        assert page.index(f"<!-- {mark} -->") < page.index(f"<!-- end of {mark} -->")
+
+
+def test_the_readme_shows_the_speed_that_was_measured():
+    shown = documents.speed(documents.RESULTS / "speed-cpu.json")
+    rows = json.loads((documents.RESULTS / "speed-cpu.json").read_text())["rows"]
+    assert len(shown.splitlines()) == len(rows) + 2
+    assert shown in (ROOT / "README.md").read_text()
