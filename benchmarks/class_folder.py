@@ -17,7 +17,7 @@ from pathlib import Path
 import torchvision
 import tyro
 
-from prune_env.sources import TORCHVISION_SETS, cache_folder
+from prune_env.problem.sources import TORCHVISION_SETS, cache_folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from prune_env.report import markdown, table
+from prune_env.experiment.report import markdown, table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"

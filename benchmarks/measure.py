@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from prune_env.evidence import evidence
+from prune_env.experiment.provenance import evidence
 
 
 @dataclass(frozen=True, kw_only=True)

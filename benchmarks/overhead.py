@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.action import Encoding
-from prune_env.amount import Amount
-from prune_env.observation import RunSummary, SampleTable
-from prune_env.registry import agent_entries, make_agent
-from prune_env.statistics import SampleStatistics
+from prune_env.decision.action import Encoding
+from prune_env.decision.amount import Amount
+from prune_env.decision.observation import RunSummary, SampleTable
+from prune_env.decision.statistics import SampleStatistics
+from prune_env.experiment.agents import agent_entries, make_agent
 
 NUM_SAMPLES, NUM_CLASSES, EPOCHS, KEPT = 50_000, 10, 9, 0.3
 

@@ -22,13 +22,13 @@ from measure import header
 from paper_report import CONDITIONS, KEPT, STATIC, Row, read, write
 
 from prune_env.arguments import resolve_device
-from prune_env.cli import Seeds
-from prune_env.evaluation import Comparison
-from prune_env.registry import agent_entries
-from prune_env.results import Results
-from prune_env.runtime import tune_process
-from prune_env.seeds import parse_seeds
-from prune_env.tasks import get_task, register_task
+from prune_env.experiment.agents import agent_entries
+from prune_env.experiment.cli import Seeds
+from prune_env.experiment.comparison import Comparison
+from prune_env.experiment.results import Results
+from prune_env.experiment.seeds import parse_seeds
+from prune_env.problem.tasks import get_task, register_task
+from prune_env.training.threads import tune_process
 
 RESULTS = Path(__file__).parent / "results"
 BANDITS = ("epsilon-greedy", "ucb")

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from prune_agents.tables import label
-from prune_env.summary import mean_interval
+from prune_agents.learning.tables import label
+from prune_env.experiment.summary import mean_interval
 
 CONDITIONS = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
 STATIC = ("static-random", "forgetting", "el2n", "grand", "aum", "ccs")

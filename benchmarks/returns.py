@@ -19,15 +19,15 @@ import gymnasium as gym
 import numpy as np
 import tyro
 
-from prune_agents.heldout import FIRST_SEED, SCENARIOS
+from prune_agents.learning.judge import FIRST_SEED, SCENARIOS
 from prune_env.arguments import resolve_device
-from prune_env.cli import Seeds
 from prune_env.env import DataPruningEnv
-from prune_env.evidence import evidence
-from prune_env.registry import Agent, make_agent
-from prune_env.runtime import tune_process
-from prune_env.seeds import parse_seeds
-from prune_env.summary import mean_interval
+from prune_env.experiment.agents import Agent, make_agent
+from prune_env.experiment.cli import Seeds
+from prune_env.experiment.provenance import evidence
+from prune_env.experiment.seeds import parse_seeds
+from prune_env.experiment.summary import mean_interval
+from prune_env.training.threads import tune_process
 
 RESULTS = Path(__file__).parent / "results"
 IDS = ("DataPruning-v0", "DataPruningSummary-v0", "DataPruningWallClock-v0")

@@ -17,17 +17,17 @@ from typing import Any
 
 import tyro
 
-from prune_agents.cases import Case
-from prune_agents.gradient import PPO
-from prune_agents.heldout import FIRST_SEED, Heldout
-from prune_agents.presets import Training
-from prune_agents.tables import points
-from prune_agents.training import train
+from prune_agents.learning.cases import Case
+from prune_agents.learning.config import Training
+from prune_agents.learning.gradient import PPO
+from prune_agents.learning.judge import FIRST_SEED, Heldout
+from prune_agents.learning.tables import points
+from prune_agents.learning.train import train
 from prune_env.arguments import resolve_device
-from prune_env.cli import Seeds
-from prune_env.evidence import evidence
-from prune_env.runtime import tune_process
-from prune_env.seeds import parse_seeds
+from prune_env.experiment.cli import Seeds
+from prune_env.experiment.provenance import evidence
+from prune_env.experiment.seeds import parse_seeds
+from prune_env.training.threads import tune_process
 
 RESULTS = Path(__file__).parent / "results"
 REWARDS = ("rate", "gain", "loss", "terminal")

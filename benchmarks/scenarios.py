@@ -25,16 +25,16 @@ import scenarios_report
 import tyro
 from matplotlib.figure import Figure
 
-from prune_agents.cases import Case
-from prune_agents.heldout import FIRST_SEED, RIVALS, Cell, Heldout, basis, judge, report
-from prune_agents.policies import Learned, bundled_policy, load_policy
-from prune_agents.presets import TRAINING_SCENARIOS
+from prune_agents.learning.cases import Case
+from prune_agents.learning.config import TRAINING_SCENARIOS
+from prune_agents.learning.judge import FIRST_SEED, RIVALS, Cell, Heldout, basis, judge, report
+from prune_agents.learning.policy import Learned, bundled_policy, load_policy
 from prune_env.arguments import resolve_device
-from prune_env.cli import Seeds
-from prune_env.evidence import evidence
-from prune_env.folders import claim_folder, lock_folder
-from prune_env.runtime import tune_process
-from prune_env.seeds import parse_seeds
+from prune_env.experiment.cli import Seeds
+from prune_env.experiment.provenance import evidence
+from prune_env.experiment.seeds import parse_seeds
+from prune_env.storage.folders import claim_folder, lock_folder
+from prune_env.training.threads import tune_process
 
 RESULTS = Path(__file__).parent / "results"
 POLICIES = Path(__file__).parent / "policies"  # as agents, by the names of their files

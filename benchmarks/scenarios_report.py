@@ -13,7 +13,7 @@ from typing import Any
 import documents
 import tyro
 
-from prune_agents.tables import comparison_table, points
+from prune_agents.learning.tables import comparison_table, points
 
 RESULTS = Path(__file__).parent / "results"
 BASES = ("random", "random+class-balance:1", "stalest+class-balance:1")

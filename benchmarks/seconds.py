@@ -20,14 +20,14 @@ import tyro
 from measure import header
 
 from prune_env.arguments import resolve_device
-from prune_env.cli import Seeds, Several
-from prune_env.evaluation import Comparison
-from prune_env.playing import run_episode
-from prune_env.records import Record
-from prune_env.report import markdown
-from prune_env.runtime import tune_process
-from prune_env.seeds import parse_seeds
-from prune_env.summary import summarise
+from prune_env.experiment.cli import Seeds, Several
+from prune_env.experiment.comparison import Comparison
+from prune_env.experiment.playing import run_episode
+from prune_env.experiment.records import Record
+from prune_env.experiment.report import markdown
+from prune_env.experiment.seeds import parse_seeds
+from prune_env.experiment.summary import summarise
+from prune_env.training.threads import tune_process
 
 RESULTS = Path(__file__).parent / "results"
 BASE = "short"

@@ -26,16 +26,16 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from prune_agents.base import LossAgent, SampleTableView
-from prune_agents.measures import margin
+from prune_agents.rules.measures import margin
 from prune_env.arguments import resolve_device
+from prune_env.decision.observation import SAMPLE_COLUMNS
+from prune_env.decision.selection import random_subset, top
+from prune_env.decision.statistics import SampleStatistics
 from prune_env.env import DataPruningEnv
-from prune_env.evidence import evidence
-from prune_env.folders import claim_folder, lock_folder
-from prune_env.lines import append_line, read_lines
-from prune_env.observation import SAMPLE_COLUMNS
-from prune_env.registry import make_agent
-from prune_env.selection import random_subset, top
-from prune_env.statistics import SampleStatistics
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.provenance import evidence
+from prune_env.storage.folders import claim_folder, lock_folder
+from prune_env.storage.lines import append_line, read_lines
 
 RULES = ("epsilon-greedy", "ucb", "epsilon-greedy:decay=0.2", "ucb:decay=0.2")
 BOUNDARY, CHANCE = "boundary", "chance"

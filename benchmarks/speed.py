@@ -17,7 +17,7 @@ from measure import header
 from speed_environment import overhead_rows, selection_rows, subprocess_row, vector_rows
 from speed_training import CORES, SEED, cuda_rows, pin, training_rows, validation_rows
 
-from prune_env.runtime import tune_process
+from prune_env.training.threads import tune_process
 
 RESULTS = Path(__file__).parent / "results"
 

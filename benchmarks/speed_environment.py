@@ -15,13 +15,13 @@ import torch
 from measure import Row, interleaved, medians, ratios, seconds
 from speed_training import CORES, SEED, Loop, pictures_task, pin, start
 
-from prune_env.data import Dataset
+from prune_env.decision.observation import RunSummary, Summary
+from prune_env.decision.selection import mixture, top
+from prune_env.decision.statistics import SampleStatistics
 from prune_env.env import DataPruningEnv
-from prune_env.observation import RunSummary, Summary
-from prune_env.runtime import tune_process
-from prune_env.selection import mixture, top
-from prune_env.statistics import SampleStatistics
-from prune_env.tasks import get_task
+from prune_env.problem.data import Dataset
+from prune_env.problem.tasks import get_task
+from prune_env.training.threads import tune_process
 from prune_env.vector import DataPruningVectorEnv
 
 PROBE = Path(__file__).with_name("speed.py")
@@ -166,7 +166,7 @@ def subprocess_row(device: torch.device) -> Row:
     """Environment steps a second against SB3's SubprocVecEnv, both free to use every core."""
     from stable_baselines3.common.vec_env import SubprocVecEnv
 
-    from prune_agents.learned import JointVecEnv
+    from prune_agents.learning.vec_env import JointVecEnv
 
     arguments: dict[str, Any] = VECTOR | {"keep_fraction": 1.0, "device": str(device)}
     pin(CORES)
@@ -220,7 +220,7 @@ def ppo_row(device: torch.device) -> Row:
     """Environment steps a second of PPO, learning included, on the learning defaults."""
     from stable_baselines3 import PPO
 
-    from prune_agents.learned import JointVecEnv
+    from prune_agents.learning.vec_env import JointVecEnv
 
     scenarios = ["clean", "noise:0.3", "imbalance:30", "duplicates:0.9"]
     envs = JointVecEnv(32, task="digits", scenario=scenarios, device=str(device))

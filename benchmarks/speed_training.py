@@ -17,14 +17,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
-from prune_env.data import Dataset
 from prune_env.env import DataPruningEnv
 from prune_env.episode import Episode
-from prune_env.instances import EpisodeMaker
-from prune_env.models import build_model
-from prune_env.precision import autocast
-from prune_env.selection import Selection
-from prune_env.tasks import Task, get_task
+from prune_env.episodes import EpisodeMaker
+from prune_env.flow import Selection
+from prune_env.problem.data import Dataset
+from prune_env.problem.models import build_model
+from prune_env.problem.tasks import Task, get_task
+from prune_env.training.precision import autocast
 
 CORES = list(range(os.cpu_count() or 1))
 SEED = 0

@@ -7,8 +7,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 import prune_env
-from prune_agents.learned import JointVecEnv
-from prune_env.observation import SUMMARY_COLUMNS
+from prune_agents.learning.vec_env import JointVecEnv
+from prune_env.decision.observation import SUMMARY_COLUMNS
 
 NAMES = [name for name, _ in SUMMARY_COLUMNS]
 CHOSEN = [NAMES.index("progress"), NAMES.index("class_entropy")]

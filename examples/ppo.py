@@ -6,7 +6,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
 import prune_env
-from prune_agents.learned import JointVecEnv
+from prune_agents.learning.vec_env import JointVecEnv
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 25_000
 prune_env.tune_process(["mlp"])

@@ -16,15 +16,15 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "DataPruningEnv": "prune_env.env",
     "DataPruningVectorEnv": "prune_env.vector",
-    "Dataset": "prune_env.data",
-    "Task": "prune_env.tasks",
-    "Recipe": "prune_env.recipes",
-    "Outcome": "prune_env.reward",
+    "Dataset": "prune_env.problem.data",
+    "Task": "prune_env.problem.tasks",
+    "Recipe": "prune_env.problem.recipes",
+    "Outcome": "prune_env.decision.reward",
     "PruningSampler": "prune_env.sampler",
     "WithIndices": "prune_env.sampler",
-    "register_task": "prune_env.tasks",
-    "task_names": "prune_env.tasks",
-    "tune_process": "prune_env.runtime",
+    "register_task": "prune_env.problem.tasks",
+    "task_names": "prune_env.problem.tasks",
+    "tune_process": "prune_env.training.threads",
 }
 __all__ = ["__version__", *_EXPORTS]
 

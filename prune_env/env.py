@@ -12,23 +12,22 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from prune_env.action import Encoding
-from prune_env.amount import ACTION, amount_of, max_weight_of
 from prune_env.arguments import check_choice, check_positive, check_several, resolve_device
-from prune_env.batched import BatchedTrainer
-from prune_env.clock import inside
-from prune_env.encodings import ENCODINGS
+from prune_env.decision.action import Encoding
+from prune_env.decision.amount import ACTION, amount_of, max_weight_of
+from prune_env.decision.clock import inside
+from prune_env.decision.encodings import ENCODINGS
+from prune_env.decision.observation import OBSERVATIONS, Observation, SampleTable, Summary
+from prune_env.decision.rendering import RENDER_MODES, check_render_mode, render
+from prune_env.decision.reward import CheckedReward, Reward
 from prune_env.episode import Episode, Instance, recorded_by, refreshed_by, step_info
-from prune_env.flow import EpochResult, Evaluation
-from prune_env.instances import EpisodeMaker, Ingredients, make_trainer
-from prune_env.observation import OBSERVATIONS, Observation, SampleTable, Summary
-from prune_env.precision import name_of
-from prune_env.rehearsal import Rehearsal
-from prune_env.rendering import RENDER_MODES, check_render_mode, render
-from prune_env.reward import CheckedReward, Outcome, Reward
-from prune_env.selection import Selection
-from prune_env.tasks import Task
-from prune_env.training import Trainer
+from prune_env.episodes import EpisodeMaker, Ingredients, make_trainer
+from prune_env.flow import EpochResult, Evaluation, Outcome, Selection
+from prune_env.problem.tasks import Task
+from prune_env.training.batched import BatchedTrainer
+from prune_env.training.precision import name_of
+from prune_env.training.pretraining import Rehearsal
+from prune_env.training.trainer import Trainer
 
 Info = dict[str, Any]
 
@@ -56,9 +55,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         | `mixture`  | Box(-1, 1, (5,))         | shares softmax(4 a) of the rules random, highest,|
         |            |                          | lowest, middle loss and stalest                  |
         | `features` | Box(-1, 1, (7,))         | weights of the standardised features of          |
-        |            |                          | `prune_env.statistics.FEATURES`; Gumbel top-k    |
+        |            |                          | `prune_env.FEATURES`; Gumbel top-k    |
         | `bins`     | Box(-1, 1, (16,))        | log propensity / 4 of each loss quantile bin     |
-        | `rule`     | Discrete(12)             | which of `prune_env.encodings.RULE_ENTRIES` plays|
+        | `rule`     | Discrete(12)             | which of `prune_env.RULE_ENTRIES` plays|
         |            |                          | this epoch: a rule, or in equal class quotas     |
 
         A sample never seen has no loss yet. Every rule on the loss takes it to have the loss
@@ -79,13 +78,13 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         | `summary`     | Box (21,): `run`, then quantiles and moments of the statistics        |
 
         Columns and ranges: `SAMPLE_COLUMNS`, `RUN_COLUMNS` and `SUMMARY_COLUMNS` in
-        `prune_env.observation`. Only training and validation data are ever observed.
+        `prune_env.decision.observation`. Only training and validation data are ever observed.
 
     Reward:
         | `reward`    | of a step                                                               |
         |-------------|-------------------------------------------------------------------------|
         | `rate`      | gain of validation accuracy / budget: the return is gain per unit time  |
-        | `step-rate` | gain / time of this step (see `prune_env.reward.step_rate`)             |
+        | `step-rate` | gain / time of this step (see `prune_env.step_rate`)             |
         | `gain`      | gain of validation accuracy                                             |
         | `loss`      | fall of the validation loss                                             |
         | `terminal`  | final validation accuracy at the end, else 0                            |
@@ -108,7 +107,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         also `seconds` since reset, by part.
 
     Arguments:
-        task: a name (`prune_env.tasks.task_names()`, or `folder:PATH`), a `Task`, or several to
+        task: a name (`prune_env.task_names()`, or `folder:PATH`), a `Task`, or several to
             sample from at each reset.
         scenario: `clean`, `noise:F`, `imbalance:R`, `duplicates:F`, joined by `+`; or several.
         model: `mlp`, `mlp:WIDTH`, `cnn`, `resnet18`, `resnet50`; None is the task's own.
@@ -120,7 +119,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             `step-rate` asks for one of your own there. To be left out where nothing is chosen.
         observation: `samples` or `summary`.
         action: one of the encodings above.
-        reward: a name above, or a callable from `prune_env.reward.Outcome` to named parts.
+        reward: a name above, or a callable from `prune_env.Outcome` to named parts.
         clock: `work` (counted, deterministic) or `wall` (measured seconds, over those of a full
             epoch; from one answer of the environment to the end of the next training).
         refresh_period: after every so many epochs, score samples by a forward pass, charged;

@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prune_env.action import Encoding
 from prune_env.arguments import check_choice, check_count
-from prune_env.batched import BatchedTrainer
-from prune_env.clock import Clock, Stopwatch, WallClock
-from prune_env.data import Split
-from prune_env.flow import EpochResult, Evaluation
-from prune_env.observation import RunSummary
-from prune_env.reward import Outcome
-from prune_env.selection import Selection
-from prune_env.statistics import SampleStatistics
-from prune_env.training import Trainer
+from prune_env.decision.action import Encoding
+from prune_env.decision.clock import Clock, Stopwatch, WallClock
+from prune_env.decision.observation import RunSummary
+from prune_env.decision.statistics import SampleStatistics
+from prune_env.flow import EpochResult, Evaluation, Outcome, Selection
+from prune_env.problem.split import Split
+from prune_env.training.batched import BatchedTrainer
+from prune_env.training.trainer import Trainer
 
 Instance = tuple[str, str]  # names of task and scenario
 REFRESHED = {

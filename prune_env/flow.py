@@ -1,10 +1,30 @@
-"""What passes between the parts of a step: the result of an epoch, and that of a validation."""
+"""What passes between the rooms: a selection, what its epoch did, and what that was worth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What one epoch trains on.
+
+    Attributes:
+        indices: (K,) int64, distinct positions in the training set, in no particular order.
+        weights: (K,) float32 loss multipliers, or None for 1 everywhere.
+        num_added: how many of the indices are random additions up to the minimum.
+        learning_rate_factor: times the recipe's learning rate, for this epoch.
+    """
+
+    indices: np.ndarray
+    weights: np.ndarray | None = None
+    num_added: int = 0
+    learning_rate_factor: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.indices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +56,30 @@ class Evaluation:
 
     loss: float
     accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a reward may look at: validation results and time, never test results.
+
+    Attributes:
+        before: validation result before the step.
+        after: validation result after it.
+        time: of the step, in full epochs, on the environment's clock.
+        budget: of the episode, in full epochs.
+        terminated: whether the step was the last.
+        bounded: whether the time of a step has a lower bound that somebody chose: the keep
+            fraction is fixed, or a `min_keep_fraction` was given.
+    """
+
+    before: Evaluation
+    after: Evaluation
+    time: float
+    budget: float
+    terminated: bool
+    bounded: bool = True
+
+    @property
+    def accuracy_gain(self) -> float:
+        """Rise of the validation accuracy, in [-1, 1]."""
+        return self.after.accuracy - self.before.accuracy

@@ -14,17 +14,17 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from prune_env.action import Encoding
-from prune_env.amount import amount_arguments, amount_of, max_weight_of
 from prune_env.arguments import check_count, check_fraction, check_positive
-from prune_env.clock import WorkClock
+from prune_env.decision.action import Encoding
+from prune_env.decision.amount import amount_arguments, amount_of, max_weight_of
+from prune_env.decision.clock import WorkClock
+from prune_env.decision.observation import Observation, RunSummary, SampleTable, Summary
+from prune_env.decision.statistics import SampleStatistics, check_means
 from prune_env.env import DataPruningEnv
 from prune_env.episode import recorded_by, refreshed_by, to_score
-from prune_env.observation import Observation, RunSummary, SampleTable, Summary
-from prune_env.registry import Agent, make_agent
-from prune_env.selection import Selection
-from prune_env.statistics import SampleStatistics, check_means
-from prune_env.training import epoch_order, weights_by_sample
+from prune_env.experiment.agents import Agent, make_agent
+from prune_env.flow import Selection
+from prune_env.training.trainer import epoch_order, weights_by_sample
 
 # (indices (K,) int64) -> cross-entropies (K,) and whether right (K,), by a forward pass.
 Score = Callable[[np.ndarray], tuple[ArrayLike, ArrayLike]]

@@ -16,15 +16,14 @@ from gymnasium.vector.utils import concatenate, iterate
 from torch import nn
 
 from prune_env.arguments import check_choice, check_count
-from prune_env.batched import BatchedMLP, BatchedTrainer, EpochPlan, evaluate_jointly
+from prune_env.decision.observation import Observation
 from prune_env.env import DataPruningEnv, Info
 from prune_env.episode import Episode
-from prune_env.flow import EpochResult, Evaluation
-from prune_env.instances import Ingredients, make_trainer
-from prune_env.isolation import own_context
-from prune_env.observation import Observation
-from prune_env.selection import Selection
-from prune_env.training import Trainer
+from prune_env.episodes import Ingredients, make_trainer
+from prune_env.flow import EpochResult, Evaluation, Selection
+from prune_env.training.batched import BatchedMLP, BatchedTrainer, EpochPlan, evaluate_jointly
+from prune_env.training.isolation import own_context
+from prune_env.training.trainer import Trainer
 
 Batches = dict[str, BatchedMLP]
 Answer = tuple[Observation, float, bool, bool, Info]

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import prune_env
-from prune_env import precision
-from prune_env.data import Dataset
-from prune_env.recipes import Recipe
-from prune_env.tasks import Task
+from prune_env.problem.data import Dataset
+from prune_env.problem.recipes import Recipe
+from prune_env.problem.tasks import Task
+from prune_env.training import precision
 
 
 def pytest_addoption(parser):

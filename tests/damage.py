@@ -27,20 +27,20 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from prune_agents.cases import Case
-from prune_agents.evolution import CMA
-from prune_agents.gradient import PPO
-from prune_agents.heldout import HELD_OUT, Heldout
-from prune_agents.network import Network
-from prune_agents.policies import Policy, load_policy
-from prune_agents.presets import Training
-from prune_agents.training import train
+from prune_agents.learning.cases import Case
+from prune_agents.learning.cma import CMA
+from prune_agents.learning.config import Training
+from prune_agents.learning.gradient import PPO
+from prune_agents.learning.judge import HELD_OUT, Heldout
+from prune_agents.learning.network import Network
+from prune_agents.learning.policy import Policy, load_policy
+from prune_agents.learning.train import train
+from prune_env.decision.statistics import FEATURES
 from prune_env.env import DataPruningEnv
-from prune_env.registry import make_agent
-from prune_env.report import table
-from prune_env.results import Results
-from prune_env.sources import load_folder
-from prune_env.statistics import FEATURES
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.report import table
+from prune_env.experiment.results import Results
+from prune_env.problem.sources import load_folder
 
 OUTCOMES = ("clear error", "correct result", "traceback", "silently wrong")
 FAULTS = OUTCOMES[2:]

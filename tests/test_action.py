@@ -7,11 +7,11 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env.action import Encoding
-from prune_env.amount import Amount, amount_arguments, amount_of, max_weight_of
-from prune_env.encodings import ENCODINGS, NUM_BINS, RULE_ENTRIES
-from prune_env.selection import RULES
-from prune_env.statistics import FEATURES, SampleStatistics, feature_propensities
+from prune_env.decision.action import Encoding
+from prune_env.decision.amount import Amount, amount_arguments, amount_of, max_weight_of
+from prune_env.decision.encodings import ENCODINGS, NUM_BINS, RULE_ENTRIES
+from prune_env.decision.selection import RULES
+from prune_env.decision.statistics import FEATURES, SampleStatistics, feature_propensities
 
 NUM = 32
 LENGTHS = {"mixture": len(RULES), "features": len(FEATURES), "bins": NUM_BINS}

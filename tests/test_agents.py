@@ -9,8 +9,8 @@ import torch
 from conftest import blob_task
 
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import run_episode
-from prune_env.registry import agent_entries, make_agent
+from prune_env.experiment.agents import agent_entries, make_agent
+from prune_env.experiment.comparison import run_episode
 from prune_env.vector import DataPruningVectorEnv
 
 NAMES = sorted(set(agent_entries()) - {"learned"})  # a policy file, tested where it is made

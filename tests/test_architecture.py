@@ -1,72 +1,57 @@
-"""The layer rule of CONTRIBUTING.md, read from the sources."""
+"""The rooms of CONTRIBUTING.md: all of them are listed, and imports go only downward."""
 
-import ast
 import re
 from pathlib import Path
 
 import pytest
+import structure
 
 ROOT = Path(__file__).parent.parent
-LAYERS = [
-    {"arguments", "names"},
-    {"fields", "files", "flow", "isolation", "pictures", "precision", "recipes", "registry"}
-    | {"runtime", "seeds"},
-    {"archives", "augmentation", "class_folders", "clock", "data", "evidence", "folders", "lines"}
-    | {"models", "paired", "records", "rendering", "reward", "selection", "statistics"},
-    {"encodings", "observation", "report", "scenarios", "sources", "summary", "updates"},
-    {"amount", "drawing", "results", "training"},
-    {"action", "batched", "tasks"},
-    {"episode", "rehearsal"},
-    {"instances"},
-    {"env"},
-    {"catalogue", "playing", "sampler", "vector"},
-    {"evaluation"},
-    {"cli"},
-    {"__main__"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MODULES = sorted((ROOT / "prune_env").glob("*.py"))
+FILES = structure.modules(structure.PACKAGES)
+ARROWS = structure.arrows(FILES)
+# From `- `room`, `room` (what it is)` in the list of each package, the lowest first.
+LISTS = {
+    package: [
+        re.findall(r"`([\w/.]+)`", line.split(" (")[0])
+        for line in re.findall(rf"^- (`{package}/.*)", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    ]
+    for package in structure.PACKAGES
+}
+FLOOR = {
+    room.removesuffix(".py").rstrip("/").replace("/", "."): floor
+    for floors in LISTS.values()
+    for floor, rooms in enumerate(floors)
+    for room in rooms
+}
 
 
-def imports(file):
-    """Modules imported anywhere in a file, in functions too."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+def test_every_room_is_listed_and_every_room_listed_is_there():
+    assert set(FLOOR) == {structure.room_of(module) for module in FILES}
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.stem)
-def test_imports_go_only_downward(file):
-    if file.stem == "__init__":
-        return
-    for name in imports(file):
-        parts = name.split(".")
-        if parts[0] == "prune_env" and len(parts) > 1 and parts[1] in LEVEL:
-            assert LEVEL[parts[1]] < LEVEL[file.stem], f"{file.stem} must not import {parts[1]}"
+@pytest.mark.parametrize("room", FLOOR)
+def test_imports_go_only_downward(room):
+    package = room.split(".")[0]
+    for other in structure.between_rooms(ARROWS).get(room, ()):
+        if other.split(".")[0] == package:
+            assert FLOOR[other] < FLOOR[room], f"{room} must not import {other}"
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.stem)
-def test_the_environment_knows_no_agent(file):
-    packages = {name.split(".")[0] for name in imports(file)}
+def test_no_modules_import_each_other_in_a_circle():
+    structure.floors(set(FILES), ARROWS)
+
+
+def test_a_circle_would_be_found():
+    with pytest.raises(ValueError, match="in a circle: a -> b -> a"):
+        structure.floors({"a", "b"}, {"a": {"b"}, "b": {"a"}})
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if module.startswith("prune_env.")])
+def test_the_environment_knows_no_agent(module):
+    packages = {name.split(".")[0] for name in structure.imported(FILES[module])}
     assert not packages & {"prune_agents", "agents", "stable_baselines3"}
 
 
-def test_every_module_has_its_layer_and_its_line_in_contributing():
-    assert {file.stem for file in MODULES} - {"__init__"} == set(LEVEL)
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    listed = [
-        set(re.findall(r"`(\w+)`", line))
-        for line in re.findall(r"^\d+\. (.*(?:\n    ?.*)*)", text, re.M)
-    ]
-    assert listed == LAYERS
-
-
-@pytest.mark.parametrize(
-    "file", [*MODULES, *(ROOT / "agents").rglob("*.py")], ids=lambda file: file.name
-)
-def test_no_file_outgrows_its_description(file):
-    assert len(file.read_text().splitlines()) < 400
+@pytest.mark.parametrize("module", FILES)
+def test_no_file_outgrows_its_description(module):
+    assert len(FILES[module].read_text().splitlines()) < 400

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from prune_env.archives import cached, is_whole, read_archive, write_archive
+from prune_env.storage.archives import cached, is_whole, read_archive, write_archive
 
 
 def load(file):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from prune_env.augmentation import Augmentation, _crop, _crop_on_host, _mirror, _mirror_on_host
+from prune_env.training.augmentation import (
+    Augmentation,
+    _crop,
+    _crop_on_host,
+    _mirror,
+    _mirror_on_host,
+)
 
 CPU = torch.device("cpu")
 FILL = torch.tensor([7.0, 0.0, 200.0])

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_agents.bandits import UCB, UCB_RULES, EpsilonGreedy
 from prune_agents.base import SampleTableView
-from prune_env.observation import RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
+from prune_agents.rules.bandits import UCB, UCB_RULES, EpsilonGreedy
+from prune_env.decision.observation import RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 
 NUM = 20
 

@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 
-from prune_agents.bandits import UCB, EpsilonGreedy
 from prune_agents.base import REFRESH_MODES, LossAgent, MaskAgent, SampleTableView
-from prune_agents.heuristics import RandomDynamic, StaticRandom
-from prune_env.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
+from prune_agents.rules.bandits import UCB, EpsilonGreedy
+from prune_agents.rules.baselines import RandomDynamic, StaticRandom
+from prune_env.decision.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 
 
 def observe(progress=0.5, num=8, **columns):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prune_agents.cases import Case, check_names
+from prune_agents.learning.cases import Case, check_names
 
 
 def test_it_reads_what_it_writes():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prune_env.sources import load_folder
+from prune_env.problem.sources import load_folder
 
 CLASSES = ("cat", "dog")
 

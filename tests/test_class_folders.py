@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from test_sources import reds, write_folder, write_picture
 
-from prune_env import sources
-from prune_env.sources import load_folder
+from prune_env.problem import sources
+from prune_env.problem.sources import load_folder
 
 
 @pytest.fixture(autouse=True)

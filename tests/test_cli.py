@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import prune_agents
-from prune_agents import heuristics
-from prune_env.cli import COMMANDS, _commands, main
+from prune_agents.rules import baselines as heuristics
+from prune_env.experiment.cli import COMMANDS, _commands, main
 
 SMALL = ["--epochs", "2", "--num-samples", "100", "--device", "cpu", "--threads", "1"]
 

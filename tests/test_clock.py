@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env import clock
-from prune_env.clock import PARTS, EpochCost, Stopwatch, WallClock, WorkClock, inside
+from prune_env.decision import clock
+from prune_env.decision.clock import PARTS, EpochCost, Stopwatch, WallClock, WorkClock, inside
 
 CPU = torch.device("cpu")
 

@@ -4,9 +4,9 @@ import shlex
 
 import pytest
 
-from prune_agents.policies import load_policy
-from prune_env.cli import main
-from prune_env.registry import make_agent
+from prune_agents.learning.policy import load_policy
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.cli import main
 
 SMALL = ["train", "--task", "blobs budget=1", "--steps", "60", "--scenarios", "clean"]
 

@@ -16,10 +16,10 @@ from gymnasium.utils.env_checker import check_env as check_gymnasium
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import prune_env
-from prune_env.encodings import ENCODINGS
+from prune_env.decision.encodings import ENCODINGS
 from prune_env.env import DataPruningEnv
-from prune_env.recipes import Recipe
-from prune_env.tasks import get_task, split_maker
+from prune_env.problem.recipes import Recipe
+from prune_env.problem.tasks import get_task, split_maker
 
 IDS = [
     "prune_env/DataPruning-v0",
@@ -77,7 +77,7 @@ def digits_cnn():
     from dataclasses import replace
 
     from prune_env.env import DataPruningEnv
-    from prune_env.tasks import get_task
+    from prune_env.problem.tasks import get_task
 
     task = get_task("digits").with_model("cnn")
     task = replace(
@@ -240,7 +240,7 @@ def test_q_learning_runs_on_the_rules():
 def test_masked_policies_choose_only_rules_that_are_of_use():
     import sb3_contrib as contrib
 
-    from prune_agents.learned import JointVecEnv
+    from prune_agents.learning.vec_env import JointVecEnv
 
     env = gym.make("prune_env/DataPruningSummary-v0", task="blobs", action="rule", budget=1.0)
     model = contrib.MaskablePPO("MlpPolicy", env, n_steps=8, batch_size=8, n_epochs=1, seed=0)
@@ -270,7 +270,7 @@ def test_sb3_vec_env_and_ppo_run_on_the_summary_id():
 
 
 def test_a_million_samples_pass_the_checker():
-    from prune_env.data import Dataset
+    from prune_env.problem.data import Dataset
 
     rng = np.random.default_rng(0)
     inputs = rng.integers(256, size=(1_002_000, 4), dtype=np.uint8)

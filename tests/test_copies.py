@@ -11,9 +11,9 @@ from conftest import blob_task, make, same
 from torch import nn
 
 from prune_env.env import DataPruningEnv
-from prune_env.playing import on_test_data
-from prune_env.recipes import Recipe
-from prune_env.updates import AutogradUpdate, CapturedUpdate
+from prune_env.experiment.playing import on_test_data
+from prune_env.problem.recipes import Recipe
+from prune_env.training.updates import AutogradUpdate, CapturedUpdate
 from prune_env.vector import DataPruningVectorEnv
 
 SUMMARY = "prune_env/DataPruningSummary-v0"

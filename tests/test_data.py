@@ -7,10 +7,11 @@ from conftest import blob_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env import data
-from prune_env.data import Dataset, Samples, SplitMaker, stratified
 from prune_env.env import DataPruningEnv
-from prune_env.playing import on_test_data
+from prune_env.experiment.playing import on_test_data
+from prune_env.problem import split as split_module
+from prune_env.problem.data import Dataset, Samples
+from prune_env.problem.split import SplitMaker, stratified
 
 CPU = torch.device("cpu")
 
@@ -248,7 +249,7 @@ def test_normalisation_of_vectors_is_by_feature_and_leaves_constants_at_zero():
 @pytest.mark.parametrize("as_pictures", [False, True])
 @pytest.mark.parametrize("small_pool", [0, 10**9])
 def test_inputs_are_normalised_whether_the_pool_is_or_not(monkeypatch, small_pool, as_pictures):
-    monkeypatch.setattr(data, "_SMALL_POOL", small_pool)
+    monkeypatch.setattr(split_module, "_SMALL_POOL", small_pool)
     pictures = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 4), dtype=np.uint8)
     labels = np.arange(20) % 2
     own = Dataset.from_arrays(pictures, labels, pictures[:6], labels[:6])

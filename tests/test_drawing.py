@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import make_record
 
-from prune_env.drawing import _coloured, _file_name, _file_names, mean_curve, pictures
-from prune_env.records import Record
+from prune_env.experiment.drawing import _coloured, _file_name, _file_names, mean_curve, pictures
+from prune_env.experiment.records import Record
 
 
 def make_episode(works, accuracies, **fields):

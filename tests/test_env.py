@@ -12,11 +12,11 @@ import torch
 from conftest import blob_task, blobs, make, rollout
 from torch import nn
 
-from prune_env.clock import EpochCost
+from prune_env.decision.clock import EpochCost
+from prune_env.decision.observation import RUN_COLUMN, SAMPLE_COLUMN
 from prune_env.env import DataPruningEnv
-from prune_env.observation import RUN_COLUMN, SAMPLE_COLUMN
-from prune_env.playing import on_test_data
-from prune_env.recipes import Recipe
+from prune_env.experiment.playing import on_test_data
+from prune_env.problem.recipes import Recipe
 
 N = 90  # training samples of the blobs
 
@@ -305,11 +305,11 @@ def test_the_keep_fraction_component_goes_from_the_minimum_to_all():
 
 
 def test_the_wall_clock_counts_the_agents_time_too(monkeypatch):
-    import prune_env.clock as clock_module
+    import prune_env.decision.clock as clock_module
 
     now = [0.0]
     monkeypatch.setattr(clock_module.time, "perf_counter", lambda: now[0])
-    from prune_env.training import Trainer
+    from prune_env.training.trainer import Trainer
 
     cost = EpochCost(fixed=1.0, per_sample=0.1)  # 10 seconds of a full epoch
     monkeypatch.setattr(Trainer, "measure_cost", lambda self: cost)

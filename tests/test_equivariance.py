@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sampling import kept, observe
 
-from prune_agents.bandits import UCB, EpsilonGreedy
 from prune_agents.base import SampleTableView
-from prune_agents.groups import CCS, RCAP, SeTa
-from prune_agents.losses import Middle
-from prune_agents.mastery import IES
-from prune_agents.sampling import RS2, RePB
+from prune_agents.rules.bandits import UCB, EpsilonGreedy
+from prune_agents.rules.groups import CCS, RCAP, SeTa
+from prune_agents.rules.losses import Middle
+from prune_agents.rules.mastery import IES
+from prune_agents.rules.sampling import RS2, RePB
 
 NUM = 24
 SOME = settings(max_examples=15, deadline=None)

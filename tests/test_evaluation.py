@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from conftest import blob_task, blobs
 
-from prune_env import registry, tasks
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import Comparison
-from prune_env.playing import on_test_data, run_episode
-from prune_env.registry import make_agent
-from prune_env.results import Results
+from prune_env.experiment import agents as registry
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.comparison import Comparison
+from prune_env.experiment.playing import on_test_data, run_episode
+from prune_env.experiment.results import Results
+from prune_env.problem import tasks
 
 AGENTS = ("full", "short", "static-random", "random", "epsilon-greedy", "ucb")
 FORWARD = "epsilon-greedy:refresh=forward,period=2"

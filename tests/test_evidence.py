@@ -7,11 +7,11 @@ import pytest
 import torch
 from conftest import blob_task
 
-from prune_env import evidence as module
 from prune_env.env import DataPruningEnv
-from prune_env.evidence import evidence
-from prune_env.playing import run_episode
-from prune_env.registry import make_agent
+from prune_env.experiment import provenance as module
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.playing import run_episode
+from prune_env.experiment.provenance import evidence
 
 CPU = torch.device("cpu")
 CPUINFO = """processor\t: 0

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from prune_agents.cases import Case
-from prune_agents.evolution import CMA, Evolution, Rollouts, moments, random_policies
-from prune_env.statistics import FEATURES
+from prune_agents.learning.cases import Case
+from prune_agents.learning.cma import CMA, Evolution, Rollouts, moments, random_policies
+from prune_env.decision.statistics import FEATURES
 
 COLUMNS = ("progress", "class_entropy")
 TARGET = np.linspace(-0.5, 0.5, len(FEATURES))

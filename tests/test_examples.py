@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prune_env.cli import main
+from prune_env.experiment.cli import main
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ARGUMENTS = {"ppo": ["512"], "custom_policy": ["256"]}

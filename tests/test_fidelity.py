@@ -12,17 +12,17 @@ from conftest import blob_task
 from test_mastery import play
 from test_sampling import kept, observe
 
-from prune_agents.bandits import UCB, EpsilonGreedy
 from prune_agents.base import SampleTableView
-from prune_agents.groups import CCS, RCAP, SeTa, even_quotas
-from prune_agents.mastery import PDD, Kakurenbo
-from prune_agents.modifiers import WarmUp
-from prune_agents.sampling import InfoBatch
+from prune_agents.modifiers.modifiers import WarmUp
+from prune_agents.rules.bandits import UCB, EpsilonGreedy
+from prune_agents.rules.groups import CCS, RCAP, SeTa, even_quotas
+from prune_agents.rules.mastery import PDD, Kakurenbo
+from prune_agents.rules.sampling import InfoBatch
+from prune_env.decision.observation import SAMPLE_COLUMN
+from prune_env.decision.statistics import SampleStatistics
 from prune_env.env import DataPruningEnv
-from prune_env.observation import SAMPLE_COLUMN
-from prune_env.recipes import Recipe
+from prune_env.problem.recipes import Recipe
 from prune_env.sampler import PruningSampler
-from prune_env.statistics import SampleStatistics
 
 # Three forward passes over eight samples.
 PASSES = np.array(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prune_env.fields import Fields, parse_json
+from prune_env.storage.fields import Fields, parse_json
 
 DEEP = b'{"a": ' + b"[" * 70 + b"]" * 70 + b"}"
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from prune_env import files
-from prune_env.files import check_file, check_writable, read_file, replacing, writing
+from prune_env.storage import files
+from prune_env.storage.files import check_file, check_writable, read_file, replacing, writing
 
 
 def names(folder):
@@ -48,7 +48,7 @@ def test_a_file_is_on_disk_before_its_name_is(tmp_path, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from prune_env.files import replacing
+from prune_env.storage.files import replacing
 with replacing(Path(sys.argv[1])) as unfinished:
     unfinished.write_text("half")
     print("written", flush=True)

@@ -8,12 +8,12 @@ import torch
 from conftest import blob_task, rollout, same
 from torch import nn
 
-from prune_env.augmentation import _crop, _crop_on_host, _mirror, _mirror_on_host
 from prune_env.env import DataPruningEnv
-from prune_env.models import build_model
-from prune_env.recipes import Recipe
+from prune_env.problem.models import build_model
+from prune_env.problem.recipes import Recipe
 from prune_env.sampler import PruningSampler
-from prune_env.updates import AutogradUpdate, CapturedUpdate, MLPUpdate, set_learning_rate
+from prune_env.training.augmentation import _crop, _crop_on_host, _mirror, _mirror_on_host
+from prune_env.training.updates import AutogradUpdate, CapturedUpdate, MLPUpdate, set_learning_rate
 from prune_env.vector import DataPruningVectorEnv
 
 pytestmark = [

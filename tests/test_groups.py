@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from test_sampling import kept, observe, plainly_annealed, trajectory
 
-from prune_agents.groups import RCAP, SeTa, loss_groups, quotas
+from prune_agents.rules.groups import RCAP, SeTa, loss_groups, quotas
 
 
 def test_loss_groups_by_hand():

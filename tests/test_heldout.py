@@ -5,11 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from prune_agents.cases import Case
-from prune_agents.heldout import FIRST_SEED, HELD_OUT, Heldout, judge, report, test_accuracies
+from prune_agents.learning.cases import Case
+from prune_agents.learning.judge import (
+    FIRST_SEED,
+    HELD_OUT,
+    Heldout,
+    judge,
+    report,
+    test_accuracies,
+)
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import run_episode
-from prune_env.registry import make_agent
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.comparison import run_episode
 
 CASE = Case(task="blobs", budget=1.0)
 

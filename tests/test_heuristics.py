@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from prune_agents.heuristics import Full, RandomDynamic, Short, StaticRandom
-from prune_env.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMNS
+from prune_agents.rules.baselines import Full, RandomDynamic, Short, StaticRandom
+from prune_env.decision.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMNS
 
 
 def observe(progress, num=20):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import blob_task, blobs
 
-from prune_env.instances import EpisodeMaker, validation_count
+from prune_env.episodes import EpisodeMaker, validation_count
 
 N = 90
 

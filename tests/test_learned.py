@@ -10,7 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
 
-from prune_agents.learned import JointVecEnv
+from prune_agents.learning.vec_env import JointVecEnv
 from prune_env.env import DataPruningEnv
 
 ARGUMENTS = {"task": "blobs", "scenario": ["clean", "noise:0.3"], "budget": 1.0}

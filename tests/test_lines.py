@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from prune_env.lines import append_line, read_lines
+from prune_env.storage.lines import append_line, read_lines
 
 RECORD = {"a": 1, "b": {"c": [1.5, "ä"]}}
 

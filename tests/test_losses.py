@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune_agents.base import SampleTableView
-from prune_agents.losses import Forgotten, Highest, Lowest, Middle, Stalest
-from prune_env.observation import RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
+from prune_agents.rules.losses import Forgotten, Highest, Lowest, Middle, Stalest
+from prune_env.decision.observation import RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 
 RULES = [Highest, Lowest, Middle, Forgotten, Stalest]
 

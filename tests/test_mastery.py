@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sampling import kept, observe
 
-from prune_agents.mastery import IES, PDD, Kakurenbo
-from prune_agents.modifiers import WarmUp
+from prune_agents.modifiers.modifiers import WarmUp
+from prune_agents.rules.mastery import IES, PDD, Kakurenbo
+from prune_env.decision.observation import RUN_COLUMN
 from prune_env.env import DataPruningEnv
-from prune_env.observation import RUN_COLUMN
 
 
 def after(share, observation):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from prune_env.models import build_model, check_model
-from prune_env.names import MODELS
+from prune_env.problem.models import build_model, check_model
+from prune_env.problem.names import MODELS
 
 
 def build(model, input_shape=(3, 8, 8), num_classes=5, seed=0):

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from test_mastery import after, play
 from test_sampling import observe
 
-from prune_agents.heuristics import Full, RandomDynamic, StaticRandom
-from prune_agents.losses import Highest, Lowest
-from prune_agents.mastery import PDD
-from prune_agents.modifiers import Anneal, ClassBalance, Rescale, WarmUp
-from prune_agents.sampling import RS2, InfoBatch, RePB
+from prune_agents.modifiers.modifiers import Anneal, ClassBalance, Rescale, WarmUp
+from prune_agents.rules.baselines import Full, RandomDynamic, StaticRandom
+from prune_agents.rules.losses import Highest, Lowest
+from prune_agents.rules.mastery import PDD
+from prune_agents.rules.sampling import RS2, InfoBatch, RePB
 from prune_agents.spending import epoch_work
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import run_episode
-from prune_env.registry import agent_entries, make_agent, modifier_entries
+from prune_env.experiment.agents import agent_entries, make_agent, modifier_entries
+from prune_env.experiment.comparison import run_episode
 
 ROOT = Path(__file__).parent.parent
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prune_agents.network import INPUT_LIMIT, Network
+from prune_agents.learning.network import INPUT_LIMIT, Network
 
 
 def network(**changes):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env.observation import (
+from prune_env.decision.observation import (
     RUN_COLUMN,
     RUN_COLUMNS,
     SAMPLE_COLUMN,
@@ -16,7 +16,7 @@ from prune_env.observation import (
     SampleTable,
     Summary,
 )
-from prune_env.statistics import SampleStatistics
+from prune_env.decision.statistics import SampleStatistics
 
 SUMMARY_COLUMN = {name: index for index, (name, _) in enumerate(SUMMARY_COLUMNS)}
 

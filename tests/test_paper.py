@@ -14,8 +14,8 @@ import scenarios_report
 import sometimes
 from conftest import blob_task
 
-from prune_agents import heldout
-from prune_agents.training import train
+from prune_agents.learning import judge as heldout
+from prune_agents.learning.train import train
 from prune_env.env import DataPruningEnv
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,7 @@ import pytest
 from PIL import EpsImagePlugin, Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from prune_env.pictures import EXTENSIONS, FORMATS, read_picture
+from prune_env.problem.pictures import EXTENSIONS, FORMATS, read_picture
 
 DEEP = np.array([[0, 255, 256], [0x1234, 0x8000, 0xFFFF]], np.uint16)  # high bytes 0 0 1 18 128 255
 HIGH = [[0, 0, 1], [18, 128, 255]]

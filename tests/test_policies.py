@@ -8,8 +8,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from prune_agents.network import Network
-from prune_agents.policies import (
+from prune_agents.learning.network import Network
+from prune_agents.learning.policy import (
     Learned,
     Policy,
     action_entries,
@@ -17,11 +17,11 @@ from prune_agents.policies import (
     load_policy,
     observation_columns,
 )
+from prune_env.decision.statistics import FEATURES
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import Comparison, run_episode
-from prune_env.registry import make_agent
-from prune_env.results import Results
-from prune_env.statistics import FEATURES
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.comparison import Comparison, run_episode
+from prune_env.experiment.results import Results
 
 COLUMNS = ("progress", "class_entropy")
 

@@ -10,16 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prune_agents import runs as module
-from prune_agents.cases import Case
-from prune_agents.evolution import CMA
-from prune_agents.gradient import A2C, PPO, SAC
-from prune_agents.heldout import HELD_OUT, Heldout
-from prune_agents.policies import load_policy
-from prune_agents.presets import Training
-from prune_agents.runs import GENERATIONS
-from prune_agents.training import HELDOUT, POLICY, train
-from prune_env.folders import FolderLock
+from prune_agents.learning import runs as module
+from prune_agents.learning.cases import Case
+from prune_agents.learning.cma import CMA
+from prune_agents.learning.config import Training
+from prune_agents.learning.gradient import A2C, PPO, SAC
+from prune_agents.learning.judge import HELD_OUT, Heldout
+from prune_agents.learning.policy import load_policy
+from prune_agents.learning.runs import GENERATIONS
+from prune_agents.learning.train import HELDOUT, POLICY, train
+from prune_env.storage.folders import FolderLock
 
 CASE = Case(task="blobs", budget=1.0)
 SMALL = Training(

@@ -4,9 +4,9 @@ import pytest
 import torch
 from conftest import blob_task
 
-from prune_env import precision
 from prune_env.env import DataPruningEnv
-from prune_env.precision import resolve_precision
+from prune_env.training import precision
+from prune_env.training.precision import resolve_precision
 
 CPU = torch.device("cpu")
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env.models import MODELS
-from prune_env.recipes import MODEL_RECIPES, Recipe
+from prune_env.problem.models import MODELS
+from prune_env.problem.recipes import MODEL_RECIPES, Recipe
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from conftest import blob_task, same
 
-from prune_agents.bandits import UCB, EpsilonGreedy
+from prune_agents.rules.bandits import UCB, EpsilonGreedy
+from prune_env.decision.observation import SAMPLE_COLUMN
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import Comparison
-from prune_env.observation import SAMPLE_COLUMN
-from prune_env.playing import run_episode
-from prune_env.registry import make_agent
-from prune_env.results import Results
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.comparison import Comparison
+from prune_env.experiment.playing import run_episode
+from prune_env.experiment.results import Results
 from prune_env.vector import DataPruningVectorEnv
 
 N = 90

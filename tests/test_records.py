@@ -6,11 +6,11 @@ import json
 import pytest
 from conftest import make_record
 
-from prune_env.drawing import pictures
-from prune_env.folders import SETTINGS
-from prune_env.records import Record
-from prune_env.report import table
-from prune_env.results import EPISODES, Results
+from prune_env.experiment.drawing import pictures
+from prune_env.experiment.records import Record
+from prune_env.experiment.report import table
+from prune_env.experiment.results import EPISODES, Results
+from prune_env.storage.folders import SETTINGS
 
 SETUP = {"epochs": 20}
 POINT = {"work": 1.0, "validation_accuracy": 0.5}

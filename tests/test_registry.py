@@ -2,11 +2,12 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from prune_agents import groups, losses, mastery, modifiers, sampling, scores
-from prune_agents.bandits import UCB, EpsilonGreedy
-from prune_agents.heuristics import Full, RandomDynamic, Short, StaticRandom
-from prune_env import registry
-from prune_env.registry import (
+from prune_agents.modifiers import modifiers
+from prune_agents.rules import groups, losses, mastery, sampling, scores
+from prune_agents.rules.bandits import UCB, EpsilonGreedy
+from prune_agents.rules.baselines import Full, RandomDynamic, Short, StaticRandom
+from prune_env.experiment import agents as registry
+from prune_env.experiment.agents import (
     GROUP,
     Description,
     agent_entries,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prune_env.report import NOTES, table
+from prune_env.experiment.report import NOTES, table
 
 PARTS = ("train", "scoring", "selection", "evaluation")
 

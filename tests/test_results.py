@@ -6,9 +6,9 @@ import sys
 import pytest
 from conftest import make_record
 
-from prune_env.folders import SETTINGS
-from prune_env.records import Record
-from prune_env.results import EPISODES, SUMMARY, Results
+from prune_env.experiment.records import Record
+from prune_env.experiment.results import EPISODES, SUMMARY, Results
+from prune_env.storage.folders import SETTINGS
 
 SETUP = {"epochs": 20, "keep_fraction": 0.25, "model": None}
 
@@ -162,7 +162,7 @@ def test_the_summary_is_written_of_all_records(tmp_path):
 OTHER = """
 import sys
 from pathlib import Path
-from prune_env.results import Results
+from prune_env.experiment.results import Results
 try:
     Results({"epochs": 20, "keep_fraction": 0.25, "model": None}, Path(sys.argv[1]))
 except ValueError as error:

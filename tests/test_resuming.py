@@ -13,12 +13,12 @@ import torch
 from stable_baselines3.common.logger import Logger
 from test_policy_training import CASE, GRADIENT, SMALL
 
-from prune_agents import runs
-from prune_agents.checkpoints import Checkpoint, read_checkpoint
-from prune_agents.gradient import CHECKPOINT, GradientTraining
-from prune_agents.learned import JointVecEnv
-from prune_agents.policies import load_policy
-from prune_agents.training import POLICY, train
+from prune_agents.learning import runs
+from prune_agents.learning.checkpoints import Checkpoint, read_checkpoint
+from prune_agents.learning.gradient import CHECKPOINT, GradientTraining
+from prune_agents.learning.policy import load_policy
+from prune_agents.learning.train import POLICY, train
+from prune_agents.learning.vec_env import JointVecEnv
 
 STEPS, EVERY = 96, 24
 

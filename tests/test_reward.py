@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from prune_env.decision.reward import DIVERGENCE_PENALTY, REWARDS, step_rate
 from prune_env.env import DataPruningEnv
-from prune_env.flow import Evaluation
-from prune_env.reward import DIVERGENCE_PENALTY, REWARDS, Outcome, step_rate
+from prune_env.flow import Evaluation, Outcome
 
 
 def outcome(terminated=False, before=(2.0, 0.25), after=(1.25, 0.75)):

@@ -5,7 +5,7 @@ import json
 import pytest
 import rewards
 
-from prune_agents.gradient import PPO
+from prune_agents.learning.gradient import PPO
 
 
 def test_a_result_is_written_and_says_what_it_was_judged_on(monkeypatch, tmp_path, capsys):

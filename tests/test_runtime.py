@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from prune_env.runtime import tune_process
+from prune_env.training.threads import tune_process
 
 
 @pytest.fixture(autouse=True)

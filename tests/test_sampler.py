@@ -9,11 +9,11 @@ from conftest import blob_task, blobs
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from prune_agents.losses import Highest
+from prune_agents.rules.losses import Highest
 from prune_env.env import DataPruningEnv
-from prune_env.registry import make_agent
+from prune_env.experiment.agents import make_agent
 from prune_env.sampler import PruningSampler, WithIndices
-from prune_env.training import Trainer
+from prune_env.training.trainer import Trainer
 
 LABELS = np.arange(90) % 3
 RULES = ["ucb", "epsilon-greedy", "infobatch", "rs2", "repb", "rcap", "seta", "full"]

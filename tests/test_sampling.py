@@ -9,9 +9,9 @@ from conftest import blob_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_agents.sampling import RS2, InfoBatch, LossProportional, OrderDP, RePB
+from prune_agents.rules.sampling import RS2, InfoBatch, LossProportional, OrderDP, RePB
+from prune_env.decision.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 from prune_env.env import DataPruningEnv
-from prune_env.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 
 RULES = [RS2, InfoBatch, OrderDP, RePB, LossProportional]
 

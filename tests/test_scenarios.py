@@ -4,8 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env.data import Samples, Split
-from prune_env.scenarios import apply, duplicates, imbalance, noise, parse
+from prune_env.problem.data import Samples
+from prune_env.problem.scenarios import apply, duplicates, imbalance, noise, parse
+from prune_env.problem.split import Split
 
 
 def samples(num=60, num_classes=3):

@@ -8,10 +8,10 @@ import scenarios
 import scenarios_report
 import torch
 
-from prune_agents import heldout
-from prune_agents.heldout import RIVALS
-from prune_agents.policies import bundled_policy, load_policy
-from prune_env.registry import make_agent
+from prune_agents.learning import judge as heldout
+from prune_agents.learning.judge import RIVALS
+from prune_agents.learning.policy import bundled_policy, load_policy
+from prune_env.experiment.agents import make_agent
 
 ARGUMENTS = {
     "name": "small",

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 
-from prune_agents.columns import SCORER_COLUMNS
-from prune_agents.learned import JointVecEnv
-from prune_agents.scorer import SampleScorerPolicy, scorer_inputs
+from prune_agents.learning.columns import SCORER_COLUMNS
+from prune_agents.learning.scorer import SampleScorerPolicy, scorer_inputs
+from prune_agents.learning.vec_env import JointVecEnv
+from prune_env.decision.statistics import FEATURES, standardised_features
 from prune_env.env import DataPruningEnv
-from prune_env.statistics import FEATURES, standardised_features
 
 ARGUMENTS = {"task": "blobs", "observation": "samples", "action": "scores", "budget": 1.0}
 

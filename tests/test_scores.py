@@ -10,15 +10,15 @@ from conftest import blob_task, blobs
 from test_sampling import kept, observe
 from torch.nn import functional as F
 
-from prune_agents.groups import CCS
-from prune_agents.measures import el2n, gradient_norms, margin
-from prune_agents.scores import AUM, SCORES, forgetting_events
+from prune_agents.rules.groups import CCS
+from prune_agents.rules.measures import el2n, gradient_norms, margin
+from prune_agents.rules.scores import AUM, SCORES, forgetting_events
 from prune_env.env import DataPruningEnv
-from prune_env.evaluation import Comparison, run_episode
-from prune_env.models import build_model
-from prune_env.recipes import Recipe
-from prune_env.registry import make_agent
-from prune_env.results import Results
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.comparison import Comparison, run_episode
+from prune_env.experiment.results import Results
+from prune_env.problem.models import build_model
+from prune_env.problem.recipes import Recipe
 
 SMALL = {"forgetting": "epochs=3", "aum": "epochs=3"}
 SMALL |= dict.fromkeys(("el2n", "grand"), "networks=2,epochs=2")
@@ -96,7 +96,7 @@ def test_scoring_finds_wrong_labels():
 
 def trained(monkeypatch):
     """Counts the epochs really trained in rehearsals."""
-    from prune_env.rehearsal import RehearsedNetwork
+    from prune_env.training.pretraining import RehearsedNetwork
 
     counts, train = [], RehearsedNetwork.train_epoch
 

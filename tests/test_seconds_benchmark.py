@@ -5,7 +5,7 @@ import json
 import pytest
 import seconds
 
-from prune_env.evaluation import Comparison
+from prune_env.experiment.comparison import Comparison
 
 
 def test_the_order_turns_with_the_seed_and_the_first_episode_is_not_counted(monkeypatch):

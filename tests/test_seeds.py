@@ -2,7 +2,7 @@
 
 import pytest
 
-from prune_env.seeds import parse_seeds
+from prune_env.experiment.seeds import parse_seeds
 
 
 @pytest.mark.parametrize(

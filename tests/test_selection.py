@@ -4,9 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from prune_env.selection import (
+from prune_env.decision.selection import (
     RULES,
-    Selection,
     _largest_remainder,
     gumbel_top,
     loss_bins,
@@ -15,6 +14,7 @@ from prune_env.selection import (
     random_subset,
     top,
 )
+from prune_env.flow import Selection
 
 
 def rng(seed=0):

@@ -4,8 +4,8 @@ import torch
 import torchvision
 from PIL import Image
 
-from prune_env import sources
-from prune_env.sources import cache_folder, load_digits, load_folder, load_torchvision
+from prune_env.problem import sources
+from prune_env.problem.sources import cache_folder, load_digits, load_folder, load_torchvision
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ from conftest import blob_task
 from test_sampling import observe
 
 from prune_agents.base import Memories, SampleTableView
-from prune_agents.losses import Highest
+from prune_agents.rules.losses import Highest
 from prune_agents.spending import anneals, epoch_work, estimated_budget
+from prune_env.decision.observation import SAMPLE_COLUMN
 from prune_env.env import DataPruningEnv
-from prune_env.observation import SAMPLE_COLUMN
 
 
 def estimates(budget, arguments, keep_fraction, first):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_env.statistics import (
+from prune_env.decision.statistics import (
     FEATURES,
     LOSS_LIMIT,
     SampleStatistics,

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from prune_env import sources, tasks
-from prune_env.data import Dataset
-from prune_env.names import MODELS
-from prune_env.recipes import MODEL_RECIPES, Recipe
-from prune_env.tasks import Task, get_task, register_task, split_maker, task_names
+from prune_env.problem import sources, tasks
+from prune_env.problem.data import Dataset
+from prune_env.problem.names import MODELS
+from prune_env.problem.recipes import MODEL_RECIPES, Recipe
+from prune_env.problem.tasks import Task, get_task, register_task, split_maker, task_names
 
 
 @pytest.fixture

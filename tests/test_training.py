@@ -7,12 +7,12 @@ from conftest import blob_task, blobs
 from torch import nn
 from torch.nn import functional as F
 
-from prune_env import training
-from prune_env.data import SplitMaker
-from prune_env.models import build_model
-from prune_env.recipes import Recipe
-from prune_env.selection import Selection
-from prune_env.training import Trainer
+from prune_env.flow import Selection
+from prune_env.problem.models import build_model
+from prune_env.problem.recipes import Recipe
+from prune_env.problem.split import SplitMaker
+from prune_env.training import trainer as training
+from prune_env.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

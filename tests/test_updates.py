@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from prune_env.models import MLP, build_model
-from prune_env.recipes import Recipe
-from prune_env.updates import (
+from prune_env.problem.models import MLP, build_model
+from prune_env.problem.recipes import Recipe
+from prune_env.training.updates import (
     AutogradUpdate,
     CapturedUpdate,
     MLPUpdate,

@@ -10,8 +10,8 @@ from conftest import blob_task
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from prune_env.env import DataPruningEnv
-from prune_env.recipes import Recipe
-from prune_env.selection import Selection
+from prune_env.flow import Selection
+from prune_env.problem.recipes import Recipe
 from prune_env.vector import DataPruningVectorEnv, advance
 
 SUMMARY = "prune_env/DataPruningSummary-v0"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from prune_env.arguments import check_choice, check_count, check_fraction
-from prune_env.observation import RUN_COLUMN, SAMPLE_COLUMN
-from prune_env.selection import top
-from prune_env.statistics import LOSS_LIMIT
+from prune_env.decision.observation import RUN_COLUMN, SAMPLE_COLUMN
+from prune_env.decision.selection import top
+from prune_env.decision.statistics import LOSS_LIMIT
 
 REFRESH_MODES = {
     "train": "losses met in training: free, stale for the samples pruned",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prune_agents.base import SampleTableView
-from prune_env.clock import FORWARD_COST
+from prune_env.decision.clock import FORWARD_COST
 
 TOLERANCE = 1e-5  # of shares of a budget: float32, and sums of them
 

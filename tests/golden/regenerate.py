@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from prune_env.decision.observation import SUMMARY_COLUMNS
 from prune_env.env import DataPruningEnv
-from prune_env.evidence import evidence
-from prune_env.observation import SUMMARY_COLUMNS
-from prune_env.tasks import get_task
+from prune_env.experiment.provenance import evidence
+from prune_env.problem.tasks import get_task
 
 FILE = Path(__file__).with_name("trajectory.json")
 # Loss weights of up to 10 at the peak learning rate are chaotic, one rounding grows to 0.1 in an

@@ -1,0 +1,1 @@
+"""Policies: their files, how they are trained, and how they are judged."""

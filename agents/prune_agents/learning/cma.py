@@ -1,0 +1,218 @@
+"""Linear policies by an evolution strategy: CMA-ES over many trainings at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cma
+import numpy as np
+
+from prune_agents.learning.cases import Case
+from prune_agents.learning.network import Network
+from prune_agents.learning.policy import Policy, action_entries, observation_columns
+from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
+from prune_env.vector import DataPruningVectorEnv, advance
+
+MIN_SCALE = 0.01  # of an input; one that did not vary in the first episodes may do so later
+
+
+class Rollouts:
+    """Episodes of many policies at once, those of one case trained jointly.
+
+    Args:
+        cases: one for each episode of a policy; a case may be there several times.
+        num_policies: P.
+        **arguments: of `DataPruningEnv`, the same for all.
+    """
+
+    def __init__(self, cases: Sequence[Case], num_policies: int, **arguments: Any):
+        self._num_policies = num_policies
+        self._slots = {case: [s for s, c in enumerate(cases) if c == case] for case in cases}
+        self._envs = {
+            case: DataPruningVectorEnv(num_policies * len(slots), **case.arguments_for(arguments))
+            for case, slots in self._slots.items()
+        }
+
+    def run(
+        self, policies: Sequence[Policy], seeds: np.ndarray, scenarios: Sequence[str]
+    ) -> tuple[np.ndarray, int, list[np.ndarray]]:
+        """One episode of every policy in every slot, with the same seeds for all policies.
+
+        Args:
+            policies: P of them.
+            seeds: (S,) of each slot's episode.
+            scenarios: of each slot's episode.
+
+        Returns:
+            Returns (P, S), the number of steps, and every observation met.
+        """
+        returns = np.zeros((self._num_policies, len(seeds)))
+        seen: list[np.ndarray] = []
+        steps = 0
+        for case, slots in self._slots.items():
+            envs = self._envs[case].members
+            places = [(policy, slot) for policy in range(len(policies)) for slot in slots]
+            observations: list[Any] = [
+                env.reset(seed=int(seeds[slot]), options={"scenario": scenarios[slot]})[0]
+                for env, (_, slot) in zip(envs, places, strict=True)
+            ]
+            while live := [place for place, env in enumerate(envs) if not env.over]:
+                actions = [policies[places[place][0]].act(observations[place]) for place in live]
+                answers = advance([envs[place] for place in live], actions)
+                for place, (observation, reward, *_) in zip(live, answers, strict=True):
+                    observations[place] = observation
+                    returns[places[place]] += reward
+                seen += [observations[place] for place in live]
+                steps += len(live)
+        return returns, steps, seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class CMA:
+    """CMA-ES on the weights of a linear policy (Hansen 2016, arXiv 1604.00772).
+
+    Attributes:
+        population: policies tried in a generation, at least 4.
+        step_size: initial deviation of a weight, above 0; inputs have deviation 1, actions
+            reach from -1 to 1.
+        constant_share: of the steps, in [0, 1), spent on finding the best constant first, which
+            the search for what to look at then starts from: a few weights are found much sooner
+            than many.
+        columns: of the summary, what the policy looks at; none makes it a constant.
+    """
+
+    population: int = 16
+    step_size: float = 0.15
+    constant_share: float = 0.3
+    columns: tuple[str, ...] = (
+        "progress",
+        "validation_accuracy",
+        "train_accuracy",
+        "correct_mean",
+        "loss_mean_deviation",
+        "loss_mean_q90",
+        "class_entropy",
+        "share_seen",
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check_count("population", self.population, least=4)
+        check_positive("step_size", self.step_size)
+        check_fraction("constant_share", self.constant_share, zero=True)
+        for name in self.columns:
+            check_choice("columns", name, observation_columns("summary"))
+
+
+class Evolution:
+    """CMA-ES that asks for the returns of linear policies, generation by generation.
+
+    It is a function of its seed and of the returns it was told, so a run goes on from a list of
+    those, and no state of the optimiser is ever unpickled.
+
+    Args:
+        algorithm: settings.
+        action: encoding of the policies.
+        choose_keep_fraction: whether it has an entry for how much to keep.
+        mean: (H,) of `algorithm.columns`, subtracted from what the policies see.
+        scale: (H,) what it is then divided by.
+        rng: of the policies tried.
+        start: a constant policy to start from; None starts from even-handed zeros.
+    """
+
+    def __init__(
+        self,
+        algorithm: CMA,
+        *,
+        action: str,
+        choose_keep_fraction: bool,
+        mean: np.ndarray,
+        scale: np.ndarray,
+        rng: np.random.Generator,
+        start: Policy | None = None,
+    ):
+        self._columns, self._action, self._free = algorithm.columns, action, choose_keep_fraction
+        self._mean, self._scale = mean.astype(np.float32), scale.astype(np.float32)
+        self._num_outputs = len(action_entries(action, choose_keep_fraction=choose_keep_fraction))
+        # Without `randn` and with another seed cma would draw from numpy's global generator.
+        options = {
+            "popsize": algorithm.population,
+            "randn": lambda *shape: rng.standard_normal(shape),
+            "seed": math.nan,
+            "verbose": -9,
+            "verb_log": 0,
+        }
+        table = np.zeros((self._num_outputs, len(mean) + 1))
+        if start is not None:
+            table[:, 0] = np.clip(start.network.biases[0], -1, 1)
+        self._search = cma.CMAEvolutionStrategy(table.ravel(), algorithm.step_size, options)
+        self._asked: list[np.ndarray] = []
+
+    def ask(self) -> list[Policy]:
+        """The policies of a generation."""
+        self._asked = self._search.ask()
+        return [self._policy(weights) for weights in self._asked]
+
+    def tell(self, returns: Sequence[float]) -> None:
+        """Their mean returns, larger = better."""
+        self._search.tell(self._asked, [-value for value in returns])
+
+    @property
+    def best(self) -> Policy:
+        """The middle of the search: better than the best tried, whose luck it does not share."""
+        return self._policy(self._search.mean)
+
+    @property
+    def step_size(self) -> float:
+        """Present deviation of a weight."""
+        return float(self._search.sigma)
+
+    def _policy(self, weights: np.ndarray) -> Policy:
+        table = np.asarray(weights, np.float32).reshape(self._num_outputs, -1)
+        network = Network(
+            mean=self._mean, scale=self._scale, weights=(table[:, 1:],), biases=(table[:, 0],)
+        )
+        return Policy(
+            network=network,
+            action=self._action,
+            choose_keep_fraction=self._free,
+            columns=self._columns,
+        )
+
+
+def random_policies(
+    algorithm: CMA, *, action: str, choose_keep_fraction: bool, rng: np.random.Generator
+) -> list[Policy]:
+    """A generation of constant actions, to see what the columns are like."""
+    entries = action_entries(action, choose_keep_fraction=choose_keep_fraction)
+    nothing = np.empty(0, np.float32)
+    return [
+        Policy(
+            network=Network(
+                mean=nothing,
+                scale=nothing,
+                weights=(np.empty((len(entries), 0), np.float32),),
+                biases=(rng.uniform(-0.5, 0.5, len(entries)).astype(np.float32),),
+            ),
+            action=action,
+            choose_keep_fraction=choose_keep_fraction,
+            columns=(),
+        )
+        for _ in range(algorithm.population)
+    ]
+
+
+def moments(
+    observations: Sequence[np.ndarray], columns: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of some columns of summaries; a column that hardly varies keeps its size.
+
+    Returns:
+        (H,) and (H,) float32.
+    """
+    known = observation_columns("summary")
+    chosen = np.stack(observations)[:, [known.index(name) for name in columns]]
+    return chosen.mean(axis=0), np.maximum(chosen.std(axis=0), MIN_SCALE)

@@ -1,0 +1,115 @@
+"""Everything that makes a policy, as checked constants."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from prune_agents.learning.cases import Case
+from prune_agents.learning.cma import CMA
+from prune_agents.learning.gradient import A2C, PPO, SAC
+from prune_env.arguments import check_choice, check_count
+from prune_env.env import DataPruningEnv
+from prune_env.problem.scenarios import parse
+
+ALGORITHMS: dict[str, Callable[[], CMA | PPO | A2C | SAC]] = {
+    "cma": CMA,
+    "ppo": PPO,
+    "a2c": A2C,
+    "sac": SAC,
+}
+TRAINING_SCENARIOS = (
+    "clean",
+    "noise:0.2",
+    "noise:0.4",
+    "imbalance:10",
+    "imbalance:50",
+    "duplicates:0.9",
+    "noise:0.3+imbalance:10",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Everything that makes a policy.
+
+    Attributes:
+        algorithm: settings of CMA, PPO, A2C or SAC.
+        cases: what is trained on, drawn from evenly; one that is named twice counts twice.
+        scenarios: drawn from evenly.
+        steps: of the environment, at least 1; whole generations or updates are done.
+        num_envs: environments at once, for all but CMA, which has an episode of every case for
+            each of its population.
+        action: encoding of the policy.
+        observation: `summary`, or `samples` for a scorer of single samples (action `scores`).
+        reward: name.
+        choose_keep_fraction: let the policy choose how much to keep.
+        seed: of everything, at least 0.
+    """
+
+    algorithm: CMA | PPO | A2C | SAC = field(default_factory=CMA)
+    cases: tuple[Case, ...] = (Case(task="digits"),)
+    scenarios: tuple[str, ...] = TRAINING_SCENARIOS
+    steps: int = 100_000
+    num_envs: int = 32
+    action: str = "features"
+    observation: str = "summary"
+    reward: str = "rate"
+    choose_keep_fraction: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what the environments will not."""
+        check_count("steps", self.steps)
+        check_count("num_envs", self.num_envs, least=len(self.cases))
+        check_count("seed", self.seed, least=0)
+        check_choice("observation", self.observation, ["summary", "samples"])
+        if (self.observation == "samples") != (self.action == "scores"):
+            raise ValueError(
+                "`observation` 'samples' goes with `action` 'scores', and 'summary' with mixture, "
+                f"features or bins; got {self.observation!r} and {self.action!r}"
+            )
+        if self.observation == "samples" and not isinstance(self.algorithm, (PPO, A2C)):
+            raise ValueError("`algorithm` must be PPO or A2C for observation 'samples'")
+        algorithm = self.algorithm
+        if isinstance(algorithm, PPO) and self.num_envs * algorithm.n_steps % algorithm.batch_size:
+            raise ValueError(
+                f"`num_envs` times {algorithm.n_steps} steps must be a multiple of the batch size "
+                f"{algorithm.batch_size}, got {self.num_envs} environments"
+            )
+        for scenario in self.scenarios:
+            parse(scenario)
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """What all environments share."""
+        return {
+            "observation": self.observation,
+            "action": self.action,
+            "choose_keep_fraction": self.choose_keep_fraction,
+            "reward": self.reward,
+            "scenario": list(self.scenarios),
+        }
+
+    def check(self) -> None:
+        """Raise ValueError if a task has no data, or an environment does not fit them."""
+        for case in self.cases:
+            DataPruningEnv(**case.arguments_for(self.env_arguments))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As JSON, with folders by their own names and digests of their paths."""
+        name = type(self.algorithm).__name__.lower()
+        return asdict(self) | {
+            "algorithm": {"name": name, **asdict(self.algorithm)},
+            "cases": [case.identity for case in self.cases],
+        }
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits of the settings, which what is kept of a run carries."""
+        text = json.dumps(self.settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,199 @@
+"""One run of an algorithm: from its checkpoint to its last step, with logs and a progress bar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.logger import Logger, make_output_format
+from tqdm import tqdm
+
+from prune_agents.learning.cma import (
+    CMA,
+    MIN_SCALE,
+    Evolution,
+    Rollouts,
+    moments,
+    random_policies,
+)
+from prune_agents.learning.config import Training
+from prune_agents.learning.gradient import CHECKPOINT, GradientTraining
+from prune_agents.learning.policy import Policy
+from prune_agents.learning.vec_env import JointVecEnv
+from prune_env.storage.fields import Fields, JsonObject
+from prune_env.storage.lines import append_line, take_lines
+
+GENERATIONS = "generations.jsonl"
+_LEAST_SCALE = float(np.float32(MIN_SCALE))  # as they are written
+
+
+def run(training: Training, out: Path) -> tuple[Policy, float]:
+    """Train, from where an earlier run in `out` stopped.
+
+    Returns:
+        The policy, and the seconds that its training took in all parts of the run.
+    """
+    if isinstance(training.algorithm, CMA):
+        return _evolve(training, training.algorithm, out)
+    return _descend(training, out)
+
+
+def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, float]:
+    """A run of CMA-ES; the returns in `generations.jsonl` are its checkpoint."""
+    episodes = _Episodes(training, algorithm)
+    rng = np.random.default_rng(training.seed)
+    free = training.choose_keep_fraction
+    first = random_policies(algorithm, action=training.action, choose_keep_fraction=free, rng=rng)
+    file = out / GENERATIONS
+    lines = _read_generations(file, training, algorithm)
+    if not lines:
+        lines = [{"run": training.digest} | episodes.look(first, algorithm.columns)]
+        append_line(file, lines[0])
+    start, *told = lines
+    search = _Search(training, algorithm, start, rng)
+    done = start["steps"]
+    for generation in told:
+        search.at(done).ask()
+        search.at(done).tell(generation["returns"])
+        done += generation["steps"]
+    with _logger(out, done if told else 0) as logger, _bar(training.steps, done) as show:
+        while done < training.steps:
+            lines.append(episodes.generation(len(lines), search.at(done)))
+            append_line(file, lines[-1])
+            done += lines[-1]["steps"]
+            returns = np.array(lines[-1]["returns"])
+            show(done, float(returns.mean()))
+            logger.record("rollout/ep_rew_mean", float(returns.mean()))
+            logger.record("search/return_deviation", float(returns.std()))
+            logger.record("search/step_size", search.at(done).step_size)
+            logger.dump(done)
+    return search.at(done).best, sum(line["seconds"] for line in lines)
+
+
+def _read_generations(file: Path, training: Training, algorithm: CMA) -> list[JsonObject]:
+    """The generations of an earlier run, none of them taken unseen.
+
+    Raises:
+        ValueError: if a line is damaged or of another training.
+    """
+
+    def take(number: int, given: Fields) -> JsonObject:
+        given.count("steps", least=1)
+        given.number("seconds", low=0)
+        if number > 1:
+            given.numbers("returns", length=algorithm.population)
+            return given.values
+        given.numbers("mean", length=len(algorithm.columns))
+        given.numbers("scale", length=len(algorithm.columns), low=_LEAST_SCALE)
+        if given.has("run") and given.text("run") != training.digest:
+            raise given.error("run", f"that of this training, {training.digest!r}")
+        return given.values
+
+    return take_lines(file, take)
+
+
+class _Search:
+    """The search that is due: for the best constant at first, then for the whole policy."""
+
+    def __init__(
+        self, training: Training, algorithm: CMA, start: dict[str, Any], rng: np.random.Generator
+    ):
+        self._training, self._algorithm, self._rng = training, algorithm, rng
+        self._mean, self._scale = np.array(start["mean"]), np.array(start["scale"])
+        self._constant_steps = algorithm.constant_share * training.steps
+        self._whole = self._constant_steps == 0
+        self._current = self._make(None)
+
+    def at(self, done: int) -> Evolution:
+        """The search after `done` steps, which must not go back."""
+        if not self._whole and done >= self._constant_steps:
+            self._whole = True
+            self._current = self._make(self._current.best)
+        return self._current
+
+    def _make(self, start: Policy | None) -> Evolution:
+        whole = slice(None) if self._whole else slice(0)
+        return Evolution(
+            replace(self._algorithm, columns=self._algorithm.columns[whole]),
+            action=self._training.action,
+            choose_keep_fraction=self._training.choose_keep_fraction,
+            mean=self._mean[whole],
+            scale=self._scale[whole],
+            rng=self._rng,
+            start=start,
+        )
+
+
+class _Episodes:
+    """The episodes of each generation, by a seed of its own: a resumed run meets the same."""
+
+    def __init__(self, training: Training, algorithm: CMA):
+        self._training = training
+        self._rollouts = Rollouts(training.cases, algorithm.population, **training.env_arguments)
+
+    def look(self, policies: list[Policy], columns: tuple[str, ...]) -> dict[str, Any]:
+        """The zeroth generation: what the columns are like under random policies."""
+        start = time.perf_counter()
+        _, steps, seen = self._run(0, policies)
+        mean, scale = moments(seen, columns)
+        seconds = time.perf_counter() - start
+        return {"steps": steps, "seconds": seconds, "mean": mean.tolist(), "scale": scale.tolist()}
+
+    def generation(self, index: int, search: Evolution) -> dict[str, Any]:
+        """Ask, play, tell."""
+        start = time.perf_counter()
+        returns, steps, _ = self._run(index, search.ask())
+        means = returns.mean(axis=1).tolist()
+        search.tell(means)
+        return {"steps": steps, "seconds": time.perf_counter() - start, "returns": means}
+
+    def _run(self, index: int, policies: list[Policy]) -> tuple[np.ndarray, int, list[np.ndarray]]:
+        cases, scenarios = self._training.cases, self._training.scenarios
+        rng = np.random.default_rng([self._training.seed, index])
+        seeds = rng.integers(2**31, size=len(cases))
+        turns = np.concatenate([rng.permutation(scenarios) for _ in cases])
+        return self._rollouts.run(policies, seeds, turns[: len(cases)].tolist())
+
+
+def _descend(training: Training, out: Path) -> tuple[Policy, float]:
+    """A run of one of Stable-Baselines3's algorithms."""
+    assert not isinstance(training.algorithm, CMA)
+    envs = JointVecEnv(
+        training.num_envs,
+        variations=[case.arguments_for(training.env_arguments) for case in training.cases],
+    )
+    run = GradientTraining(training.algorithm, envs, seed=training.seed, name=training.digest)
+    run.resume(out / CHECKPOINT)
+    every = max(1, training.steps // 20)
+    with _logger(out, run.steps) as logger, _bar(training.steps, run.steps) as show:
+        run.learn(training.steps, out / CHECKPOINT, every=every, logger=logger, show=show)
+    policy = run.policy(action=training.action, choose_keep_fraction=training.choose_keep_fraction)
+    return policy, run.seconds
+
+
+@contextmanager
+def _logger(out: Path, done: int) -> Iterator[Logger]:
+    """Logs of this part of the run, beside those of the parts before."""
+    suffix = f"-{done}" if done else ""
+    kinds = ("csv", "tensorboard")
+    logger = Logger(str(out), [make_output_format(kind, str(out), suffix) for kind in kinds])
+    try:
+        yield logger
+    finally:
+        logger.close()
+
+
+@contextmanager
+def _bar(steps: int, done: int) -> Iterator[Callable[[int, float], None]]:
+    with tqdm(total=steps, initial=min(done, steps), desc="training", unit="step") as bar:
+
+        def show(now: int, mean_return: float) -> None:
+            bar.update(min(now, steps) - bar.n)
+            bar.set_postfix_str(f"return {mean_return:.4f}", refresh=False)
+
+        yield show

@@ -1,0 +1,117 @@
+"""Training a policy: a run, its held-out evaluation, and one file that says all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prune_agents.learning.config import Training
+from prune_agents.learning.gradient import CHECKPOINT
+from prune_agents.learning.judge import RIVALS, Heldout, basis, judge, report
+from prune_agents.learning.policy import Learned, Policy, load_policy
+from prune_agents.learning.runs import GENERATIONS, run
+from prune_env.arguments import resolve_device
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.provenance import evidence
+from prune_env.storage.folders import claim_folder, lock_folder
+
+POLICY = "policy.safetensors"
+HELDOUT = "heldout/cells.jsonl"
+
+
+def train(
+    training: Training,
+    out: Path,
+    *,
+    heldout: Heldout | None = None,
+    rivals: tuple[str, ...] = RIVALS,
+    command: str = "prune_agents.learning.train.train",
+) -> Policy:
+    """Train a policy, judge it, and write it with its provenance to `out`/policy.safetensors.
+
+    Goes on where an earlier run of the same settings in `out` stopped, to the same policy, bit for
+    bit, as if it had not; a policy that is there already is read, not made anew, and must have been
+    judged on the same.
+
+    Args:
+        training: what and how.
+        out: folder for the policy, checkpoints and logs (CSV and TensorBoard).
+        heldout: judged on at the end; None judges nothing.
+        rivals: agents judged beside it.
+        command: what the provenance names as having made it.
+
+    Returns:
+        The policy.
+
+    Raises:
+        ValueError: if `out` is in use or holds something else, its policy was judged on something
+            else, or an argument does not fit; nothing was trained then.
+    """
+    for name in rivals if heldout is not None else ():
+        make_agent(name, keep_fraction=training.cases[0].keep_fraction)
+    for checked in (training, heldout):
+        if checked is not None:
+            checked.check()
+    with lock_folder(out):
+        return _train(training, out, heldout, rivals, command)
+
+
+def _train(
+    training: Training,
+    out: Path,
+    heldout: Heldout | None,
+    rivals: tuple[str, ...],
+    command: str,
+) -> Policy:
+    made_on = evidence(resolve_device("auto"))
+    claim_folder(out, training.settings | made_on, (POLICY, CHECKPOINT, GENERATIONS))
+    file = out / POLICY
+    if file.exists():
+        held = load_policy(file)
+        if heldout is not None:
+            _check_judged(held.provenance.get("evaluation", {}), heldout, rivals, file)
+        return held
+    policy, seconds = run(training, out)
+    provenance: dict[str, Any] = {
+        "command": command,
+        "settings": training.settings,
+        "seconds": round(seconds, 3),
+        **made_on,
+    }
+    if heldout is not None:
+        provenance["evaluation"] = _evaluate(policy, heldout, rivals, out)
+    finished = policy.with_provenance(provenance)
+    finished.save(file)
+    return finished
+
+
+def _check_judged(
+    evaluation: dict[str, Any], heldout: Heldout, rivals: tuple[str, ...], file: Path
+) -> None:
+    cases = sorted(name for name in evaluation.get("cases", ()) if name != "all")
+    there = evaluation | {"cases": cases}
+    here = _judged_on(heldout, rivals) | {"cases": sorted({case.name for case in heldout.cases})}
+    differing = [
+        f"{name} {there.get(name)!r} there and {value!r} here"
+        for name, value in here.items()
+        if there.get(name) != value
+    ]
+    if differing:
+        raise ValueError(
+            f"`heldout` must be what {file} was judged on ({'; '.join(differing)}); name another "
+            "folder, or remove that file to judge anew without training again"
+        )
+
+
+def _judged_on(heldout: Heldout, rivals: tuple[str, ...]) -> dict[str, Any]:
+    return heldout.settings | {"rivals": list(rivals)}
+
+
+def _evaluate(
+    policy: Policy, heldout: Heldout, rivals: tuple[str, ...], out: Path
+) -> dict[str, Any]:
+    agents = {"learned": Learned.of(policy), **dict.fromkeys(rivals)}
+    file = out / HELDOUT
+    claim_folder(file.parent, basis(agents), (file.name,))
+    accuracies = judge(heldout, agents, file)
+    return _judged_on(heldout, rivals) | {"cases": report(accuracies, "learned", rivals)}

@@ -1,0 +1,1 @@
+"""What goes around an agent: annealing, warm-up, class balance, rescaling."""

@@ -1,0 +1,1 @@
+"""What is seen, said and paid: statistics, actions, observations, rewards and clocks."""

@@ -1,0 +1,177 @@
+"""Action encodings by name: what the entries of an action are, and what an action selects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from prune_env.decision.selection import (
+    BALANCED,
+    RULES,
+    WHOLE_RULES,
+    gumbel_top,
+    loss_bins,
+    mixture,
+    rule_selection,
+    top,
+)
+from prune_env.decision.statistics import FEATURES, SampleStatistics, feature_propensities
+from prune_env.flow import Selection
+
+NUM_BINS = 16
+# Steepness of the N-free encodings: +-1 is nearly "all of it" or "none of it", 0 is even-handed.
+_MIXTURE_SCALE = 4.0  # e^8 between a share at 1 and a share at -1
+_FEATURE_SCALE = 2.0  # against Gumbel noise of deviation 1.28
+_BIN_SCALE = 4.0
+RULE_ENTRIES = (*WHOLE_RULES, *(rule + BALANCED for rule in WHOLE_RULES))
+
+_Select = Callable[[np.ndarray, int, SampleStatistics, np.random.Generator], Selection]
+
+
+def _mask(
+    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
+) -> Selection:
+    return Selection(indices=np.flatnonzero(values))
+
+
+def _weights(
+    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
+) -> Selection:
+    indices = np.flatnonzero(values)
+    return Selection(indices=indices, weights=values[indices])
+
+
+def _scores(
+    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
+) -> Selection:
+    return Selection(indices=top(values, count, rng))
+
+
+def _mixture(
+    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
+) -> Selection:
+    shares = np.exp(_MIXTURE_SCALE * values.astype(np.float64))
+    indices = mixture(
+        shares / shares.sum(),
+        statistics.loss_mean,
+        statistics.epochs_since_seen(),
+        statistics.seen,
+        count,
+        rng,
+    )
+    return Selection(indices=indices)
+
+
+def _features(
+    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
+) -> Selection:
+    log_propensities = feature_propensities(statistics, _FEATURE_SCALE * values)
+    return Selection(indices=gumbel_top(log_propensities, count, rng))
+
+
+def _bins(
+    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
+) -> Selection:
+    bins = loss_bins(statistics.loss_mean, statistics.seen, NUM_BINS)
+    # The last bin is that of samples never seen: as good as the best.
+    propensities = _BIN_SCALE * np.append(values, values.max())
+    return Selection(indices=gumbel_top(propensities[bins], count, rng))
+
+
+def _rule(
+    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
+) -> Selection:
+    indices = rule_selection(
+        RULE_ENTRIES[int(values)],
+        statistics.labels,
+        statistics.loss_mean,
+        statistics.epochs_since_seen(),
+        statistics.seen,
+        count,
+        rng,
+    )
+    return Selection(indices=indices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """One encoding.
+
+    Attributes:
+        entries: what each entry of an action is; None where there is one a sample.
+        low: least value of an entry.
+        select: from an action's values and the count to keep to a selection.
+        description: one line.
+        free: whether the action itself says how many to keep.
+        why_no_component: why the action may have no entry that chooses how much to keep; empty
+            where it may.
+    """
+
+    entries: tuple[str, ...] | None
+    low: float
+    select: _Select
+    description: str
+    free: bool = False
+    why_no_component: str = ""
+
+    @property
+    def takes_component(self) -> bool:
+        """Whether an action may have one more entry, for how much to keep."""
+        return not self.why_no_component
+
+
+_CHOSEN = "it chooses how much to keep already"
+ENCODINGS = {
+    "mask": Definition(
+        entries=None,
+        low=0.0,
+        select=_mask,
+        description="MultiBinary(N): 1 = train on it",
+        free=True,
+        why_no_component=_CHOSEN,
+    ),
+    "scores": Definition(
+        entries=None,
+        low=-1.0,
+        select=_scores,
+        description="Box(-1, 1, (N,)): the top keep_fraction is trained on",
+        why_no_component="use a mask to choose how much to keep",
+    ),
+    "weights": Definition(
+        entries=None,
+        low=0.0,
+        select=_weights,
+        description="Box(0, max_weight, (N,)): 0 = pruned, else the loss multiplier",
+        free=True,
+        why_no_component=_CHOSEN,
+    ),
+    "mixture": Definition(
+        entries=RULES,
+        low=-1.0,
+        select=_mixture,
+        description=f"Box(-1, 1, ({len(RULES)},)): shares, softmax(4 a), of {', '.join(RULES)}",
+    ),
+    "features": Definition(
+        entries=FEATURES,
+        low=-1.0,
+        select=_features,
+        description=f"Box(-1, 1, ({len(FEATURES)},)): weights of {', '.join(FEATURES)}; "
+        "Gumbel top-k of 2 a.z",
+    ),
+    "bins": Definition(
+        entries=tuple(f"bin {index}" for index in range(NUM_BINS)),
+        low=-1.0,
+        select=_bins,
+        description=f"Box(-1, 1, ({NUM_BINS},)): log propensity / 4 of each loss quantile bin",
+    ),
+    "rule": Definition(
+        entries=RULE_ENTRIES,
+        low=0.0,
+        select=_rule,
+        description=f"Discrete({len(RULE_ENTRIES)}): which rule plays this epoch, "
+        f"{', '.join(WHOLE_RULES)}, or one of them in equal quotas of the classes",
+        why_no_component="it is one number",
+    ),
+}

@@ -1,0 +1,216 @@
+"""Observations: a table of per-sample statistics, or a summary whose length does not depend on N.
+
+Every column stands once, with its range and how to fill it; the spaces and the arrays are both
+built from these lists.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from prune_env.decision.selection import quantiles
+from prune_env.decision.statistics import LOSS_LIMIT, SampleStatistics
+
+COUNT_LIMIT = 1e6
+RELATIVE_LOSS_LIMIT = 10.0  # in units of log C, the loss of guessing
+
+Observation = dict[str, np.ndarray] | np.ndarray
+
+
+@dataclass(frozen=True)
+class SampleColumn:
+    """One column of the sample table: name, upper end of its range from 0, and how to fill it."""
+
+    name: str
+    high: float
+    fill: Callable[[SampleStatistics], np.ndarray]
+
+
+SAMPLE_COLUMNS = (
+    SampleColumn("loss", LOSS_LIMIT, lambda s: s.loss),
+    SampleColumn("loss_mean", LOSS_LIMIT, lambda s: s.loss_mean),
+    SampleColumn("loss_variance", LOSS_LIMIT**2, lambda s: s.loss_variance),
+    SampleColumn("correct", 1.0, lambda s: s.correct),
+    SampleColumn("correct_mean", 1.0, lambda s: s.correct_mean),
+    SampleColumn("times_forgotten", COUNT_LIMIT, lambda s: s.times_forgotten),
+    SampleColumn("times_seen", COUNT_LIMIT, lambda s: s.times_seen),
+    SampleColumn("epochs_since_seen", COUNT_LIMIT, lambda s: s.epochs_since_seen()),
+    SampleColumn("label", COUNT_LIMIT, lambda s: s.labels),
+)
+SAMPLE_COLUMN = {column.name: index for index, column in enumerate(SAMPLE_COLUMNS)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """Where an episode stands. Accuracies and shares in [0, 1], losses in nats.
+
+    Attributes:
+        progress: share of the budget spent.
+        validation_accuracy: after the last epoch.
+        validation_loss: mean cross-entropy after the last epoch.
+        train_loss: mean over what the last epoch trained on; the validation loss before it.
+        train_accuracy: likewise; the validation accuracy before it.
+        keep_fraction: share of the N samples that the last epoch trained on; 0 before it.
+        learning_rate: share of the recipe's peak.
+    """
+
+    progress: float
+    validation_accuracy: float
+    validation_loss: float
+    train_loss: float
+    train_accuracy: float
+    keep_fraction: float
+    learning_rate: float
+
+
+# Losses are shown over log C, so that a policy meets the same scale for 10 classes and for 100.
+RUN_COLUMNS = (
+    ("progress", 1.0),
+    ("validation_accuracy", 1.0),
+    ("validation_loss", RELATIVE_LOSS_LIMIT),
+    ("train_loss", RELATIVE_LOSS_LIMIT),
+    ("train_accuracy", 1.0),
+    ("keep_fraction", 1.0),
+    ("learning_rate", 1.0),
+)
+RUN_COLUMN = {name: index for index, (name, _) in enumerate(RUN_COLUMNS)}
+_RUN_HIGH = np.array([high for _, high in RUN_COLUMNS], dtype=np.float32)
+
+
+def _run_vector(run: RunSummary, num_classes: int) -> np.ndarray:
+    values = [getattr(run, name) for name, _ in RUN_COLUMNS]
+    for name in ("validation_loss", "train_loss"):
+        values[RUN_COLUMN[name]] /= math.log(num_classes)
+    return np.clip(values, 0, _RUN_HIGH).astype(np.float32)
+
+
+def _box_of_rows(highs: np.ndarray, num_rows: int) -> spaces.Box:
+    """Box of rows in [0, highs] (F,), whose bounds are one row seen N times: no memory at all."""
+    table = np.broadcast_to(highs, (num_rows, len(highs)))
+    box = spaces.Box(np.zeros_like(table), table, dtype=np.float32)
+    for name in ("low", "high", "bounded_below", "bounded_above"):
+        setattr(box, name, np.broadcast_to(getattr(box, name)[0].copy(), table.shape))
+    return box
+
+
+class SampleTable:
+    """Dict(`samples`: (N, F) table with `SAMPLE_COLUMNS`, `run`: (G,) with `RUN_COLUMNS`).
+
+    Args:
+        num_samples: N.
+    """
+
+    per_sample = True
+
+    def __init__(self, num_samples: int):
+        highs = np.array([column.high for column in SAMPLE_COLUMNS], dtype=np.float32)
+        self.space: spaces.Space[Any] = spaces.Dict(
+            {
+                "samples": _box_of_rows(highs, num_samples),
+                "run": spaces.Box(np.zeros_like(_RUN_HIGH), _RUN_HIGH, dtype=np.float32),
+            }
+        )
+
+    def encode(
+        self, statistics: SampleStatistics, run: RunSummary, num_classes: int
+    ) -> Observation:
+        """Fresh arrays of `space`."""
+        table = np.empty((len(statistics), len(SAMPLE_COLUMNS)), np.float32)
+        for index, column in enumerate(SAMPLE_COLUMNS):
+            table[:, index] = column.fill(statistics)
+        return {"samples": table, "run": _run_vector(run, num_classes)}
+
+
+_QUANTILES = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
+# Over the samples seen; losses over log C.
+STATISTIC_COLUMNS = (
+    *((f"loss_mean_q{round(100 * share)}", RELATIVE_LOSS_LIMIT) for share in _QUANTILES),
+    ("loss_mean_mean", RELATIVE_LOSS_LIMIT),
+    ("loss_mean_deviation", RELATIVE_LOSS_LIMIT),
+    ("loss_deviation_mean", RELATIVE_LOSS_LIMIT),
+    ("class_loss_deviation", RELATIVE_LOSS_LIMIT),
+    ("correct_mean", 1.0),
+    ("share_forgotten", 1.0),
+    ("share_seen", 1.0),
+    ("staleness", 1.0),
+    ("class_entropy", 1.0),
+)
+SUMMARY_COLUMNS = (*RUN_COLUMNS, *STATISTIC_COLUMNS)
+_STATISTIC_HIGH = np.array([high for _, high in STATISTIC_COLUMNS], dtype=np.float32)
+
+
+class Summary:
+    """Box (H,) with `SUMMARY_COLUMNS`: the run, and quantiles and moments of the statistics.
+
+    The same length for every N and C, so that one policy serves every dataset.
+    """
+
+    per_sample = False
+
+    def __init__(self) -> None:
+        high = np.concatenate([_RUN_HIGH, _STATISTIC_HIGH])
+        self.space: spaces.Space[Any] = spaces.Box(np.zeros_like(high), high, dtype=np.float32)
+
+    def encode(
+        self, statistics: SampleStatistics, run: RunSummary, num_classes: int
+    ) -> Observation:
+        """A fresh array of `space`."""
+        values = np.clip(_statistics(statistics, num_classes), 0, _STATISTIC_HIGH)
+        return np.concatenate([_run_vector(run, num_classes), values])
+
+
+def _statistics(statistics: SampleStatistics, num_classes: int) -> np.ndarray:
+    """The values of `STATISTIC_COLUMNS`, in that order: float32."""
+    seen, labels = statistics.seen, statistics.labels
+    shares = np.bincount(labels, minlength=num_classes) / len(labels)
+    shares = shares[shares > 0]
+    entropy = -(shares * np.log(shares)).sum() / math.log(num_classes)
+    # One epoch old in a run of two epochs is as stale as eight in sixteen.
+    staleness = _mean(statistics.epochs_since_seen()) / max(1, statistics.epoch)
+    if not seen.any():
+        nothing = np.zeros(len(STATISTIC_COLUMNS) - 3, np.float32)
+        return np.append(nothing, [0.0, staleness, entropy]).astype(np.float32)
+    # A mask copies what it picks; most of the time nothing is to be left out.
+    known_ones = slice(None) if seen.all() else seen
+    known, known_labels = statistics.loss_mean[known_ones], labels[known_ones]
+    class_counts = np.bincount(known_labels, minlength=num_classes)
+    class_sums = np.bincount(known_labels, weights=known, minlength=num_classes)
+    class_losses = class_sums[class_counts > 0] / class_counts[class_counts > 0]
+    losses = [
+        *quantiles(known, _QUANTILES),
+        _mean(known),
+        _deviation(known),
+        _mean(np.sqrt(statistics.loss_variance[known_ones])),
+        _deviation(class_losses),
+    ]
+    rest = [
+        _mean(statistics.correct_mean[known_ones]),
+        np.count_nonzero(statistics.times_forgotten[known_ones]) / len(known),
+        len(known) / len(seen),
+        staleness,
+        entropy,
+    ]
+    return np.append(np.divide(losses, math.log(num_classes)), rest).astype(np.float32)
+
+
+def _mean(values: np.ndarray) -> float:
+    """In double precision, and at a third of the overhead of numpy's method on a few samples."""
+    return float(np.add.reduce(values, dtype=np.float64)) / len(values)
+
+
+def _deviation(values: np.ndarray) -> float:
+    values = values.astype(np.float64)
+    centred = values - _mean(values)
+    return math.sqrt(float(centred @ centred) / len(values))
+
+
+OBSERVATIONS = {
+    "samples": "Dict: a table of every sample's statistics, and where the run stands",
+    "summary": "Box: quantiles and moments of the statistics, and where the run stands",
+}

@@ -1,0 +1,1 @@
+"""What is compared: agents by name, episodes played, records, tables and pictures."""

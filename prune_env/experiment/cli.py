@@ -1,0 +1,171 @@
+"""The command line: prune-env list, run, compare, and what other packages add, such as train."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+import prune_env
+
+# torch and the environment are imported where they are needed: --help answers at once.
+
+COMMANDS = "prune_env.commands"  # entry points: classes as those below
+Several = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
+Seeds = Annotated[tuple[str, ...], tyro.conf.arg(metavar="N | SEED SEED [...]")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """Show what there is to choose from."""
+
+    what: tyro.conf.Positional[
+        Literal[
+            "all", "tasks", "scenarios", "models", "encodings", "rewards", "agents", "modifiers"
+        ]
+    ] = "all"
+    """which of it"""
+
+    def __call__(self) -> None:
+        """Print names with a line on each."""
+        from prune_env.experiment import catalogue
+
+        print(catalogue.text(self.what))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Play:
+    agents: Several
+    scenarios: Several = ("clean",)
+    """clean, noise:F, imbalance:R, duplicates:F, joined by +"""
+    task: Several = ("digits",)
+    """names, or folder:PATH"""
+    seeds: Seeds
+    keep_fraction: float = 0.25
+    """kept / N in (0, 1]"""
+    epochs: float = 16.0
+    """length of the reference run in full epochs; the other agents' budget is keep fraction
+    times that"""
+    model: str | None = None
+    """mlp, mlp:WIDTH, cnn, resnet18 or resnet50, in place of the task's own"""
+    num_samples: int | None = None
+    """cut the training set to this many samples"""
+    clock: str = "work"
+    """work (counted, deterministic) or wall (measured)"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    precision: str = "auto"
+    """float32, bfloat16, or auto: float32 on a CPU, on a GPU bfloat16 for larger networks"""
+    threads: int | None = None
+    """CPU threads of torch; by default 1 for an mlp and all cores for other networks"""
+    out: Path | None = None
+    """folder for the results; goes on where an earlier run of the same settings stopped"""
+
+    def __call__(self) -> None:
+        """Run all episodes and print the tables."""
+        _compare(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(_Play):
+    """Run an agent: one episode, unless more seeds, scenarios or tasks are named."""
+
+    agents: Several = ("random",)
+    """name, or name:key=value,key=value, with modifiers as in ucb+anneal:0.125+rescale"""
+    seeds: Seeds = ("1",)
+    """of data split, weights, order and agent: how many, or which (7-7, or 900000 900001)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(_Play):
+    """Compare agents at equal budget, over scenarios and seeds."""
+
+    agents: Several = ("full", "short", "static-random", "random", "epsilon-greedy", "ucb")
+    """names, name:key=value,key=value, either with modifiers as in ucb+anneal:0.125+rescale, or
+    all; full is the reference, with the whole of --epochs"""
+    seeds: Seeds = ("5",)
+    """of data split, weights, order and agent: how many, or which (3-7, or 900000 900001)"""
+
+
+class UserError(Exception):
+    """What the user asked for cannot be done; the message says why."""
+
+
+def _compare(play: _Play) -> None:
+    from prune_env.experiment import drawing, report
+    from prune_env.experiment.agents import agent_entries
+    from prune_env.experiment.comparison import Comparison
+    from prune_env.experiment.results import Results
+    from prune_env.experiment.seeds import parse_seeds
+    from prune_env.training.threads import tune_process
+
+    everybody = tuple(sorted(agent_entries()))
+    try:
+        comparison = Comparison(
+            tasks=play.task,
+            scenarios=play.scenarios,
+            agents=everybody if play.agents == ("all",) else play.agents,
+            seeds=parse_seeds(play.seeds),
+            epochs=play.epochs,
+            keep_fraction=play.keep_fraction,
+            model=play.model,
+            num_samples=play.num_samples,
+            clock=play.clock,
+            device=play.device,
+            precision=play.precision,
+        )
+        tune_process(comparison.models, threads=play.threads)
+        print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
+        results = Results(comparison.settings, play.out)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(str(error)) from error
+    try:
+        comparison.run(results)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    print(report.table(results.summary()))
+    if play.out is not None:
+        try:
+            results.write_summary()
+            files = [file.name for file in drawing.pictures(results.records, play.out)]
+        except (OSError, ValueError) as error:  # the episodes are there already
+            raise UserError(f"`out` {play.out} cannot be written: {error}") from error
+        print("\n".join([f"\nwritten to {play.out}:", "episodes.jsonl", "summary.json", *files]))
+
+
+def _commands(entries: Iterable[EntryPoint]) -> dict[str, type]:
+    """What other packages add; what cannot be loaded is named and left out."""
+    loaded = {}
+    for entry in entries:
+        try:
+            loaded[entry.name] = entry.load()
+        except Exception as error:  # whatever a stranger's module raises when it is imported
+            line = f"prune-env: command {entry.name!r} ({entry.value}) cannot be loaded: {error!r}"
+            print(line, file=sys.stderr)
+    return loaded
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of `prune-env` and of `python -m prune_env`."""
+    if (args if args is not None else sys.argv[1:]) == ["--version"]:
+        print(prune_env.__version__)
+        return
+    # Commands of other packages, such as training with a library that this one does not know.
+    others = _commands(entry_points(group=COMMANDS))
+    command = tyro.extras.subcommand_cli_from_dict(
+        {"list": List, "run": Run, "compare": Compare, **others},
+        prog="prune-env",
+        description="Dynamic data pruning as a decision problem: real training under agents.",
+        args=args,
+    )
+    try:
+        command()
+    except UserError as error:
+        sys.exit(f"prune-env: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("prune-env: stopped; the same command goes on from here if it had --out")

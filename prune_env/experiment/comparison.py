@@ -1,0 +1,251 @@
+"""Run agents over scenarios and seeds at equal budget; one record an episode, kept as it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from prune_env.arguments import (
+    check_choice,
+    check_count,
+    check_each_once,
+    check_fraction,
+    check_positive,
+    resolve_device,
+)
+from prune_env.decision.amount import amount_arguments
+from prune_env.decision.clock import CLOCKS, WorkClock
+from prune_env.env import DataPruningEnv
+from prune_env.experiment.agents import Agent, make_agent
+from prune_env.experiment.playing import is_reference, public_arguments, run_episode
+from prune_env.experiment.provenance import evidence
+from prune_env.experiment.results import Results
+from prune_env.problem import scenarios
+from prune_env.problem.data import digest
+from prune_env.problem.models import build_model
+from prune_env.problem.split import Split
+from prune_env.problem.tasks import get_task, split_maker
+from prune_env.storage.fields import JsonObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Agents on equal terms: the same instances, seeds and budget for each.
+
+    Attributes:
+        tasks: names.
+        scenarios: names.
+        agents: as `prune_env.experiment.agents.make_agent` reads them.
+        seeds: seeds of the episodes; the same split, weights and order for every agent.
+        epochs: length of the reference run, in full epochs, above 0. Everybody else's budget is
+            `keep_fraction` times that.
+        keep_fraction: kept / N in (0, 1].
+        model: network in place of the tasks' own, or None.
+        num_samples: cut every training set to this many, or None.
+        clock: `work` or `wall`.
+        device: as for `DataPruningEnv`.
+        precision: as for `DataPruningEnv`.
+    """
+
+    tasks: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    agents: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: float
+    keep_fraction: float
+    model: str | None = None
+    num_samples: int | None = None
+    clock: str = "work"
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check all that needs no data."""
+        check_positive("epochs", self.epochs)
+        check_fraction("keep_fraction", self.keep_fraction)
+        check_choice("clock", self.clock, CLOCKS)
+        for name in ("tasks", "scenarios", "agents", "seeds"):
+            check_each_once(name, getattr(self, name))
+        for seed in self.seeds:
+            check_count("seed", seed, least=0)
+        if self.num_samples is not None:
+            check_count("num_samples", self.num_samples)
+        for task in self.tasks:
+            get_task(task)
+        for spec in self.agents:
+            make_agent(spec, keep_fraction=self.keep_fraction)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What all episodes of one results folder must share, this machine's set-up included."""
+        return {
+            "epochs": self.epochs,
+            "keep_fraction": self.keep_fraction,
+            "model": self.model,
+            "num_samples": self.num_samples,
+            "clock": self.clock,
+            **evidence(resolve_device(self.device), self.precision),
+        }
+
+    @property
+    def models(self) -> set[str]:
+        """Names of the networks trained; a task's own module counts as `custom`."""
+        models = [get_task(task).with_model(self.model).model for task in self.tasks]
+        return {model if isinstance(model, str) else "custom" for model in models}
+
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str, str], tuple[DataPruningEnv, Agent]]:
+        """Environment and agent of each task, scenario and agent's name.
+
+        Raises:
+            ValueError: if an environment cannot be made, or its budget affords no step; nothing
+                was trained or written then.
+        """
+        for task in self.tasks:
+            self._check_model(task)
+        return {
+            (task, scenario, spec): self._pair(task, scenario, spec)
+            for task in self.tasks
+            for scenario in self.scenarios
+            for spec in self.agents
+        }
+
+    def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
+        agent = make_agent(spec, keep_fraction=self.keep_fraction)
+        budget = self.epochs * (1 if is_reference(agent) else self.keep_fraction)
+        charged = getattr(agent, "charged_work", 0.0) if self.clock == "work" else 0.0
+        if charged >= budget:
+            raise ValueError(
+                f"`agent` {spec!r} charges {charged:.4g} full epochs for its scores to a budget of "
+                f"{budget:.4g}; raise `epochs`, lower the scores' epochs or networks, or report "
+                "them apart with cost=separate"
+            )
+        self._check_budget(task, scenario, spec, budget - charged)
+        arguments: dict[str, Any] = {
+            "budget": budget,
+            "model": self.model,
+            "num_samples": self.num_samples,
+            "clock": self.clock,
+            "device": self.device,
+            "precision": self.precision,
+        }
+        arguments |= amount_arguments(agent.env_arguments, self.keep_fraction)
+        return DataPruningEnv(task, scenario=scenario, **(arguments | agent.env_arguments)), agent
+
+    def run(self, results: Results) -> None:
+        """Run every episode that `results` does not hold yet, with progress bars.
+
+        Raises:
+            ValueError: if `results` holds episodes of other data or of an agent with other
+                arguments, before anything is trained; or if an agent's action is malformed.
+        """
+        self._check_held(results)
+        settings = self.settings
+        missing = [
+            (*names, seed)
+            for seed in self.seeds
+            for names in self.pairs
+            if (*names, seed) not in results
+        ]
+        held = len(self.seeds) * len(self.pairs) - len(missing)
+        bar = tqdm(missing, desc=f"episodes ({held} held)" if held else "episodes", unit="episode")
+        for task, scenario, spec, seed in bar:
+            bar.set_postfix_str(f"{scenario} {spec} seed {seed}")
+            env, agent = self.pairs[task, scenario, spec]
+            inputs = self._inputs[task, scenario, spec]
+            with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
+                try:
+                    record = run_episode(env, agent, seed=seed, on_epoch=_shower(epochs))
+                except ValueError as error:
+                    raise ValueError(
+                        f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
+                    ) from error
+            names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
+            results.add(names | {"settings": settings, "inputs": inputs} | record)
+
+    @cached_property
+    def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
+        """What an episode is made of that its names do not say, before any is run."""
+        data = {task: digest(_tensors(self._split(task))) for task in self.tasks}
+        recipes = {task: asdict(get_task(task).with_model(self.model).recipe) for task in data}
+        return {
+            (task, scenario, spec): {
+                "data": data[task],
+                "recipe": recipes[task],
+                "agent": public_arguments(agent),
+            }
+            for (task, scenario, spec), (_, agent) in self.pairs.items()
+        }
+
+    def _check_held(self, results: Results) -> None:
+        """Refuse to go on with episodes of other inputs; older records do not say theirs."""
+        for record in results.records:
+            names = record.task, record.scenario, record.agent
+            here, there = self._inputs.get(names), record.inputs
+            if here is not None and there is not None and here != there:
+                raise ValueError(
+                    f"`out` {results.folder} holds results of agent {record.agent!r} on "
+                    f"{record.task} that were made of something else "
+                    f"({'; '.join(_differences(there, here))}); name another folder"
+                )
+
+    def _split(self, task: str) -> Split:
+        """The data of a task, as its environments have loaded them."""
+        own = get_task(task)
+        as_pictures = own.with_model(self.model).as_pictures
+        make = split_maker(own, resolve_device(self.device), as_pictures)
+        return make(np.random.default_rng(0))
+
+    def _check_model(self, task: str) -> None:
+        """Build the network once: what does not fit the data is found before any training."""
+        split = self._split(task)
+        model = get_task(task).with_model(self.model).model
+        build_model(model, split.input_shape, split.num_classes, torch.Generator())
+
+    def _check_budget(self, task: str, scenario: str, spec: str, budget: float) -> None:
+        rng = np.random.default_rng(0)
+        split = scenarios.apply(scenario, self._split(task), rng, num_samples=self.num_samples)
+        num_samples = len(split.train)
+        if WorkClock(budget=budget, num_samples=num_samples).samples_left == 0:
+            raise ValueError(
+                f"`epochs` must afford every agent a step, got {self.epochs}, of which {spec!r} "
+                f"has {budget:.4g} full epochs of {num_samples} samples; raise it"
+            )
+
+
+_EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
+    def show(info: JsonObject) -> None:
+        bar.update(info["progress"] - bar.n)
+        bar.set_postfix_str(
+            f"epoch {info['epoch']} validation accuracy {info['validation_accuracy']:.3f}"
+        )
+
+    return show
+
+
+def _tensors(split: Split) -> list[torch.Tensor]:
+    """All of a split's data, a pool that its parts share once."""
+    parts = (split.train, split.validation, split.test)
+    pools = {part.pool.data_ptr(): part.pool for part in parts}
+    return [*pools.values(), *(part.rows for part in parts), *(part.labels for part in parts)]
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], name: str = "") -> list[str]:
+    """What differs, in words; of arguments within arguments the innermost."""
+    found = []
+    for key in sorted(there.keys() | here.keys()):
+        old, new, label = there.get(key), here.get(key), f"{name} {key}".strip()
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, label)
+        elif old != new:
+            found.append(f"{label} {old!r} there and {new!r} here")
+    return found

@@ -1,0 +1,184 @@
+"""One episode under one agent, played to its end, tested, and put down as a record."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from prune_env.decision.clock import PARTS, WallClock
+from prune_env.env import DataPruningEnv
+from prune_env.experiment.agents import Agent
+from prune_env.experiment.provenance import evidence
+from prune_env.flow import Evaluation
+from prune_env.storage.fields import JsonObject
+
+
+def run_episode(
+    env: DataPruningEnv,
+    agent: Agent,
+    *,
+    seed: int,
+    on_epoch: Callable[[JsonObject], None] = lambda info: None,
+) -> JsonObject:
+    """Run one episode and test the network it ends with.
+
+    Args:
+        env: made with the agent's `env_arguments`.
+        agent: is reset.
+        seed: of the environment and of the agent.
+        on_epoch: is shown the info of each step.
+
+    Returns:
+        A record that can be written as JSON: arguments of the agent, curve by epoch and the
+        seconds spent by then, last-epoch test accuracy and loss, work (`scoring_work` is that of
+        an agent's `prepare`, part of `work` where it is charged), samples (`num_unseen`: trained
+        on without a loss recorded before), seconds in all, device and versions.
+
+    Raises:
+        ValueError: if the agent's scores leave nothing of the budget, or its action is malformed.
+    """
+    agent.reset(seed)
+    scoring = _prepare(env, agent, seed)
+    infos, seconds = _play(env, agent, seed, scoring, on_epoch)
+    points, end = [_point(info, scoring.charged_work) for info in infos], infos[-1]
+    test = on_test_data(env)
+    return {
+        "agent_arguments": public_arguments(agent),
+        "reference": is_reference(agent),
+        "num_samples": end["num_samples"],
+        "num_validated": len(env._any_episode().split.validation),
+        "budget": end["budget"] + scoring.charged_budget,
+        "work": end["work"] + scoring.charged_work,
+        "scoring_work": scoring.work,
+        **{count: sum(point[count] for point in points) for count in _COUNTS},
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss if np.isfinite(test.loss) else None,
+        "diverged": end["diverged"],
+        "seconds": {part: values[-1] for part, values in seconds.items()},
+        "curve": points,
+        "curve_seconds": seconds,
+        **evidence(env.device),
+        "precision": env.precision,
+    }
+
+
+def on_test_data(env: DataPruningEnv) -> Evaluation:
+    """The network that an environment's episode has come to, on the test data.
+
+    For evaluators, after the last step: whoever lets an agent or a reward see it measures nothing.
+    """
+    return env._any_episode().test()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scoring:
+    """What an agent's preparation took, and what of it the episode pays for.
+
+    Attributes:
+        work: full epochs.
+        seconds: measured; those of the first time where scores came from the cache.
+        charged_work: full epochs taken from the budget.
+        charged_budget: the same in the unit of the environment's clock.
+        budget_left: of the episode, in that unit; None where nothing is charged.
+    """
+
+    work: float = 0.0
+    seconds: float = 0.0
+    charged_work: float = 0.0
+    charged_budget: float = 0.0
+    budget_left: float | None = None
+
+
+def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> _Scoring:
+    """Let the agent train beforehand, if it does.
+
+    Raises:
+        ValueError: if what it charges leaves nothing of the budget, by the clock.
+    """
+    prepare = getattr(agent, "prepare", None)
+    if prepare is None:
+        return _Scoring()
+    _, info = env.reset(seed=seed)  # once more afterwards: a measuring clock starts anew then
+    rehearsal = env.rehearse()
+    prepare(rehearsal)
+    if not getattr(agent, "charged_work", 0.0):
+        return _Scoring(work=rehearsal.work, seconds=rehearsal.seconds)
+    clock = env._any_episode().clock
+    charged = rehearsal.work
+    if isinstance(clock, WallClock):
+        charged = rehearsal.seconds / clock.seconds_per_epoch
+    if charged >= info["budget"]:
+        raise ValueError(
+            f"its scores took {charged:.4g} full epochs of a budget of {info['budget']:.4g}; raise "
+            "`epochs`, lower the scores' epochs or networks, or report them apart with "
+            "cost=separate"
+        )
+    return _Scoring(
+        work=rehearsal.work,
+        seconds=rehearsal.seconds,
+        charged_work=rehearsal.work,
+        charged_budget=charged,
+        budget_left=info["budget"] - charged,
+    )
+
+
+def _play(
+    env: DataPruningEnv,
+    agent: Agent,
+    seed: int,
+    scoring: _Scoring,
+    on_epoch: Callable[[JsonObject], None],
+) -> tuple[list[JsonObject], dict[str, list[float]]]:
+    """Infos of an episode from its reset on, and the seconds spent by then, part by part."""
+    options = None if scoring.budget_left is None else {"budget": scoring.budget_left}
+    observation, info = env.reset(seed=seed, options=options)
+    infos, state, terminated, chosen = [info], None, False, 0.0
+    seconds: dict[str, list[float]] = {part: [] for part in PARTS}
+
+    def note() -> None:
+        spent = env.seconds
+        spent["selection"] += chosen
+        spent["scoring"] += scoring.seconds
+        for part, values in seconds.items():
+            values.append(spent[part])
+
+    note()
+    while not terminated:
+        start = time.perf_counter()
+        first = np.array([info["epoch"] == 0])
+        action, state = agent.predict(observation, state, first, deterministic=True)
+        chosen += time.perf_counter() - start
+        observation, _, terminated, _, info = env.step(action)
+        infos.append(info)
+        note()
+        on_epoch(info)
+    return infos, seconds
+
+
+_CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
+_COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")
+
+
+def _point(info: JsonObject, charged: float) -> JsonObject:
+    """One point of the curve."""
+    point = {key: info[key] for key in (*_CURVE, *_COUNTS)}
+    return point | {"work": point["work"] + charged}
+
+
+def is_reference(agent: Agent) -> bool:
+    """Whether an agent gets the whole training that the others shorten."""
+    return bool(getattr(agent, "reference", False))
+
+
+def public_arguments(agent: Agent) -> JsonObject:
+    """Public attributes of an agent, and of the one that it is put around, as JSON has them."""
+    public = {
+        name: public_arguments(value) if hasattr(value, "predict") else value
+        for name, value in getattr(agent, "__dict__", {}).items()
+        if not name.startswith("_")
+    }
+    return json.loads(json.dumps(public, default=lambda value: f"a {type(value).__name__}"))

@@ -1,0 +1,103 @@
+"""A folder of results: one record an episode, added as it ends and never overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prune_env.experiment.records import Key, Record
+from prune_env.experiment.summary import summarise
+from prune_env.storage.fields import Fields
+from prune_env.storage.files import check_file, replacing, writing
+from prune_env.storage.folders import claim_folder, differences, lock_folder
+from prune_env.storage.lines import append_line, take_lines
+
+EPISODES = "episodes.jsonl"
+SUMMARY = "summary.json"
+
+
+class Results:
+    """Records of episodes, in memory and, where a folder is given, on disk.
+
+    Args:
+        settings: what all of them share.
+        folder: where they are kept; None keeps them in memory. It may hold earlier results of
+            the same settings, which are then part of these; reading them changes nothing. No other
+            process can have it open at the same time.
+
+    Attributes:
+        folder: as given.
+        records: in the order that they were added in.
+
+    Raises:
+        ValueError: if the folder cannot be written, is in use, is damaged or holds results of
+            other settings; it is left as it was then.
+    """
+
+    def __init__(self, settings: dict[str, Any], folder: Path | None = None):
+        self.folder = folder
+        self.records: list[Record] = []
+        if folder is not None:
+            self._lock = lock_folder(folder)
+            claim_folder(folder, settings, (EPISODES, SUMMARY))
+            if (folder / SUMMARY).exists():  # is made anew, whatever is in it
+                check_file(folder / SUMMARY, "out")
+            self.records = _read(folder / EPISODES, settings)
+        self._keys = {record.key for record in self.records}
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether the episode of (task, scenario, agent, seed) is there."""
+        return key in self._keys
+
+    def add(self, values: dict[str, Any]) -> None:
+        """Keep a record; it is on disk when this returns.
+
+        Args:
+            values: fields of `prune_env.experiment.records.Record`, and any others that JSON has.
+
+        Raises:
+            ValueError: if its episode is there already, or a field is not what it must be.
+        """
+        record = Record.of(values)
+        if record.key in self:
+            raise ValueError(f"`record` must be of a new episode, got {record.key} again")
+        if self.folder is not None:
+            append_line(self.folder / EPISODES, values)
+        self.records.append(record)
+        self._keys.add(record.key)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """See `prune_env.experiment.summary.summarise`."""
+        return summarise(self.records)
+
+    def write_summary(self) -> None:
+        """Write `summary.json`, made anew of all records."""
+        if self.folder is not None:
+            text = json.dumps(self.summary(), indent=2, allow_nan=False)
+            held = self.folder / SUMMARY
+            with writing(f"`out` {held}"), replacing(held) as file:
+                file.write_text(text + "\n", encoding="utf-8")
+
+
+def _read(file: Path, settings: dict[str, Any]) -> list[Record]:
+    """The records of a file, without what two processes in one folder wrote twice.
+
+    Raises:
+        ValueError: if a line is no record, is of other settings, or two of one episode differ in
+            more than seconds.
+    """
+    known: dict[Key, Record] = {}
+
+    def take(number: int, given: Fields) -> None:
+        record = Record.take(given)
+        if record.settings is not None and (differing := differences(record.settings, settings)):
+            raise given.error("settings", f"those of this folder ({differing})")
+        if not known.setdefault(record.key, record).has_result_of(record):
+            raise ValueError(
+                f"`out` {file}, line {number} holds the episode {record.key} again, with another "
+                "result; remove one of the two lines, or name another folder"
+            )
+
+    take_lines(file, take)
+    return list(known.values())

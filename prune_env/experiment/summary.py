@@ -1,0 +1,132 @@
+"""What records say together: means, intervals, differences, and time to an accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from prune_env.experiment.records import Record
+
+REFERENCE_MARGIN = 0.005
+BASES = ("short", "random")  # whom the others are compared with: the first that is there
+_ENOUGH_SEEDS = 3  # an interval from two is ten times their distance
+# What a user's own training spends too; validation is the comparison's.
+_SPENT = ("train", "scoring", "selection")
+
+Target = dict[tuple[str, str, int], float]
+
+
+def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """One row per task, scenario and agent, in order of first appearance; JSON-able.
+
+    Returns:
+        `task`, `scenario`, `agent`, `seeds`, `test_accuracies` by seed, and means over seeds:
+        `test_accuracy` with its interval, `over` (difference to `against`, paired by seed, with
+        its interval), `budget`, `work`, `scoring_work`, `num_*`, `seconds` by part,
+        `work_to_reference` and `seconds_to_reference` (until validation accuracy first was within
+        half a point of the reference's end; training, scoring and selection, not validation),
+        `num_reached_reference`, `num_diverged`.
+    """
+    groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.task, record.scenario, record.agent].append(record)
+    targets = _reference_accuracies(records)
+    rows = []
+    for (task, scenario, agent), group in groups.items():
+        names = {"task": task, "scenario": scenario, "agent": agent}
+        bases = (groups.get((task, scenario, base)) for base in BASES)
+        base = next((found for found in bases if found), None)
+        rows.append(names | _row(sorted(group, key=lambda record: record.seed), targets, base))
+    return rows
+
+
+def mean_interval(values: Iterable[float]) -> dict[str, float | None]:
+    """Mean and 95 % interval by Student's t; without an interval for less than three values."""
+    from scipy import stats  # a second to import, needed only here
+
+    values = np.asarray(list(values), dtype=float)
+    mean = float(values.mean())
+    if len(values) < _ENOUGH_SEEDS:
+        return {"mean": mean, "low": None, "high": None}
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def _row(group: list[Record], targets: Target, base: list[Record] | None) -> dict[str, Any]:
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(record, name) for record in group]))
+
+    reached = [place for record in group if (place := _reached(record, targets)) is not None]
+    parts = [part for part in group[0].seconds if all(part in one.seconds for one in group)]
+    return {
+        "seeds": [record.seed for record in group],
+        "test_accuracies": [record.test_accuracy for record in group],
+        "test_accuracy": mean_interval(record.test_accuracy for record in group),
+        "reference": group[0].reference,
+        **_difference(group, base),
+        "budget": mean("budget"),
+        "work": mean("work"),
+        "scoring_work": mean("scoring_work"),
+        "num_samples": group[0].num_samples,
+        "num_selected": mean("num_selected"),
+        "num_trained": mean("num_trained"),
+        # Records of an earlier version do not say it.
+        "num_unseen": None if any(r.num_unseen is None for r in group) else mean("num_unseen"),
+        "num_scored": mean("num_scored"),
+        "seconds": {
+            part: float(np.mean([record.seconds[part] for record in group])) for part in parts
+        },
+        "work_to_reference": _mean(work for work, _ in reached),
+        "seconds_to_reference": _mean(seconds for _, seconds in reached),
+        "num_reached_reference": len(reached),
+        "num_diverged": sum(record.diverged for record in group),
+    }
+
+
+def _difference(group: list[Record], base: list[Record] | None) -> dict[str, Any]:
+    """To the base, on the seeds that both have."""
+    if base is None or base[0].agent == group[0].agent:
+        return {"against": None, "over": None}
+    theirs = {record.seed: record.test_accuracy for record in base}
+    paired = [r.test_accuracy - theirs[r.seed] for r in group if r.seed in theirs]
+    return {"against": base[0].agent, "over": mean_interval(paired) if paired else None}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """None if there is no value, or one is not known."""
+    known = list(values)
+    return float(np.mean(known)) if known and None not in known else None  # type: ignore[arg-type]
+
+
+def _reference_accuracies(records: Sequence[Record]) -> Target:
+    """Final validation accuracy of the reference of each task, scenario and seed."""
+    return {
+        (record.task, record.scenario, record.seed): record.curve[-1].validation_accuracy
+        for record in records
+        if record.reference
+    }
+
+
+def _reached(record: Record, targets: Target) -> tuple[float, float | None] | None:
+    """Work and seconds at which validation accuracy first was near the reference's end."""
+    target = targets.get((record.task, record.scenario, record.seed))
+    if target is None:
+        return None
+    least = target - REFERENCE_MARGIN
+    for place, point in enumerate(record.curve):
+        if point.validation_accuracy >= least:
+            along = spent_seconds(record)
+            return point.work, None if along is None else along[place]
+    return None
+
+
+def spent_seconds(record: Record) -> list[float] | None:
+    """Seconds of training, scoring and selection by each point of the curve, if they are known."""
+    along = record.curve_seconds
+    if along is None or not all(part in along for part in _SPENT):
+        return None
+    return [sum(parts) for parts in zip(*(along[part] for part in _SPENT), strict=True)]

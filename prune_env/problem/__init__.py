@@ -1,0 +1,1 @@
+"""What is trained: data, scenarios, networks and recipes."""

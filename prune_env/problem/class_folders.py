@@ -1,0 +1,144 @@
+"""Class folders: which pictures of which class are in them, found without opening any."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from prune_env.problem.pictures import EXTENSIONS
+
+PARTS = {"train": ("train",), "test": ("test",), "validation": ("validation", "val")}
+_LAYOUT = "must hold train/ and test/ (or validation/, or val/), each with one folder of pictures"
+Identity = tuple[int, int]  # device and number of a folder, the same through every link
+
+
+class PictureFile(NamedTuple):
+    """A picture of a class folder, and what says whether it is still the same one.
+
+    Attributes:
+        path: to open.
+        name: below the part, folder by folder; the first is the class.
+        size: bytes.
+        times: nanoseconds of the last change of its content, and of anything about it.
+    """
+
+    path: str
+    name: tuple[str, ...]
+    size: int
+    times: tuple[int, int]
+
+
+def find_pictures(folder: Path) -> tuple[list[str], dict[str, list[PictureFile]]]:
+    """The classes of a folder, and the pictures of each of its parts, class by class, by name.
+
+    Names that begin with a dot are passed over, as are files of other extensions than `EXTENSIONS`
+    beside pictures. Links are followed.
+
+    Args:
+        folder: holds `train/` and one or both of `test/` and `validation/` (or `val/`).
+
+    Raises:
+        ValueError: if a part is missing or there twice, has no pictures or less than two classes,
+            if a class has none (in train/, less than two), or if a link leads nowhere or in a
+            circle.
+    """
+    try:
+        return _find(folder)
+    except OSError as error:
+        raise ValueError(f"`task` folder {folder} cannot be read ({error})") from error
+
+
+def _find(folder: Path) -> tuple[list[str], dict[str, list[PictureFile]]]:
+    places = {part: place for part in PARTS if (place := _place(folder, part))}
+    if "train" not in places or len(places) < 2:
+        raise ValueError(f"`task` folder {folder} {_LAYOUT} a class; got {[*places] or 'neither'}")
+    classes = _classes(places["train"])
+    if len(classes) < 2:
+        raise ValueError(
+            f"`task` folder {places['train']} must hold at least 2 class folders, got {classes}"
+        )
+    for place in places.values():
+        if unknown := sorted(set(_classes(place)) - set(classes)):
+            raise ValueError(f"`task` folder {place} has classes that train/ lacks: {unknown}")
+    return classes, {part: _part_files(place, classes) for part, place in places.items()}
+
+
+def _place(folder: Path, part: str) -> Path | None:
+    """The folder of a part, under one of its names."""
+    there = [folder / name for name in PARTS[part] if (folder / name).is_dir()]
+    if len(there) > 1:
+        names = " and ".join(f"{place.name}/" for place in there)
+        raise ValueError(f"`task` folder {folder} must hold one of {names}; rename or remove one")
+    return there[0] if there else None
+
+
+def _classes(part: Path) -> list[str]:
+    return sorted(entry.name for entry in _entries(part) if entry.is_dir())
+
+
+def _part_files(part: Path, classes: list[str]) -> list[PictureFile]:
+    """The pictures of a part, which there must be some of in each class that has a folder there."""
+    here = [name for name in classes if (part / name).exists()]
+    others: dict[str, list[str]] = {name: [] for name in here}
+    files = {name: _class_files(part / name, others[name]) for name in here}
+    if not any(files.values()):
+        raise ValueError(f"`task` folder {part} holds no pictures ({', '.join(EXTENSIONS)})")
+    least = 2 if part.name == "train" else 1
+    for name, found in files.items():
+        if len(found) < least:
+            seen = f" beside others such as {others[name][0]}" if others[name] else ""
+            raise ValueError(
+                f"`task` folder {part / name} must hold at least {least} picture"
+                f"{'s' if least > 1 else ''} ({', '.join(EXTENSIONS)}), got {len(found)}{seen}; "
+                "add or convert some, or remove the folder"
+            )
+    return [file for found in files.values() for file in found]
+
+
+def _class_files(folder: Path, others: list[str]) -> list[PictureFile]:
+    found = _below(str(folder), (folder.name,), others, (_identity(folder.stat()),))
+    return sorted(found, key=lambda file: file.name)
+
+
+def _below(
+    folder: str, name: tuple[str, ...], others: list[str], above: tuple[Identity, ...]
+) -> Iterator[PictureFile]:
+    """The pictures in a folder, however deep; `others` gets the names of other files."""
+    for entry in _entries(folder):
+        inside = (*name, entry.name)
+        if entry.is_dir():
+            identity = _identity(entry.stat())
+            if identity in above:
+                raise ValueError(
+                    f"`task` folder {entry.path} leads back to itself; remove the link"
+                )
+            yield from _below(entry.path, inside, others, (*above, identity))
+        elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
+            others.append(entry.name)
+        else:
+            yield _picture_file(entry, inside)
+
+
+def _picture_file(entry: os.DirEntry[str], name: tuple[str, ...]) -> PictureFile:
+    try:
+        state = entry.stat()
+    except OSError as error:
+        raise ValueError(
+            f"`task` picture {entry.path} is not there ({error}); repair or remove the link"
+        ) from error
+    if not stat.S_ISREG(state.st_mode):
+        raise ValueError(f"`task` picture {entry.path} is a pipe or a device; remove it")
+    times = (state.st_mtime_ns, state.st_ctime_ns)
+    return PictureFile(path=entry.path, name=name, size=state.st_size, times=times)
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    with os.scandir(os.fspath(folder)) as entries:
+        return [entry for entry in entries if not entry.name.startswith(".")]
+
+
+def _identity(state: os.stat_result) -> Identity:
+    return state.st_dev, state.st_ino

@@ -1,0 +1,186 @@
+"""Networks by name, initialised from a generator of their own."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from prune_env.problem.names import MODELS
+
+# Builds an uninitialised or default-initialised network for (input_shape, num_classes).
+ModelFactory = Callable[[tuple[int, ...], int], nn.Module]
+
+
+class MLP(nn.Sequential):
+    """One hidden layer.
+
+    Args:
+        input_shape: of one input; flattened.
+        num_classes: number of logits C.
+        width: hidden units.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, width: int = 64):
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(math.prod(input_shape), width),
+            nn.ReLU(),
+            nn.Linear(width, num_classes),
+        )
+
+
+def _cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        # The largest of what a ReLU leaves is what it leaves of the largest: the same weights, bit
+        # for bit, for a quarter of the ReLU's work and memory.
+        pooling = (nn.MaxPool2d(2), nn.ReLU(inplace=True))
+        return [convolution, nn.BatchNorm2d(outputs), *pooling]
+
+    channels, height, width = input_shape
+    return nn.Sequential(
+        *block(channels, 16),
+        *block(16, 32),
+        *block(32, 64),
+        nn.Flatten(),
+        nn.Linear(64 * (height // 8) * (width // 8), 128),
+        nn.ReLU(),
+        nn.Linear(128, num_classes),
+    )
+
+
+def _resnet(name: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    import torchvision
+
+    network = getattr(torchvision.models, name)(num_classes=num_classes)
+    channels, height, _ = input_shape
+    if height <= 64:
+        # The usual stem for small pictures: ResNet's own would leave 8 x 8 of 32 x 32.
+        network.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+        network.maxpool = nn.Identity()
+    elif channels != 3:
+        network.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+    return network
+
+
+def check_model(model: str) -> None:
+    """Raise unless `model` names a network."""
+    if not isinstance(model, str):
+        raise TypeError(
+            f"`model` must be a name of {', '.join(MODELS)}, got {model!r}; a network of your own "
+            "goes into a `Task`"
+        )
+    name, colon, width = model.partition(":")
+    if name not in MODELS:
+        raise ValueError(f"`model` must be one of {', '.join(MODELS)}, got {model!r}")
+    if colon and (name != "mlp" or not width.isdecimal() or int(width) < 1):
+        raise ValueError(
+            f"`model` takes a width of at least 1 after 'mlp:' and nothing else, got {model!r}"
+        )
+
+
+def build_model(
+    model: str | ModelFactory,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    generator: torch.Generator,
+) -> nn.Module:
+    """Build a network with fresh weights.
+
+    Args:
+        model: a name of `MODELS`, or a function (input_shape, num_classes) -> module.
+        input_shape: shape of one input; (channels, height, width) for all but `mlp`.
+        num_classes: number of logits C.
+        generator: CPU generator; the weights depend on nothing else.
+
+    Returns:
+        The network, on the CPU, in training mode.
+
+    Raises:
+        ValueError: if the name is unknown or the network cannot take such inputs.
+    """
+    if not isinstance(model, str):
+        return _build_users(model, input_shape, num_classes, generator)
+    check_model(model)
+    name, _, width = model.partition(":")
+    if name != "mlp" and len(input_shape) != 3:
+        raise ValueError(
+            f"`model` {model!r} needs inputs of shape (channels, height, width), got "
+            f"{input_shape}; use 'mlp'"
+        )
+    if name == "cnn" and min(input_shape[1:]) < 8:
+        raise ValueError(f"`model` 'cnn' needs pictures of at least 8 x 8, got {input_shape}")
+    network = copy.deepcopy(_template(name, width, input_shape, num_classes))
+    network.to_empty(device="cpu")
+    _initialise(network, generator)
+    return network
+
+
+@lru_cache(maxsize=32)
+def _template(name: str, width: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """The network without memory, and without a draw from the global generator."""
+    with torch.device("meta"):
+        if name == "mlp":
+            return MLP(input_shape, num_classes, int(width or 64))
+        if name == "cnn":
+            return _cnn(input_shape, num_classes)
+        return _resnet(name, input_shape, num_classes)
+
+
+def _build_users(
+    factory: ModelFactory,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    generator: torch.Generator,
+) -> nn.Module:
+    # A module of unknown layers initialises itself from the global CPU generator.
+    with seeded_torch(generator.initial_seed(), torch.device("cpu")):
+        network = factory(input_shape, num_classes)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"`model` must return a torch.nn.Module, got {type(network).__name__}")
+    if not any(True for _ in network.parameters()):
+        raise ValueError(f"`model` must return a network with parameters to train, got {network}")
+    return network.train()
+
+
+@contextmanager
+def seeded_torch(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators of the CPU and of `device`, and put them back afterwards.
+
+    Layers such as dropout draw from these and take no generator of one's own.
+    """
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@torch.no_grad()
+def _initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """PyTorch's defaults for linear layers, torchvision's ResNet rule for convolutions."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                module.weight, mode="fan_out", nonlinearity="relu", generator=generator
+            )
+        elif isinstance(module, nn.Linear):
+            bound = 1 / math.sqrt(module.in_features)
+            _uniform(module.weight, bound, generator)
+            _uniform(module.bias, bound, generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def _uniform(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
+    nn.init.uniform_(parameter, -bound, bound, generator=generator)

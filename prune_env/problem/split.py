@@ -1,0 +1,186 @@
+"""A dataset's split into train, validation and test samples, a new one for each seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prune_env.problem.data import Dataset, Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One seed's division of a dataset: fitted, validated on, and tested on by the evaluator.
+
+    Attributes:
+        train: N samples; index i means the same sample for a whole episode.
+        validation: samples the observation and the reward may see.
+        test: samples nobody but the evaluator may see.
+        num_classes: number of classes C.
+        mean: (*input_shape), the mean of the training inputs: of pictures by channel, of other
+            inputs by feature.
+        deviation: (*input_shape), their standard deviation, likewise.
+        normalised: whether the pools are normalised by them already, as float32.
+    """
+
+    train: Samples
+    validation: Samples
+    test: Samples
+    num_classes: int
+    mean: Tensor
+    deviation: Tensor
+    normalised: bool = False
+
+    def inputs(self, samples: Samples, rows: Tensor) -> Tensor:
+        """Normalised float32 inputs at the pool's `rows` (B,): (B, *input_shape)."""
+        return self.normalise(samples.gather(rows))
+
+    def normalise(self, inputs: Tensor) -> Tensor:
+        """Float32 inputs (B, *input_shape), with about mean 0 and deviation 1, of the pool's."""
+        if self.normalised:
+            return inputs
+        return inputs.float().sub_(self.mean).div_(self.deviation)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the sample axis."""
+        return tuple(self.train.pool.shape[1:])
+
+    def with_validation(self, count: int, rng: np.random.Generator) -> Split:
+        """Validated on about `count` samples, of each class its share; on all where that is less.
+
+        Args:
+            count: at least 1.
+            rng: draws them, where it is not all.
+        """
+        if count >= len(self.validation):
+            return self
+        order = rng.permutation(len(self.validation))  # class folders are in order of class
+        labels = self.validation.labels.cpu().numpy()[order]
+        chosen = stratified(labels, count / len(order))
+        return replace(self, validation=self.validation.subset(order[chosen]))
+
+    @property
+    def fill(self) -> Tensor:
+        """(C,) colour of the mean picture, in the pool's units."""
+        colour = self.mean.flatten(start_dim=1)[:, 0] if self.mean.ndim == 3 else self.mean
+        if self.normalised:
+            return torch.zeros_like(colour)
+        return colour.round() if self.train.pool.dtype == torch.uint8 else colour
+
+
+# Elements up to which the pools are kept normalised, as float32: 64 MB.
+_SMALL_POOL = 2**24
+
+
+class SplitMaker:
+    """Makes each seed's `Split` of one dataset on one device.
+
+    The pools go to the device once and the normalisation is measured once; a split is then only
+    a choice of rows.
+
+    Args:
+        dataset: what to split.
+        validation_fraction: share of `dataset.train` to validate on, in (0, 1), taken class by
+            class; not used where the dataset brings validation samples of its own.
+        device: where the tensors live.
+        as_pictures: inputs (C, H, W) are cropped, mirrored or convolved: they are laid out
+            channels-last and stay as they are, uint8 at a quarter of the memory. Other pools
+            are kept normalised if they are small.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        validation_fraction: float,
+        device: torch.device,
+        as_pictures: bool = False,
+    ):
+        if not 0 < validation_fraction < 1:
+            raise ValueError(f"`validation_fraction` must be in (0, 1), got {validation_fraction}")
+        self._validation_fraction = validation_fraction
+        is_picture = as_pictures and len(dataset.input_shape) == 3
+        layout = torch.channels_last if is_picture else torch.contiguous_format
+        self._train = dataset.train.to(device, layout)
+        self._test = dataset.test.to(device, layout)
+        given = dataset.validation
+        self._validation = None if given is None else given.to(device, layout)
+        self._num_classes = dataset.num_classes
+        self._labels = dataset.train.labels.cpu().numpy()
+        self._mean, self._deviation = _normalisation(self._train)
+        self._normalised = not is_picture and self._train.pool.numel() <= _SMALL_POOL
+        if self._normalised:
+            self._train, self._test = map(self._normalise, (self._train, self._test))
+            if self._validation is not None:
+                self._validation = self._normalise(self._validation)
+
+    def __call__(self, rng: np.random.Generator) -> Split:
+        """Shuffle the training samples and carve the validation samples from them.
+
+        Class folders and archives are read in class order, hence the shuffle.
+
+        Raises:
+            ValueError: if nothing would be left to train on.
+        """
+        order = rng.permutation(len(self._labels))
+        if self._validation is None:
+            held_out = stratified(self._labels[order], self._validation_fraction)
+            if held_out.all():
+                raise ValueError(
+                    "`train` must hold 2 samples or more of some class, one of them to validate "
+                    f"on, got {len(order)} of as many classes; add samples, or give `validation`"
+                )
+            validation = self._train.subset(order[held_out])
+            order = order[~held_out]
+        else:
+            validation = self._validation
+        return Split(
+            train=self._train.subset(order),
+            validation=validation,
+            test=self._test,
+            num_classes=self._num_classes,
+            mean=self._mean,
+            deviation=self._deviation,
+            normalised=self._normalised,
+        )
+
+    def _normalise(self, samples: Samples) -> Samples:
+        pool = samples.pool.float().sub(self._mean).div_(self._deviation)
+        return replace(samples, pool=pool)
+
+
+def stratified(labels: np.ndarray, fraction: float) -> np.ndarray:
+    """Mark the first `fraction` of each class.
+
+    Args:
+        labels: (N,) class of each sample, in random order.
+        fraction: share to mark, in (0, 1); at least one sample of each class is marked and at
+            least one is not, where the class has two.
+
+    Returns:
+        (N,) bool mask.
+    """
+    mask = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = int(np.clip(round(fraction * len(members)), 1, max(1, len(members) - 1)))
+        mask[members[:count]] = True
+    return mask
+
+
+def _normalisation(samples: Samples, limit: int = 10_000) -> tuple[Tensor, Tensor]:
+    """Per-channel mean and deviation of pictures, per-feature of vectors, over <= `limit` rows.
+
+    As whole inputs, in the layout of a batch: broadcasting three channels takes four times as long.
+    """
+    inputs = samples.gather(samples.rows[:: -(-len(samples) // limit)]).float()
+    axes = [0, 2, 3] if inputs.ndim == 4 else [0]
+    deviation, mean = torch.std_mean(inputs, dim=axes, keepdim=True, correction=0)
+    # A constant feature (a corner pixel of the digits) carries nothing: leave it at zero.
+    deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    whole = torch.empty_like(inputs[:1])
+    return whole.copy_(mean)[0], whole.clone().copy_(deviation)[0]

@@ -1,0 +1,198 @@
+"""Tasks by name: which data, which network, which recipe."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
+
+import torch
+from torch import nn
+
+from prune_env.arguments import check_callable, check_real, check_type
+from prune_env.problem import sources
+from prune_env.problem.data import Dataset, DatasetLoader
+from prune_env.problem.models import ModelFactory, check_model
+from prune_env.problem.names import TASK_MODELS, TASKS
+from prune_env.problem.recipes import MODEL_RECIPES, Recipe
+from prune_env.problem.split import SplitMaker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A learning problem without its scenario, seed and budget.
+
+    Attributes:
+        name: as registered.
+        load: delivers the dataset; called once a process.
+        model: a name of `prune_env.problem.names.MODELS`, or (input_shape, num_classes) -> module.
+        recipe: how `model` is trained.
+        validation_fraction: share of the training data to validate on, in (0, 1).
+        citation: where the data are from, one line.
+    """
+
+    name: str
+    load: DatasetLoader
+    model: str | ModelFactory
+    recipe: Recipe
+    validation_fraction: float = 0.1
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before the data are loaded."""
+        check_type("name", self.name, str, "a text")
+        check_callable("load", self.load, "a function without arguments that returns a Dataset")
+        check_type("recipe", self.recipe, Recipe, "a prune_env.Recipe")
+        check_real("validation_fraction", self.validation_fraction)
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"`validation_fraction` must be in (0, 1), got {self.validation_fraction}"
+            )
+        if isinstance(self.model, str):
+            check_model(self.model)
+        elif isinstance(self.model, nn.Module):
+            raise TypeError(
+                "`model` must be a name or a function (input_shape, num_classes) -> module, got "
+                f"the module {type(self.model).__name__}; every episode starts from fresh "
+                "weights: build it inside that function"
+            )
+        else:
+            rule = "a name or a function (input_shape, num_classes) -> module"
+            check_callable("model", self.model, rule)
+
+    @property
+    def as_pictures(self) -> bool:
+        """Whether inputs (C, H, W) are used as pictures, and not as vectors by an mlp."""
+        is_mlp = isinstance(self.model, str) and self.model.startswith("mlp")
+        return not is_mlp or self.recipe.crop_padding > 0 or self.recipe.flip
+
+    @property
+    def has_own_network(self) -> bool:
+        """Whether the network is a user's own, whose layers may draw random numbers."""
+        return not isinstance(self.model, str)
+
+    def with_model(self, model: str | None) -> Task:
+        """The same data under another network and that network's own recipe."""
+        if model is None:
+            return self
+        check_model(model)
+        family = model.partition(":")[0]
+        if isinstance(self.model, str) and self.model.partition(":")[0] == family:
+            return replace(self, model=model)
+        recipe = MODEL_RECIPES[family]
+        if family != "mlp":  # crops and mirrors of pictures gain an mlp nothing
+            recipe = replace(recipe, crop_padding=self.recipe.crop_padding, flip=self.recipe.flip)
+        return replace(self, model=model, recipe=recipe)
+
+
+TaskFactory = Callable[[], Task]
+
+
+def _digits() -> Task:
+    return _built_in("digits", sources.load_digits, MODEL_RECIPES["mlp"], validation_fraction=0.25)
+
+
+def _gray(name: str) -> Task:
+    return _built_in(name, partial(sources.load_torchvision, name), MODEL_RECIPES["cnn"])
+
+
+def _coloured(name: str) -> Task:
+    return _built_in(name, partial(sources.load_torchvision, name), _PICTURES)
+
+
+def _built_in(name: str, load: DatasetLoader, recipe: Recipe, **arguments: float) -> Task:
+    return Task(
+        name=name,
+        load=load,
+        model=TASK_MODELS[name],
+        recipe=recipe,
+        citation=TASKS[name],
+        **arguments,
+    )
+
+
+_PICTURES = replace(MODEL_RECIPES["cnn"], crop_padding=4, flip=True)
+_FACTORIES: dict[str, TaskFactory] = {
+    "digits": _digits,
+    "mnist": partial(_gray, "mnist"),
+    "fashion_mnist": partial(_gray, "fashion_mnist"),
+    "cifar10": partial(_coloured, "cifar10"),
+    "cifar100": partial(_coloured, "cifar100"),
+}
+FOLDER_PREFIX = "folder:"
+
+
+def register_task(name: str, factory: TaskFactory) -> None:
+    """Make a task of one's own available by name, in `gymnasium.make` and on every agent.
+
+    A spawned worker process starts without it: register in a module that the worker imports.
+
+    Args:
+        name: new name, not containing a colon.
+        factory: called without arguments when the task is first used.
+
+    Raises:
+        ValueError: if the name is taken or has a colon.
+        TypeError: if the name is no text, or the factory cannot be called.
+    """
+    check_type("name", name, str, "a text")
+    check_callable("factory", factory, "a function without arguments that returns a Task")
+    if ":" in name or name in _FACTORIES:
+        raise ValueError(
+            f"`name` must be new and without a colon, got {name!r}; taken: {', '.join(_FACTORIES)}"
+        )
+    _FACTORIES[name] = factory
+
+
+def task_names() -> list[str]:
+    """Names of the tasks that can be used, class folders (`folder:PATH`) aside."""
+    return list(_FACTORIES)
+
+
+@cache
+def get_task(name: str) -> Task:
+    """The task of that name; `folder:PATH` reads class folders.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name.startswith(FOLDER_PREFIX):
+        load = partial(sources.load_folder, name[len(FOLDER_PREFIX) :])
+        return Task(name=name, load=load, model="cnn", recipe=_PICTURES, citation="class folders")
+    if name not in _FACTORIES:
+        near = difflib.get_close_matches(name, _FACTORIES, n=1)
+        raise ValueError(
+            f"`task` must be one of {', '.join(_FACTORIES)} or folder:PATH, got {name!r}"
+            + (f"; did you mean {near[0]!r}?" if near else "; see register_task")
+        )
+    task = _FACTORIES[name]()
+    if not isinstance(task, Task):
+        raise TypeError(f"the factory of task {name!r} must return a Task, got {type(task)}")
+    return task
+
+
+def check_pictures(task: Task, input_shape: tuple[int, ...]) -> None:
+    """Raise ValueError where the recipe crops or mirrors what is no picture."""
+    recipe = task.recipe
+    if (recipe.flip or recipe.crop_padding) and len(input_shape) != 3:
+        raise ValueError(
+            f"`recipe` of task {task.name!r} must have flip=False and crop_padding=0 for inputs "
+            f"that are no pictures (channels, height, width), got flip={recipe.flip}, "
+            f"crop_padding={recipe.crop_padding} and inputs of shape {input_shape}"
+        )
+
+
+@lru_cache(maxsize=8)
+def split_maker(task: Task, device: torch.device, as_pictures: bool) -> SplitMaker:
+    """The task's data, loaded and on `device`, shared by every environment of this process."""
+    dataset = task.load()
+    rule = f"a function that returns a Dataset for task {task.name!r} (see Dataset.from_arrays)"
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"`load` must be {rule}, got one that returns a {type(dataset).__name__}")
+    return SplitMaker(
+        dataset,
+        validation_fraction=task.validation_fraction,
+        device=device,
+        as_pictures=as_pictures,
+    )

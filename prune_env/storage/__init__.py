@@ -1,0 +1,1 @@
+"""How things are kept on disk: whole, checked and never lost."""

@@ -1,0 +1,130 @@
+"""Whose a folder of results is: one process at a time, and results of one set of settings."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from prune_env.storage.fields import parse_json
+from prune_env.storage.files import check_writable, lock, read_file, replacing, writing
+
+SETTINGS = "settings.json"
+
+
+class FolderLock:
+    """The right to write in a folder, held until the block ends or nothing refers to it any more.
+
+    The system holds it, on the open folder: it leaves no file behind and is never stale. Where the
+    system has no such locks, nothing is held.
+
+    Raises:
+        ValueError: if another process holds it.
+    """
+
+    def __init__(self, folder: Path):
+        self._handle: int | None = None
+        if os.name == "nt":  # no folder can be opened, and there are no such locks
+            return
+        self._handle = os.open(folder, os.O_RDONLY)
+        if not lock(self._handle, wait=False):
+            raise ValueError(
+                f"`out` {folder} is in use by another process; wait until that has ended, or name "
+                "another folder"
+            )
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
+    def __del__(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+# One lock a folder in a process: a comparison may be read and gone on with beside itself.
+_LOCKS: WeakValueDictionary[Path, FolderLock] = WeakValueDictionary()
+
+
+def lock_folder(folder: Path) -> FolderLock:
+    """Make a folder and hold it, so that no other process writes there at the same time.
+
+    Args:
+        folder: is made with its parents.
+
+    Raises:
+        ValueError: if it cannot be written, or another process holds it.
+    """
+    _make_folder(folder)
+    place = folder.resolve()
+    held = _LOCKS.get(place) or FolderLock(folder)
+    _LOCKS[place] = held
+    return held
+
+
+def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -> None:
+    """Make a folder for results of these settings, or find it to be one already.
+
+    Args:
+        folder: is made with its parents.
+        settings: what all results in it share, kept as `settings.json`.
+        holds: names of files that no folder without settings may hold.
+
+    Raises:
+        ValueError: if it cannot be written or holds results of other settings; it is left as it
+            was then.
+    """
+    _make_folder(folder)
+    held = folder / SETTINGS
+    if held.exists():
+        differing = differences(_read_settings(held), settings)
+        if differing:
+            raise ValueError(
+                f"`out` {folder} holds results of other settings ({differing}); name another "
+                "folder or remove this one"
+            )
+    elif any((folder / name).exists() for name in holds):
+        raise ValueError(
+            f"`out` {folder} holds results without their {SETTINGS}; name another folder"
+        )
+    else:
+        with writing(f"`out` {held}"), replacing(held) as file:
+            file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def differences(held: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """What differs between settings read from a file and present ones, in words; else nothing."""
+    here = json.loads(json.dumps(dict(settings)))
+    return "; ".join(
+        f"{name} {held.get(name)!r} there and {here.get(name)!r} here"
+        for name in sorted(set(held) | set(here))
+        if held.get(name) != here.get(name)
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        check_writable(folder)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise ValueError(
+            f"`out` must be a folder that can be written, got {folder} ({error})"
+        ) from error
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        settings = parse_json(read_file(file, "out"))
+        if not isinstance(settings, dict):
+            raise ValueError("no settings")
+    except ValueError as error:
+        raise ValueError(f"`out` {file} is damaged ({error}); name another folder") from error
+    return settings

@@ -1,0 +1,1 @@
+"""How it is trained: epochs, updates, precision and threads."""

@@ -1,0 +1,234 @@
+"""Extra trainings on an episode's own training samples, for agents that score them beforehand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import prune_env
+from prune_env.decision.clock import FORWARD_COST
+from prune_env.flow import EpochResult, Selection
+from prune_env.problem.data import digest
+from prune_env.problem.models import build_model
+from prune_env.problem.sources import cache_folder
+from prune_env.problem.split import Split
+from prune_env.problem.tasks import Task
+from prune_env.storage.archives import cached
+from prune_env.training.trainer import Trainer
+
+# Maps a network, inputs (B, ...) and labels (B,) to a number for each sample, (B,).
+Measure = Callable[[nn.Module, Tensor, Tensor], Tensor]
+_MEASURED_AT_ONCE = 64  # samples; gradients of each are this many copies of the network
+
+
+class Rehearsal:
+    """Fresh networks to train on an instance's training samples. No other data are seen.
+
+    Every chance in it comes from the episode's seed, and the initial weights differ from the
+    episode's own.
+
+    Args:
+        task: network and recipe.
+        instance: names of the task and the scenario.
+        split: the episode's.
+        entropy: the episode's seed.
+        precision: number format that the networks are trained in; scores are measured in float32.
+
+    Attributes:
+        work: full epochs spent so far: N samples trained are 1, a forward pass over them 1/3.
+        seconds: spent so far; those of the first time where scores came from the cache.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        instance: tuple[str, str],
+        split: Split,
+        entropy: Sequence[int],
+        precision: torch.dtype = torch.float32,
+    ):
+        self._task, self._instance, self._split = task, instance, split
+        self._precision = precision
+        self._entropy = [int(number) for number in entropy]
+        self.work = 0.0
+        self.seconds = 0.0
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+        return len(self._split.train)
+
+    def network(self, number: int) -> RehearsedNetwork:
+        """A network with fresh weights; equal numbers give equal ones."""
+        seeds = np.random.SeedSequence(self._entropy, spawn_key=(1_000_000, number))
+        init, order, augment, layers = map(np.random.default_rng, seeds.spawn(4))
+        generator = torch.Generator().manual_seed(int(init.integers(2**63)))
+        split, task = self._split, self._task
+        network = build_model(task.model, split.input_shape, split.num_classes, generator)
+        trainer = Trainer(
+            split,
+            network,
+            task.recipe,
+            order_rng=order,
+            augment_rng=augment,
+            layer_rng=layers if task.has_own_network else None,
+            precision=self._precision,
+        )
+        return RehearsedNetwork(self, trainer, split)
+
+    def scores(
+        self, settings: dict[str, Any], compute: Callable[[Rehearsal], np.ndarray]
+    ) -> np.ndarray:
+        """What `compute` returns for this rehearsal, kept on disk under all it depends on.
+
+        Args:
+            settings: name and arguments of the score, JSON-able.
+            compute: trains networks of this rehearsal and returns (N,) floats.
+
+        Raises:
+            ValueError: if the cache folder cannot be written; nothing was trained then.
+            FloatingPointError: if the scores, or losses on the way to them, are not finite.
+        """
+        if not isinstance(self._task.model, str):  # a user's own network has no name to keep it by
+            return self._measured(compute)
+        key = self._key(settings)
+        scores = cached(
+            cache_folder() / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz",
+            read=partial(_Scores.read, key=key, num_samples=self.num_samples),
+            make=partial(self._timed, compute),
+            write=partial(_Scores.write, key=key),
+        )
+        self.work += scores.work
+        self.seconds += scores.seconds
+        return scores.values
+
+    def _timed(self, compute: Callable[[Rehearsal], np.ndarray]) -> _Scores:
+        """Scores and what they took, which is not counted yet."""
+        before = self.work, self.seconds
+        values = self._measured(compute)
+        scores = _Scores(values, self.work - before[0], self.seconds - before[1])
+        self.work, self.seconds = before
+        return scores
+
+    def _measured(self, compute: Callable[[Rehearsal], np.ndarray]) -> np.ndarray:
+        start = time.perf_counter()
+        values = compute(self)
+        self.seconds += time.perf_counter() - start
+        _check_finite("scores", values)
+        return values
+
+    def _key(self, settings: dict[str, Any]) -> str:
+        """Everything that scores depend on, the data themselves included."""
+        train = self._split.train
+        task, scenario = self._instance
+        described = {
+            "score": settings,
+            "task": task,
+            "scenario": scenario,
+            "model": self._task.model,
+            "recipe": repr(self._task.recipe),
+            "seed": self._entropy,
+            "data": digest((train.pool, train.rows, train.labels)),
+            "device": train.rows.device.type,
+            "precision": str(self._precision),
+            "threads": torch.get_num_threads(),
+            "versions": [prune_env.__version__, torch.__version__],
+        }
+        return json.dumps(described, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Scores (N,), and the work and seconds that they took."""
+
+    values: np.ndarray
+    work: float
+    seconds: float
+
+    @staticmethod
+    def write(file: Path, scores: _Scores, *, key: str) -> None:
+        with file.open("wb") as handle:  # or numpy adds an ending to the name
+            np.savez(
+                handle, values=scores.values, key=key, work=scores.work, seconds=scores.seconds
+            )
+
+    @staticmethod
+    def read(file: Path, *, key: str, num_samples: int) -> _Scores | None:
+        with np.load(file, allow_pickle=False) as held:
+            scores = _Scores(held["values"], float(held["work"]), float(held["seconds"]))
+            named = str(held["key"])
+        right = named == key and scores.values.shape == (num_samples,)
+        spent = (scores.work, scores.seconds)
+        right = right and all(math.isfinite(number) and number >= 0 for number in spent)
+        return scores if right and np.isfinite(scores.values).all() else None
+
+
+def _check_finite(what: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise FloatingPointError(
+            f"{what} of a training that scores samples must be finite, got "
+            f"{int((~np.isfinite(values)).sum())} NaN or infinite ones: it diverged; lower the "
+            "recipe's `learning_rate`, or leave out the agents that score beforehand"
+        )
+
+
+class RehearsedNetwork:
+    """One network of a rehearsal, trained by the task's recipe; counts its work there."""
+
+    def __init__(self, rehearsal: Rehearsal, trainer: Trainer, split: Split):
+        self._rehearsal, self._trainer, self._split = rehearsal, trainer, split
+
+    def train_epoch(self, epoch: int, *, schedule: float) -> EpochResult:
+        """Train on all samples once.
+
+        Args:
+            epoch: how many there were before.
+            schedule: length of the learning-rate schedule in epochs.
+
+        Returns:
+            Losses and correctness when trained on, in the order of the training set.
+        """
+        num_samples = self._rehearsal.num_samples
+        result = self._trainer.run_epoch(
+            Selection(indices=np.arange(num_samples)),
+            limit=num_samples,
+            progress=lambda done: (epoch + done / num_samples) / schedule,
+        )
+        _check_finite("losses", result.losses)
+        self._rehearsal.work += 1
+        back = np.argsort(result.indices)
+        return EpochResult(
+            indices=result.indices[back],
+            losses=result.losses[back],
+            correct=result.correct[back],
+            num_updates=result.num_updates,
+        )
+
+    def measure(self, function: Measure, *, work: float = FORWARD_COST) -> np.ndarray:
+        """A number for each training sample, (N,) float32, in evaluation mode, not augmented.
+
+        Args:
+            function: (network, inputs (B, ...), labels (B,)) -> (B,).
+            work: what it costs over all samples: 1/3 forward, 1 forward and backward.
+        """
+        train = self._split.train
+        samples = torch.arange(len(train), device=train.rows.device)
+        values = []
+        with self._trainer.seeded_evaluation() as network:
+            for batch in samples.split(_MEASURED_AT_ONCE):
+                inputs = self._split.inputs(train, train.rows[batch])
+                values.append(function(network, inputs, train.labels[batch]).detach())
+        self._rehearsal.work += work
+        return torch.cat(values).float().cpu().numpy()
