@@ -67,4 +67,5 @@ def _run(progress: float) -> RunSummary:
         train_accuracy=0.5,
         keep_fraction=KEPT,
         learning_rate=1.0,
+        budget=4.0,
     )

@@ -33,6 +33,7 @@ RUN = RunSummary(
     train_accuracy=0.5,
     keep_fraction=0.25,
     learning_rate=0.5,
+    budget=4.0,
 )
 
 

@@ -74,8 +74,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     Observation:
         | `observation` | space                                                                 |
         |---------------|-----------------------------------------------------------------------|
-        | `samples`     | Dict(`samples`: Box (N, 9), `run`: Box (7,))                          |
-        | `summary`     | Box (21,): `run`, then quantiles and moments of the statistics        |
+        | `samples`     | Dict(`samples`: Box (N, 9), `run`: Box (8,))                          |
+        | `summary`     | Box (22,): `run`, then quantiles and moments of the statistics        |
 
         Columns and ranges: `SAMPLE_COLUMNS`, `RUN_COLUMNS` and `SUMMARY_COLUMNS` in
         `prune_env.decision.observation`. Only training and validation data are ever observed.

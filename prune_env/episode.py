@@ -225,6 +225,7 @@ class Episode:
             train_accuracy=self.train_result.accuracy,
             keep_fraction=self.num_trained / self.num_samples,
             learning_rate=recipe.learning_rate_at(progress) / recipe.learning_rate,
+            budget=self.clock.budget,
         )
 
     def info(self) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class PruningSampler(Sampler[int]):
         self._encoding = Encoding(action, amount, num_samples=len(known), max_weight=bound)
         in_table = settings["observation"] == "samples"
         self._observer = SampleTable(len(known)) if in_table else Summary()
-        self._run = _untrained(self._num_classes)
+        self._run = _untrained(self._num_classes, budget)
         self._reported = in_table  # the table's agents look at losses alone
         streams = np.random.SeedSequence(seed).spawn(2)
         self._order_rng, self._selection_rng = map(np.random.default_rng, streams)
@@ -332,7 +332,7 @@ def _on_host(name: str, losses: Tensor, correct: Tensor) -> tuple[np.ndarray, np
     return found, correct.detach().cpu().numpy().astype(bool)
 
 
-def _untrained(num_classes: int) -> RunSummary:
+def _untrained(num_classes: int, budget: float) -> RunSummary:
     """What a guess has, before anything was trained."""
     accuracy, loss = 1 / num_classes, math.log(num_classes)
     return RunSummary(
@@ -343,6 +343,7 @@ def _untrained(num_classes: int) -> RunSummary:
         train_accuracy=accuracy,
         keep_fraction=0.0,
         learning_rate=1.0,
+        budget=budget,
     )
 
 

@@ -30,6 +30,7 @@ def run_summary(**fields):
         "train_accuracy": 0.875,
         "keep_fraction": 0.25,
         "learning_rate": 0.125,
+        "budget": 4.0,
     }
     return RunSummary(**plain | fields)
 
@@ -80,7 +81,7 @@ def test_the_sample_table_by_hand():
 
 def test_the_run_by_hand_with_losses_over_log_c():
     run = table(STATISTICS, num_classes=10)["run"]
-    expected = [0.5, 0.75, 1.5 / math.log(10), 0.5 / math.log(10), 0.875, 0.25, 0.125]
+    expected = [0.5, 0.75, 1.5 / math.log(10), 0.5 / math.log(10), 0.875, 0.25, 0.125, 4.0]
     assert run.tolist() == pytest.approx(expected)
     assert summary(STATISTICS, num_classes=10)[: len(RUN_COLUMNS)].tolist() == run.tolist()
 
@@ -131,8 +132,8 @@ def test_a_class_without_samples_counts_in_the_entropy_alone():
 
 
 def test_columns_have_the_lengths_of_the_specification():
-    assert (len(SAMPLE_COLUMNS), len(RUN_COLUMNS), len(SUMMARY_COLUMNS)) == (9, 7, 21)
-    assert len(SUMMARY_COLUMN) == 21
+    assert (len(SAMPLE_COLUMNS), len(RUN_COLUMNS), len(SUMMARY_COLUMNS)) == (9, 8, 22)
+    assert len(SUMMARY_COLUMN) == 22
     assert [name for name, _ in RUN_COLUMNS] == list(RUN_COLUMN)
 
 

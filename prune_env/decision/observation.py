@@ -58,6 +58,7 @@ class RunSummary:
         train_accuracy: likewise; the validation accuracy before it.
         keep_fraction: share of the N samples that the last epoch trained on; 0 before it.
         learning_rate: share of the recipe's peak.
+        budget: of the episode, in full epochs.
     """
 
     progress: float
@@ -67,6 +68,7 @@ class RunSummary:
     train_accuracy: float
     keep_fraction: float
     learning_rate: float
+    budget: float
 
 
 # Losses are shown over log C, so that a policy meets the same scale for 10 classes and for 100.
@@ -78,6 +80,7 @@ RUN_COLUMNS = (
     ("train_accuracy", 1.0),
     ("keep_fraction", 1.0),
     ("learning_rate", 1.0),
+    ("budget", COUNT_LIMIT),
 )
 RUN_COLUMN = {name: index for index, (name, _) in enumerate(RUN_COLUMNS)}
 _RUN_HIGH = np.array([high for _, high in RUN_COLUMNS], dtype=np.float32)
