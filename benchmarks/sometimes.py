@@ -80,9 +80,9 @@ def shares(
 ) -> dict[str, list[list[float]]]:
     """Never, sometimes and always by rule, after each scoring of one training on all samples."""
     env.reset(seed=seed)
-    rehearsal = env.rehearse()
-    network = rehearsal.network(0)
-    scorers = {rule: _Scorer(rule, rehearsal.num_samples, seed) for rule in rules}
+    pretraining = env.pretraining()
+    network = pretraining.network(0)
+    scorers = {rule: _Scorer(rule, pretraining.num_samples, seed) for rule in rules}
     for epoch in range(epochs):
         network.train_epoch(epoch, schedule=epochs)
         if (epoch + 1) % EVERY == 0:

@@ -17,11 +17,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
+from prune_env.decision.interface import Interface
 from prune_env.env import DataPruningEnv
 from prune_env.episode import Episode
 from prune_env.episodes import EpisodeMaker
 from prune_env.flow import Selection
 from prune_env.problem.data import Dataset
+from prune_env.problem.instance import Instance
 from prune_env.problem.models import build_model
 from prune_env.problem.tasks import Task, get_task
 from prune_env.training.precision import autocast
@@ -45,17 +47,10 @@ def pictures_task(model: str = "cnn") -> Task:
 
 def start(task: Task, device: torch.device) -> Episode:
     """A fresh training of a task."""
-    maker = EpisodeMaker(
-        tasks=[task],
-        scenarios=["clean"],
-        model=None,
-        num_samples=None,
-        budget=4.0,
-        clock="work",
-        loss_decay=0.8,
-        device=device,
+    instance = Instance(task=task)
+    return EpisodeMaker([instance], Interface(), clock="work", device=device).start(
+        instance, [SEED]
     )
-    return maker.start(maker.instances[0], np.random.SeedSequence(SEED), budget=4.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +129,13 @@ def training_candidates(
     run = start(task, device)
     size = task.recipe.batch_size
     count = updates * size
-    every = Selection(indices=np.arange(run.num_samples))
+    every = Selection(indices=np.arange(run.pruner.num_samples))
     precision = run.trainer.precision
 
     def ours() -> None:
         done = 0
         while done < count:
-            limit = min(count - done, run.num_samples)
+            limit = min(count - done, run.pruner.num_samples)
             run.trainer.run_epoch(every, limit=limit, progress=lambda _: 0.1)
             done += limit
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -12,22 +11,21 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from prune_env.arguments import check_choice, check_positive, check_several, resolve_device
-from prune_env.decision.action import Encoding
-from prune_env.decision.amount import ACTION, amount_of, max_weight_of
+from prune_env.arguments import resolve_device
 from prune_env.decision.clock import inside
-from prune_env.decision.encodings import ENCODINGS
-from prune_env.decision.observation import OBSERVATIONS, Observation, SampleTable, Summary
+from prune_env.decision.interface import Interface
+from prune_env.decision.observation import Observation
 from prune_env.decision.rendering import RENDER_MODES, check_render_mode, render
 from prune_env.decision.reward import CheckedReward, Reward
-from prune_env.episode import Episode, Instance, recorded_by, refreshed_by, step_info
+from prune_env.episode import Episode, step_info
 from prune_env.episodes import EpisodeMaker, Ingredients, make_trainer
-from prune_env.flow import EpochResult, Evaluation, Outcome, Selection
+from prune_env.flow import EpochResult, Evaluation, Selection
+from prune_env.problem.instance import Instance
+from prune_env.problem.scenarios import Scenario
 from prune_env.problem.tasks import Task
-from prune_env.training.batched import BatchedTrainer
 from prune_env.training.precision import name_of
-from prune_env.training.pretraining import Rehearsal
-from prune_env.training.trainer import Trainer
+from prune_env.training.pretraining import Pretraining
+from prune_env.training.protocol import NetworkTrainer
 
 Info = dict[str, Any]
 
@@ -109,7 +107,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     Arguments:
         task: a name (`prune_env.task_names()`, or `folder:PATH`), a `Task`, or several to
             sample from at each reset.
-        scenario: `clean`, `noise:F`, `imbalance:R`, `duplicates:F`, joined by `+`; or several.
+        scenario: `clean`, `noise:F`, `imbalance:R`, `duplicates:F`, joined by `+`, or the same as
+            objects, such as `Noise(0.3) + Imbalance(10)`; or several.
         model: `mlp`, `mlp:WIDTH`, `cnn`, `resnet18`, `resnet50`; None is the task's own.
         num_samples: cut every training set to this many; None keeps all.
         budget: full epochs, above 0; at least 2 make a run worth the name.
@@ -150,7 +149,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         self,
         task: str | Task | Sequence[str | Task] = "digits",
         *,
-        scenario: str | Sequence[str] = "clean",
+        scenario: str | Scenario | Sequence[str | Scenario] = "clean",
         model: str | None = None,
         num_samples: int | None = None,
         budget: float = 4.0,
@@ -158,7 +157,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         choose_keep_fraction: bool = False,
         min_keep_fraction: float | None = None,
         observation: str = "samples",
-        action: str = ACTION,
+        action: str = "scores",
         reward: str | Reward = "rate",
         clock: str = "work",
         refresh_period: int | None = None,
@@ -173,54 +172,45 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         precision: str = "auto",
         render_mode: str | None = None,
     ):
-        check_choice("observation", observation, OBSERVATIONS)
-        check_choice("action", action, ENCODINGS)
-        check_choice("scale_learning_rate", scale_learning_rate, [False, True])
         check_render_mode(render_mode)
-        check_positive("budget", budget)
-        self._refresh_period = refresh_period
-        self._refreshed = refreshed_by(refresh_period, refreshed)
-        self._recorded = recorded_by(recorded, refresh_period, self._refreshed)
-        amount = amount_of(
-            action,
+        interface = Interface(
+            observation=observation,
+            action=action,
             keep_fraction=keep_fraction,
-            min_keep_fraction=min_keep_fraction,
             choose_keep_fraction=choose_keep_fraction,
-        )
-        bound = max_weight_of(action, max_weight)
-        self._reward = CheckedReward(
-            reward,
-            budget=budget,
-            bounded=not amount.free or min_keep_fraction is not None,
-        )
-        self._device = resolve_device(device)
-        self._maker = EpisodeMaker(
-            tasks=check_several("task", task, (str, Task), "a name (see task_names()) or a Task"),
-            scenarios=check_several("scenario", scenario, str, "a name such as 'clean'"),
-            model=model,
-            num_samples=num_samples,
-            budget=budget,
-            clock=clock,
+            min_keep_fraction=min_keep_fraction,
+            refresh_period=refresh_period,
+            refreshed=refreshed,
+            recorded=recorded,
+            scale_learning_rate=scale_learning_rate,
             loss_decay=loss_decay,
             loss_start=loss_start,
+            max_weight=max_weight,
+        )
+        instances = Instance.each(
+            task,
+            scenario,
+            model=model,
+            num_samples=num_samples,
+            validation_samples=validation_samples,
+            budget=budget,
+        )
+        self._reward = CheckedReward(reward, budget=budget, bounded=interface.bounded)
+        self._device = resolve_device(device)
+        self._maker = EpisodeMaker(
+            instances,
+            interface,
+            clock=clock,
             device=self._device,
             precision=precision,
-            validation_samples=validation_samples,
             make_trainer=self._make_trainer,
         )
-        size = max(self._maker.sizes.values())
-        self._encoding = Encoding(action, amount, num_samples=size, max_weight=bound)
-        self._observer = SampleTable(size) if observation == "samples" else Summary()
-        self._fixed_size = size if self._encoding.per_sample or self._observer.per_sample else None
-        for instance, other in self._maker.sizes.items():
-            self._check_size(instance, other)
         self.encodings = {"observation": observation, "action": action}
-        self._scale_learning_rate = scale_learning_rate
         self._episode: Episode | None = None
         self._curve: list[tuple[float, float]] = []
         self.render_mode = render_mode
-        self.action_space: spaces.Space[Any] = self._encoding.space
-        self.observation_space: spaces.Space[Any] = self._observer.space
+        self.action_space: spaces.Space[Any] = self._maker.encoding.space
+        self.observation_space: spaces.Space[Any] = self._maker.observer.space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -240,14 +230,14 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         """
         super().reset(seed=seed)
         with inside():
-            instance, budget = self._maker.choose(self.np_random, options or {})
-            self._check_size(instance, self._maker.size(instance))
-            self._entropy = self.np_random.integers(2**32, size=4).tolist()
-            seeds = np.random.SeedSequence(self._entropy)
-            self._episode = run = self._maker.start(instance, seeds, budget=budget)
-            self._curve = [(run.work, run.validation.accuracy)]
-            answer = self._observation(run), run.info() | step_info(run, dict(self._reward.nothing))
-        run.clock.wait_for_agent()
+            instance = self._maker.choose(self.np_random, options or {})
+            entropy = self.np_random.integers(2**32, size=4).tolist()
+            self._episode = run = self._maker.start(instance, entropy)
+            pruner = run.pruner
+            self._curve = [(pruner.work, pruner.validation.accuracy)]
+            info = run.info() | step_info(pruner, dict(self._reward.nothing))
+            answer = pruner.observe(), info
+        pruner.clock.wait_for_agent()
         return answer
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, Info]:
@@ -265,18 +255,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         """
         run = self._running_episode()
         with inside():
-            selection = self._decode(run, action)
+            selection = run.pruner.select(action)
             result = run.train(selection)
             answer = self._finish(run, selection, result, run.evaluate)
-        run.clock.wait_for_agent()
+        run.pruner.clock.wait_for_agent()
         return answer
-
-    def _decode(self, run: Episode, action: np.ndarray) -> Selection:
-        selection = run.select(self._encoding, action)
-        if self._scale_learning_rate:
-            factor = run.num_samples / len(selection)
-            selection = replace(selection, learning_rate_factor=factor)
-        return selection
 
     def _finish(
         self,
@@ -285,40 +268,21 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         result: EpochResult,
         evaluate: Callable[[], Evaluation],
     ) -> tuple[Observation, float, bool, bool, Info]:
-        """After the training: statistics, time, validation, reward, observation, end."""
-        run.record(result, self._recorded)
-        num_scored = run.score_if_due(self._refresh_period, self._refreshed)
-        time = run.charge(num_scored)
-        before = run.validation
-        after = run.validate(evaluate())
-        outcome = Outcome(
-            before=before,
-            after=after,
-            time=time,
-            budget=run.clock.budget,
-            terminated=run.over,
-            bounded=self._reward.bounded,
-        )
-        self._curve.append((run.work, after.accuracy))
-        parts = self._reward.parts(outcome, diverged=run.diverged)
-        info = run.info() | step_info(
-            run,
-            parts,
-            selection=selection,
-            result=result,
-            num_scored=num_scored,
-            outcome=outcome,
-        )
-        return self._observation(run), sum(parts.values()), run.over, False, info
+        """After the training: what `step` returns."""
+        step = run.finish(selection, result, evaluate)
+        pruner = run.pruner
+        self._curve.append((pruner.work, pruner.validation.accuracy))
+        parts = self._reward.parts(step.outcome, diverged=pruner.diverged)
+        info = run.info() | step_info(pruner, parts, step)
+        return pruner.observe(), sum(parts.values()), run.over, False, info
 
-    def rehearse(self) -> Rehearsal:
+    def pretraining(self) -> Pretraining:
         """Extra trainings on this episode's training samples; what they cost is not charged."""
         run = self._any_episode()
-        return Rehearsal(
-            task=self._maker.task(run.instance[0]),
+        return Pretraining(
             instance=run.instance,
             split=run.split,
-            entropy=self._entropy,
+            entropy=run.entropy,
             precision=run.trainer.precision,
         )
 
@@ -330,12 +294,13 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         Raises:
             ValueError: if the action is another.
         """
-        if self._encoding.name != "rule":
+        encoding = self._maker.encoding
+        if encoding.name != "rule":
             raise ValueError(
-                f"`action_masks` are of action 'rule', got {self._encoding.name!r}; make the "
+                f"`action_masks` are of action 'rule', got {encoding.name!r}; make the "
                 "environment with action='rule'"
             )
-        return self._encoding.valid_rules(self._any_episode().statistics)
+        return encoding.valid_rules(self._any_episode().pruner.statistics)
 
     @property
     def over(self) -> bool:
@@ -364,7 +329,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds since reset by part: train, scoring, selection, evaluation."""
-        return dict(self._any_episode().stopwatch.seconds)
+        return dict(self._any_episode().pruner.stopwatch.seconds)
 
     def render(self) -> Any:
         """A line of text (`ansi`) or the curve of validation accuracy (`rgb_array`)."""
@@ -372,11 +337,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             return None
         return render(self.render_mode, self._any_episode().info(), self._curve)
 
-    def _make_trainer(self, parts: Ingredients) -> Trainer | BatchedTrainer:
+    def _make_trainer(self, parts: Ingredients) -> NetworkTrainer:
         return make_trainer(parts)
-
-    def _observation(self, run: Episode) -> Observation:
-        return self._observer.encode(run.statistics, run.summary(), run.split.num_classes)
 
     def _any_episode(self) -> Episode:
         if self._episode is None:
@@ -388,11 +350,3 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         if run.over:
             raise gym.error.ResetNeeded("the episode is over: call reset() before step()")
         return run
-
-    def _check_size(self, instance: Instance, size: int) -> None:
-        if self._fixed_size not in (None, size):
-            raise ValueError(
-                f"`task` and `scenario` must leave the same number of samples where observation "
-                f"or action have one entry a sample, got {self._fixed_size} and {size} for "
-                f"{instance}; set `num_samples`, or use observation 'summary' with an N-free action"
-            )

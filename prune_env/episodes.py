@@ -1,36 +1,28 @@
-"""What an environment trains: its instances, and the maker that starts episodes on them."""
+"""Starting episodes: what an environment trains, and one training run of it after another."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from prune_env.arguments import (
-    check_choice,
-    check_count,
-    check_positive,
-    check_type,
-)
+from prune_env.arguments import check_choice, check_positive, check_type
 from prune_env.decision.clock import CLOCKS, Clock, EpochCost, Stopwatch, WallClock, WorkClock
-from prune_env.decision.statistics import SampleStatistics, check_means
-from prune_env.episode import Episode, Instance
-from prune_env.problem import scenarios
-from prune_env.problem.models import build_model
+from prune_env.decision.interface import Interface
+from prune_env.decision.pruner import Pruner
+from prune_env.decision.statistics import SampleStatistics
+from prune_env.episode import Episode
+from prune_env.problem.instance import Instance
 from prune_env.problem.split import Split
-from prune_env.problem.tasks import Task, check_pictures, get_task, split_maker
-from prune_env.training.batched import BatchedTrainer
+from prune_env.problem.tasks import Task
 from prune_env.training.isolation import own_context
 from prune_env.training.precision import PRECISIONS, resolve_precision
+from prune_env.training.protocol import NetworkTrainer
 from prune_env.training.trainer import Trainer
-
-_VALIDATION_SHARE = 0.05 * 0.25 * 3  # a forward pass is a third of training
-_ENOUGH_TO_VALIDATE = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +38,7 @@ class Ingredients:
     precision: torch.dtype
 
 
-TrainerFactory = Callable[[Ingredients], Trainer | BatchedTrainer]
+TrainerFactory = Callable[[Ingredients], NetworkTrainer]
 
 
 def make_trainer(parts: Ingredients) -> Trainer:
@@ -62,131 +54,111 @@ def make_trainer(parts: Ingredients) -> Trainer:
     )
 
 
-def validation_count(num_samples: int) -> int:
-    """How many samples to validate on where nobody says so.
-
-    Args:
-        num_samples: N of the task.
-
-    Returns:
-        As many as make a validation pass cost 5 % of training on a quarter of the N, counted in
-        passes, but at least 1,000: with fewer, one step cannot be told from the next.
-    """
-    return max(round(_VALIDATION_SHARE * num_samples), _ENOUGH_TO_VALIDATE)
-
-
 class EpisodeMaker:
     """Starts episodes on the instances of an environment.
 
     Args:
-        tasks: names or tasks.
-        scenarios: names.
-        model: network in place of the tasks' own, or None.
-        num_samples: cut every training set to this many, or None.
-        budget: full epochs.
+        instances: one or more, which differ in task and scenario alone.
+        interface: what the agent sees and says.
         clock: `work` or `wall`.
-        loss_decay: of the statistics.
-        loss_start: of the statistics.
         device: to train on.
         precision: a key of `prune_env.training.precision.PRECISIONS`.
-        validation_samples: validate on about so many; None is as many as cost 5 % of training on
-            a quarter of the samples, but at least 1,000.
         make_trainer: makes a trainer of its ingredients.
 
+    Attributes:
+        instances: as given.
+        sizes: N of each, by the names of task and scenario.
+        encoding: decodes the agent's actions.
+        observer: encodes its observations.
+
     Raises:
-        ValueError: if an argument is out of its range, a name is unknown or a scenario leaves too
-            few samples.
+        ValueError: if an argument is out of its range, a scenario leaves too few samples, or the
+            instances differ in size where observation or action have one entry a sample.
     """
 
     def __init__(
         self,
+        instances: Sequence[Instance],
+        interface: Interface,
         *,
-        tasks: Sequence[str | Task],
-        scenarios: Sequence[str],
-        model: str | None,
-        num_samples: int | None,
-        budget: float,
         clock: str,
-        loss_decay: float,
         device: torch.device,
         precision: str = "auto",
-        validation_samples: int | None = None,
-        loss_start: float | None = None,
         make_trainer: TrainerFactory = make_trainer,
     ):
         check_choice("clock", clock, CLOCKS)
         check_choice("precision", precision, PRECISIONS)
-        check_means(loss_decay, loss_start)
-        counts = {"num_samples": num_samples, "validation_samples": validation_samples}
-        for name, count in counts.items():
-            if count is not None:
-                check_count(name, count)
-        self._validation_samples = validation_samples
-        self._make_trainer = make_trainer
-        self._model = model
-        self._num_samples = num_samples
-        self._budget = budget
+        self.instances = list(instances)
+        self._interface = interface
         self._clock = clock
-        self._loss_decay, self._loss_start = loss_decay, loss_start
         self._device = device
         self._precision = precision
-        self._own_tasks = {task.name: task for task in tasks if isinstance(task, Task)}
-        self._costs: dict[Instance, EpochCost] = {}
-        names = [task.name if isinstance(task, Task) else task for task in tasks]
-        self.instances: list[Instance] = list(itertools.product(names, scenarios))
-        for name in names:
-            self.task(name)
-        self.sizes: dict[Instance, int] = {}
-        self.sizes |= {instance: self.size(instance) for instance in self.instances}
+        self._make_trainer = make_trainer
+        self._own_tasks = {one.task_name: one.task for one in instances if _is_own(one)}
+        self._costs: dict[tuple[str, ...], EpochCost] = {}
+        self.sizes: dict[tuple[str, ...], int] = {}
+        self.sizes |= {_key(instance): self.size(instance) for instance in self.instances}
+        size = max(self.sizes.values())
+        self.encoding = interface.encoding(size)
+        self.observer = interface.observer(size)
+        self._fixed_size = size if self.encoding.per_sample or self.observer.per_sample else None
+        for instance in self.instances:
+            self._check_size(instance)
 
     @own_context()
     def size(self, instance: Instance) -> int:
         """N of an instance, the same for every seed."""
-        if instance in self.sizes:
-            return self.sizes[instance]
-        return len(self._split(instance, *(np.random.default_rng(0) for _ in range(2))).train)
+        key = _key(instance)
+        return self.sizes[key] if key in self.sizes else instance.size(self._device)
 
-    def choose(self, rng: np.random.Generator, options: dict[str, Any]) -> tuple[Instance, float]:
-        """Draw an instance; `options` may set its `task` and `scenario`, and the `budget`."""
+    def choose(self, rng: np.random.Generator, options: dict[str, Any]) -> Instance:
+        """Draw an instance; `options` may set its `task`, its `scenario` and its `budget`.
+
+        Raises:
+            ValueError: if an option is unknown, or the instance does not fit the spaces.
+        """
         check_type("options", options, dict, "a dict that may hold task, scenario and budget")
         unknown = sorted(set(options) - {"task", "scenario", "budget"})
         if unknown:
             raise ValueError(f"`options` may hold task, scenario and budget, got {unknown}")
-        budget = options.get("budget", self._budget)
-        check_positive("options['budget']", budget)
+        if "budget" in options:
+            check_positive("options['budget']", options["budget"])
         for key in ("task", "scenario"):
             if key in options:
                 rule = "one name; leave it out to draw one"
                 check_type(f"options[{key!r}]", options[key], str, rule)
-        task, scenario = self.instances[int(rng.integers(len(self.instances)))]
-        return (options.get("task", task), options.get("scenario", scenario)), budget
+        drawn = self.instances[int(rng.integers(len(self.instances)))]
+        chosen = dict(options)
+        if "task" in chosen:
+            chosen["task"] = self._own_tasks.get(chosen["task"], chosen["task"])
+        instance = replace(drawn, **chosen)
+        self._check_size(instance)
+        return instance
 
     @own_context()
-    def start(self, instance: Instance, seeds: np.random.SeedSequence, *, budget: float) -> Episode:
+    def start(self, instance: Instance, entropy: Sequence[int]) -> Episode:
         """Start a training run from fresh weights.
 
         Args:
-            instance: names of task and scenario.
-            seeds: of all of its chance.
-            budget: full epochs.
+            instance: what is trained.
+            entropy: seed of all of its chance.
 
         Raises:
             ValueError: if the budget affords no step.
         """
         names = ("split", "scenario", "init", "order", "augment", "selection", "layers")
+        seeds = np.random.SeedSequence(list(entropy)).spawn(len(names))
         streams = {
-            name: np.random.default_rng(child)
-            for name, child in zip(names, seeds.spawn(len(names)), strict=True)
+            name: np.random.default_rng(seed) for name, seed in zip(names, seeds, strict=True)
         }
-        split = self._split(instance, streams["split"], streams["scenario"])
-        task = self.task(instance[0])
+        split = instance.split(self._device, streams["split"], streams["scenario"])
+        task = instance.own_task
         generator = torch.Generator().manual_seed(int(streams["init"].integers(2**63)))
-        network = build_model(task.model, split.input_shape, split.num_classes, generator)
         trainer = self._make_trainer(
             Ingredients(
                 task=task,
                 split=split,
-                network=network,
+                network=instance.build_network(split, generator),
                 order_rng=streams["order"],
                 augment_rng=streams["augment"],
                 layer_rng=streams["layers"] if task.has_own_network else None,
@@ -195,53 +167,55 @@ class EpisodeMaker:
         )
         return Episode(
             instance=instance,
+            entropy=tuple(entropy),
             split=split,
             trainer=trainer,
-            statistics=SampleStatistics.empty(
-                split.train.labels.cpu().numpy(), decay=self._loss_decay, start=self._loss_start
-            ),
-            clock=self._clock_of(instance, trainer, len(split.train), budget),
-            selection_rng=streams["selection"],
-            stopwatch=Stopwatch(device=self._device),
+            pruner=self._pruner(instance, split, trainer, streams["selection"]),
         )
 
-    def task(self, name: str) -> Task:
-        """The task of that name, with the network asked for."""
-        task = self._own_tasks[name] if name in self._own_tasks else get_task(name)
-        return task.with_model(self._model)
-
-    def _split(
-        self, instance: Instance, split_rng: np.random.Generator, rng: np.random.Generator
-    ) -> Split:
-        name, scenario = instance
-        scenarios.parse(scenario)  # before a dataset is loaded
-        data = self._own_tasks.get(name) or get_task(name)  # the same whatever the network
-        make = split_maker(data, self._device, self.task(name).as_pictures)
-        split = make(split_rng)
-        check_pictures(self.task(name), split.input_shape)
-        # By the task's size, whatever the scenario leaves of it: trained jointly, all instances
-        # of a task validate on equally many.
-        count = self._validation_samples or validation_count(self._num_samples or len(split.train))
-        split = split.with_validation(count, split_rng)
-        return scenarios.apply(scenario, split, rng, num_samples=self._num_samples)
-
-    def _clock_of(
+    def _pruner(
         self,
         instance: Instance,
-        trainer: Trainer | BatchedTrainer,
-        num_samples: int,
-        budget: float,
-    ) -> Clock:
+        split: Split,
+        trainer: NetworkTrainer,
+        rng: np.random.Generator,
+    ) -> Pruner:
+        """Before the first epoch: nothing is known but what the fresh network is worth."""
+        interface, recipe = self._interface, trainer.recipe
+        stopwatch = Stopwatch(device=self._device)
+        clock = self._clock_of(instance, trainer, len(split.train))
+        with stopwatch.measure("evaluation"):
+            validation = trainer.evaluate(split.validation)
+        return Pruner(
+            interface=interface,
+            encoding=self.encoding,
+            observer=self.observer,
+            statistics=SampleStatistics.empty(
+                split.train.labels.cpu().numpy(),
+                decay=interface.loss_decay,
+                start=interface.loss_start,
+            ),
+            clock=clock,
+            rng=rng,
+            stopwatch=stopwatch,
+            num_classes=split.num_classes,
+            validation=validation,
+            learning_rate=recipe.learning_rate_at(clock.progress()) / recipe.learning_rate,
+        )
+
+    def _clock_of(self, instance: Instance, trainer: NetworkTrainer, num_samples: int) -> Clock:
+        budget = instance.budget
         clock: Clock = WorkClock(budget=budget, num_samples=num_samples)
         if self._clock == "wall":
             assert isinstance(trainer, Trainer)  # no vector environment takes this clock
             trainer.warm_up()
-            if instance not in self._costs:
-                self._costs[instance] = trainer.measure_cost()
+            key = _key(instance)
+            if key not in self._costs:
+                self._costs[key] = trainer.measure_cost()
             clock = WallClock(
                 budget=budget,
                 num_samples=num_samples,
-                cost=self._costs[instance],
+                cost=self._costs[key],
                 device=self._device,
                 batch_size=trainer.recipe.batch_size,
             )
@@ -251,3 +225,24 @@ class EpisodeMaker:
                 f"{num_samples} samples"
             )
         return clock
+
+    def _check_size(self, instance: Instance) -> None:
+        if self._fixed_size is None:
+            return
+        size = self.size(instance)
+        if size != self._fixed_size:
+            raise ValueError(
+                f"`task` and `scenario` must leave the same number of samples where observation "
+                f"or action have one entry a sample, got {self._fixed_size} and {size} for "
+                f"{_key(instance)}; set `num_samples`, or use observation 'summary' with an "
+                "N-free action"
+            )
+
+
+def _key(instance: Instance) -> tuple[str, ...]:
+    """What the instances of one environment differ in."""
+    return tuple(instance.names.values())
+
+
+def _is_own(instance: Instance) -> bool:
+    return isinstance(instance.task, Task)

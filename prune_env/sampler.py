@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -15,27 +14,17 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from prune_env.arguments import check_count, check_fraction, check_positive
-from prune_env.decision.action import Encoding
-from prune_env.decision.amount import amount_arguments, amount_of, max_weight_of
-from prune_env.decision.clock import WorkClock
-from prune_env.decision.observation import Observation, RunSummary, SampleTable, Summary
-from prune_env.decision.statistics import SampleStatistics, check_means
-from prune_env.env import DataPruningEnv
-from prune_env.episode import recorded_by, refreshed_by, to_score
+from prune_env.decision.amount import amount_arguments
+from prune_env.decision.clock import Stopwatch, WorkClock
+from prune_env.decision.interface import Interface
+from prune_env.decision.pruner import Pruner
+from prune_env.decision.statistics import SampleStatistics
 from prune_env.experiment.agents import Agent, make_agent
-from prune_env.flow import Selection
+from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.training.trainer import epoch_order, weights_by_sample
 
 # (indices (K,) int64) -> cross-entropies (K,) and whether right (K,), by a forward pass.
 Score = Callable[[np.ndarray], tuple[ArrayLike, ArrayLike]]
-# What of an environment's arguments a sampler serves, and their defaults.
-_SERVED = (
-    *("observation", "action", "keep_fraction", "choose_keep_fraction", "min_keep_fraction"),
-    *("refresh_period", "refreshed", "recorded", "scale_learning_rate"),
-    *("loss_decay", "loss_start", "max_weight"),
-)
-_PARAMETERS = inspect.signature(DataPruningEnv).parameters
-_DEFAULTS: dict[str, Any] = {name: _PARAMETERS[name].default for name in _SERVED}
 
 
 class WithIndices(Dataset[tuple[Any, ...]]):
@@ -110,38 +99,12 @@ class PruningSampler(Sampler[int]):
         self.agent = (
             make_agent(agent, keep_fraction=keep_fraction) if isinstance(agent, str) else agent
         )
-        wanted = self.agent.env_arguments
-        settings = _DEFAULTS | amount_arguments(wanted, keep_fraction) | wanted
-        _check_served(self.agent, settings, score)
-        period = settings["refresh_period"]
-        settings["refreshed"] = refreshed_by(period, settings["refreshed"])
-        settings["recorded"] = recorded_by(settings["recorded"], period, settings["refreshed"])
-        check_means(settings["loss_decay"], settings["loss_start"])
-        self._settings, self._score = settings, score
-        self._num_classes = max(2, int(known.max()) + 1)
-        self._statistics = SampleStatistics.empty(
-            known, decay=settings["loss_decay"], start=settings["loss_start"]
-        )
-        self._clock = WorkClock(budget=budget, num_samples=len(known))
-        if not self._clock.samples_left:
-            raise ValueError(
-                f"`budget` must afford one sample, got {budget} full epochs of {len(known)}"
-            )
-        action = settings["action"]
-        amount = amount_of(
-            action,
-            keep_fraction=settings["keep_fraction"],
-            min_keep_fraction=settings["min_keep_fraction"],
-            choose_keep_fraction=settings["choose_keep_fraction"],
-        )
-        bound = max_weight_of(action, settings["max_weight"])
-        self._encoding = Encoding(action, amount, num_samples=len(known), max_weight=bound)
-        in_table = settings["observation"] == "samples"
-        self._observer = SampleTable(len(known)) if in_table else Summary()
-        self._run = _untrained(self._num_classes, budget)
-        self._reported = in_table  # the table's agents look at losses alone
-        streams = np.random.SeedSequence(seed).spawn(2)
-        self._order_rng, self._selection_rng = map(np.random.default_rng, streams)
+        self._score = score
+        self._pruner = _pruner(known, _interface(self.agent, keep_fraction, score), budget, seed)
+        self._order_rng = np.random.default_rng(_streams(seed)[0])
+        # What the agent observes of the run: the table's agents look at losses alone.
+        self._reported = self._pruner.interface.in_table
+        self._run = self._pruner.validation, self._pruner.learning_rate
         self.agent.reset(seed)
         self._state: Any = None
         self._open: _Epoch | None = None
@@ -149,19 +112,17 @@ class PruningSampler(Sampler[int]):
     @property
     def progress(self) -> float:
         """Share of the budget spent, in [0, 1], what was recorded of this epoch included."""
-        return self._clock.progress(self._open.num_recorded if self._open else 0)
+        return self._pruner.clock.progress(self._open.num_recorded if self._open else 0)
 
     @property
     def work(self) -> float:
         """Full epochs spent in the epochs completed, scoring included."""
-        return self._clock.spent
+        return self._pruner.work
 
     @property
     def learning_rate_factor(self) -> float:
         """What to multiply this epoch's learning rate by: 1, but for KAKURENBO."""
-        if not self._settings["scale_learning_rate"]:
-            return 1.0
-        return len(self._statistics) / len(self._current().selection)
+        return self._current().selection.learning_rate_factor
 
     def epochs(self) -> Iterator[int]:
         """Number of each epoch, until the budget is used up; iterate over the loader within.
@@ -175,10 +136,10 @@ class PruningSampler(Sampler[int]):
             if self._open is not None:
                 self._close(self._open)
                 self._open = None
-            if not self._clock.samples_left:
+            if self._pruner.over:
                 return
             self._open = self._choose()
-            yield self._statistics.epoch
+            yield self._pruner.statistics.epoch
 
     def __iter__(self) -> Iterator[int]:
         """Indices of this epoch, in random order."""
@@ -233,12 +194,8 @@ class PruningSampler(Sampler[int]):
         """
         check_fraction("validation_accuracy", validation_accuracy, zero=True)
         check_fraction("learning_rate", learning_rate, zero=True)
-        self._run = replace(
-            self._run,
-            validation_accuracy=validation_accuracy,
-            validation_loss=validation_loss,
-            learning_rate=learning_rate,
-        )
+        result = Evaluation(loss=validation_loss, accuracy=validation_accuracy)
+        self._run = result, learning_rate
         self._reported = True
 
     def _current(self) -> _Epoch:
@@ -248,51 +205,37 @@ class PruningSampler(Sampler[int]):
 
     def _choose(self) -> _Epoch:
         """Ask the agent and draw the order."""
-        statistics = self._statistics
-        run = replace(self._run, progress=self._clock.progress())
-        observation: Observation = self._observer.encode(statistics, run, self._num_classes)
-        first = np.array([statistics.epoch == 0])
+        pruner = self._pruner
+        pruner.report(*self._run)
+        first = np.array([pruner.statistics.epoch == 0])
         action, self._state = self.agent.predict(
-            observation, self._state, first, deterministic=True
+            pruner.observe(), self._state, first, deterministic=True
         )
-        selection = self._encoding.decode(action, statistics, self._selection_rng)
-        order = epoch_order(selection, len(statistics), self._order_rng)
+        selection = pruner.select(action)
+        order = epoch_order(selection, pruner.num_samples, self._order_rng)
         return _Epoch(
             selection=selection,
-            order=order[: self._clock.samples_left],
-            weights=weights_by_sample(selection, len(statistics)),
+            order=order[: pruner.clock.samples_left],
+            weights=weights_by_sample(selection, pruner.num_samples),
         )
 
     def _close(self, epoch: _Epoch) -> None:
         """Take in what the epoch recorded and charge it."""
-        indices, losses, correct = epoch.gathered()
+        result = epoch.result()
         if not self._reported:
             raise RuntimeError(
                 f"{type(self.agent).__name__} observes validation results: call `report(...)` "
                 "once in every epoch"
             )
-        self._reported = self._settings["observation"] == "samples"
-        self._statistics.begin_epoch()
-        if self._settings["recorded"] == "all":
-            self._statistics.record(indices, losses, correct)
-        num_scored = self._score_if_due(len(indices))
-        self._clock.end(num_trained=len(indices), num_scored=num_scored)
-        self._run = replace(
-            self._run,
-            train_loss=float(losses.mean()),
-            train_accuracy=float(correct.mean()),
-            keep_fraction=len(indices) / len(self._statistics),
-        )
+        self._reported = self._pruner.interface.in_table
+        self._pruner.record(result)
+        self._pruner.charge(self._pruner.refresh_if_due(self._forward))
 
-    def _score_if_due(self, num_trained: int) -> int:
-        """Refresh losses by `score` when the agent wants it and the budget affords it."""
-        period, which = self._settings["refresh_period"], self._settings["refreshed"]
-        indices = to_score(self._statistics, self._clock, period, which, num_trained)
-        if self._score is None or not len(indices):
-            return 0
+    def _forward(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and correctness by the user's `score`, checked."""
+        assert self._score is not None  # an agent that refreshes is refused without
         losses, correct = map(torch.as_tensor, self._score(indices))
-        self._statistics.record(indices, *_on_host("score", losses, correct))
-        return len(indices)
+        return _on_host("score", losses, correct)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,8 +251,8 @@ class _Epoch:
     def num_recorded(self) -> int:
         return sum(len(indices) for indices, *_ in self.recorded)
 
-    def gathered(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Indices, losses and correctness on the host, checked."""
+    def result(self) -> EpochResult:
+        """What was recorded, on the host, checked."""
         if not self.recorded:
             raise RuntimeError("an epoch ended without losses: call `record` for every mini-batch")
         indices, losses, correct = map(torch.cat, zip(*self.recorded, strict=True))
@@ -319,7 +262,10 @@ class _Epoch:
                 "`indices` recorded must be of this epoch's samples, each once; hand on those that "
                 "came with the mini-batch"
             )
-        return where, *_on_host("losses", losses, correct)
+        found, right = _on_host("losses", losses, correct)
+        return EpochResult(
+            indices=where, losses=found, correct=right, num_updates=len(self.recorded)
+        )
 
 
 def _on_host(name: str, losses: Tensor, correct: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -332,18 +278,31 @@ def _on_host(name: str, losses: Tensor, correct: Tensor) -> tuple[np.ndarray, np
     return found, correct.detach().cpu().numpy().astype(bool)
 
 
-def _untrained(num_classes: int, budget: float) -> RunSummary:
-    """What a guess has, before anything was trained."""
-    accuracy, loss = 1 / num_classes, math.log(num_classes)
-    return RunSummary(
-        progress=0.0,
-        validation_accuracy=accuracy,
-        validation_loss=loss,
-        train_loss=loss,
-        train_accuracy=accuracy,
-        keep_fraction=0.0,
-        learning_rate=1.0,
-        budget=budget,
+def _streams(seed: int) -> list[np.random.SeedSequence]:
+    """Of the order, and of selection."""
+    return np.random.SeedSequence(seed).spawn(2)
+
+
+def _pruner(labels: np.ndarray, interface: Interface, budget: float, seed: int) -> Pruner:
+    """Before the first epoch: what a guess has stands for validation results."""
+    num_samples, num_classes = len(labels), max(2, int(labels.max()) + 1)
+    clock = WorkClock(budget=budget, num_samples=num_samples)
+    if not clock.samples_left:
+        raise ValueError(
+            f"`budget` must afford one sample, got {budget} full epochs of {num_samples}"
+        )
+    return Pruner(
+        interface=interface,
+        encoding=interface.encoding(num_samples),
+        observer=interface.observer(num_samples),
+        statistics=SampleStatistics.empty(
+            labels, decay=interface.loss_decay, start=interface.loss_start
+        ),
+        clock=clock,
+        rng=np.random.default_rng(_streams(seed)[1]),
+        stopwatch=Stopwatch(device=torch.device("cpu")),
+        num_classes=num_classes,
+        validation=Evaluation(loss=math.log(num_classes), accuracy=1 / num_classes),
     )
 
 
@@ -357,9 +316,15 @@ def _checked_labels(labels: ArrayLike | Tensor) -> np.ndarray:
     return known.astype(np.int64)
 
 
-def _check_served(agent: Agent, settings: dict[str, Any], score: Score | None) -> None:
+def _interface(agent: Agent, keep_fraction: float, score: Score | None) -> Interface:
+    """What the agent sees and says.
+
+    Raises:
+        ValueError: if it needs what a sampler does not have.
+    """
     name = type(agent).__name__
-    unknown = sorted(set(settings) - set(_DEFAULTS))
+    wanted = dict(agent.env_arguments)
+    unknown = sorted(set(wanted) - {one.name for one in fields(Interface)})
     if unknown:
         raise ValueError(
             f"`agent` {name} needs {', '.join(unknown)}, which only the environment has"
@@ -369,5 +334,6 @@ def _check_served(agent: Agent, settings: dict[str, Any], score: Score | None) -
             f"`agent` {name} trains networks of its own beforehand, which only the environment can "
             "give it; choose one that does not"
         )
-    if settings["refresh_period"] is not None and score is None:
+    if wanted.get("refresh_period") is not None and score is None:
         raise ValueError(f"`score` must be given, since {name} refreshes losses by forward passes")
+    return Interface(**amount_arguments(wanted, keep_fraction) | wanted)

@@ -23,7 +23,7 @@ from prune_env.episodes import Ingredients, make_trainer
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.training.batched import BatchedMLP, BatchedTrainer, EpochPlan, evaluate_jointly
 from prune_env.training.isolation import own_context
-from prune_env.training.trainer import Trainer
+from prune_env.training.protocol import NetworkTrainer
 
 Batches = dict[str, BatchedMLP]
 Answer = tuple[Observation, float, bool, bool, Info]
@@ -43,7 +43,7 @@ class MemberEnv(DataPruningEnv):
         self._batches, self._slot, self._num_slots = batches, slot, num_slots
         super().__init__(**arguments)
 
-    def _make_trainer(self, parts: Ingredients) -> Trainer | BatchedTrainer:
+    def _make_trainer(self, parts: Ingredients) -> NetworkTrainer:
         task = parts.task
         if task.as_pictures or parts.precision != torch.float32:
             return make_trainer(parts)
@@ -86,11 +86,9 @@ def advance(envs: Sequence[MemberEnv], actions: Sequence[Any]) -> list[Answer]:
             f"`actions` must be one for each of {len(envs)} environments, got {len(actions)}"
         )
     runs = [env._running_episode() for env in envs]
-    for env, action in zip(envs, actions, strict=True):
-        env._encoding.checked(action)
-    selections = [
-        env._decode(run, action) for env, run, action in zip(envs, runs, actions, strict=True)
-    ]
+    for run, action in zip(runs, actions, strict=True):
+        run.pruner.encoding.checked(action)
+    selections = [run.pruner.select(action) for run, action in zip(runs, actions, strict=True)]
     trained = _train(runs, selections)
     return [
         env._finish(run, selection, result, partial(_validation, run, evaluation))
@@ -245,8 +243,8 @@ def _train(
         plans = [
             EpochPlan(
                 selection=selections[place],
-                limit=runs[place].clock.samples_left,
-                progress=runs[place].clock.progress,
+                limit=runs[place].pruner.clock.samples_left,
+                progress=runs[place].pruner.clock.progress,
             )
             for place in places
         ]

@@ -176,10 +176,10 @@ def _scores(folder: Path, number: int = 0) -> np.ndarray:
     agent = make_agent("aum:epochs=2", keep_fraction=0.3)
     env = DataPruningEnv(conftest.blob_task(), budget=2, device="cpu", **agent.env_arguments)
     env.reset(seed=number)
-    rehearsal = env.rehearse()
+    pretraining = env.pretraining()
     with _caching_in(folder):
-        agent.prepare(rehearsal)
-    return np.append(agent.prepared(90), rehearsal.work)
+        agent.prepare(pretraining)
+    return np.append(agent.prepared(90), pretraining.work)
 
 
 @cache

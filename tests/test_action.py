@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune_env.decision.action import Encoding
-from prune_env.decision.amount import Amount, amount_arguments, amount_of, max_weight_of
+from prune_env.decision.amount import Amount, amount_arguments
 from prune_env.decision.encodings import ENCODINGS, NUM_BINS, RULE_ENTRIES
+from prune_env.decision.interface import Interface
 from prune_env.decision.selection import RULES
 from prune_env.decision.statistics import FEATURES, SampleStatistics, feature_propensities
 
@@ -379,16 +380,18 @@ GIVEN = {"keep_fraction": 0.5, "min_keep_fraction": 0.1, "choose_keep_fraction":
     ],
 )
 def test_an_argument_that_would_have_no_effect_is_refused(action, names, message):
-    arguments = dict.fromkeys(GIVEN) | {"choose_keep_fraction": False}
-    arguments |= {name: GIVEN[name] for name in names}
     with pytest.raises(ValueError, match=message):
-        amount_of(action, **arguments)
+        Interface(action=action, **{name: GIVEN[name] for name in names})
 
 
 def test_a_weight_bound_goes_with_weights_alone():
     with pytest.raises(ValueError, match="`max_weight` goes with the action weights, got 2"):
-        max_weight_of("mask", 2)
-    assert (max_weight_of("mask", None), max_weight_of("weights", 2)) == (10, 2)
+        Interface(action="mask", max_weight=2)
+    with pytest.raises(ValueError, match="`max_weight` must be finite and at least 1, got 0"):
+        Interface(action="weights", max_weight=0.5)
+    for arguments, bound in (({}, 10), ({"max_weight": 2}, 2)):
+        space = Interface(action="weights", **arguments).encoding(3).space
+        assert space.high.tolist() == [bound] * 3
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,11 @@ import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import prune_agents
 from prune_agents.rules import baselines as heuristics
 from prune_env.experiment.cli import COMMANDS, _commands, main
 
@@ -54,10 +52,6 @@ middle stalest forgotten forgetting el2n grand aum ccs full short static-random 
 epsilon-greedy ucb"""
 
 
-@pytest.mark.skipif(
-    not (Path(prune_agents.__file__).parent / "bundled.safetensors").exists(),
-    reason="`all` holds the learned agent, whose policy is not bundled yet",
-)
 def test_all_agents_play(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path))
     main(["compare", "--task", "digits", "--agents", "all", "--seeds", "1", *SMALL])

@@ -439,7 +439,10 @@ def test_bad_actions_are_named_and_nothing_is_trained(action, value, message):
         ({"task": 3}, r"`task` must be a name \(see task_names\(\)\) or a Task, or several, got 3"),
         ({"task": None}, "`task` must be a name .*, got None"),
         ({"task": ["blobs", 3]}, "`task` must be a name .*, got 3"),
-        ({"scenario": None}, "`scenario` must be a name such as 'clean', or several, got None"),
+        (
+            {"scenario": None},
+            "`scenario` must be a text such .* or a Scenario, or several, got None",
+        ),
         ({"model": nn.Linear(6, 3)}, "`model` must be a name of mlp, .*; a network of your own"),
     ],
 )

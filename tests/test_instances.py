@@ -2,32 +2,25 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from conftest import blob_task, blobs
 
-from prune_env.episodes import EpisodeMaker, validation_count
+from prune_env.decision.interface import Interface
+from prune_env.episodes import EpisodeMaker
+from prune_env.problem.instance import Instance, validation_count
 
 N = 90
 
 
-def make_maker(**arguments):
-    defaults = {
-        "tasks": [blob_task()],
-        "scenarios": ["clean"],
-        "model": None,
-        "num_samples": None,
-        "budget": 2.0,
-        "clock": "work",
-        "loss_decay": 0.8,
-        "device": torch.device("cpu"),
-    }
-    return EpisodeMaker(**defaults | arguments)
+def make_maker(tasks=None, scenarios="clean", **arguments):
+    instances = Instance.each(tasks or [blob_task()], scenarios, budget=2.0, **arguments)
+    interface = Interface(observation="summary", action="mixture")  # sizes may differ
+    return EpisodeMaker(instances, interface, clock="work", device=torch.device("cpu"))
 
 
 def start(maker, seed=0, instance=0):
-    return maker.start(maker.instances[instance], np.random.SeedSequence(seed), budget=2.0)
+    return maker.start(maker.instances[instance], [seed])
 
 
 def test_one_seed_gives_one_start_and_another_gives_another():
@@ -54,10 +47,9 @@ def test_scenarios_share_the_split_the_weights_and_the_order_of_a_seed():
 
 
 def test_every_instance_has_one_size_whatever_the_seed():
-    maker = make_maker(scenarios=["clean", "imbalance:4", "duplicates:0.5"], num_samples=None)
-    for index, instance in enumerate(maker.instances):
-        sizes = {start(maker, seed, index).num_samples for seed in range(5)}
-        assert sizes == {maker.sizes[instance]}
+    maker = make_maker(scenarios=["clean", "imbalance:4", "duplicates:0.5"])
+    for index, size in enumerate(maker.sizes.values()):
+        assert {start(maker, seed, index).pruner.num_samples for seed in range(5)} == {size}
 
 
 def test_episodes_share_one_copy_of_the_pictures():

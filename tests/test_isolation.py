@@ -158,14 +158,14 @@ def test_layers_that_draw_do_so_alike_in_a_vector():
         alone = [env.step(np.zeros(5, np.float32))[0] for env in singles]
 
 
-def test_a_rehearsal_of_layers_that_draw_repeats_too():
+def test_a_pretraining_of_layers_that_draw_repeats_too():
     losses = []
     for seed in (1, 2):
         torch.manual_seed(seed)
         before = torch.random.get_rng_state()
         env = own_env()
         env.reset(seed=0)
-        network = env.rehearse().network(0)
+        network = env.pretraining().network(0)
         trained = network.train_epoch(0, schedule=1).losses
         measured = network.measure(
             lambda model, inputs, labels: functional.cross_entropy(

@@ -86,7 +86,7 @@ def test_the_samples_are_scored_in_a_full_training_that_no_rule_has_a_part_in():
     def trained(rules):
         env = DataPruningEnv(blob_task(), device="cpu")
         found = sometimes.shares(env, rules, epochs=6, seed=3)
-        assert env._episode.work == 0  # nothing is charged to anybody
+        assert env._episode.pruner.work == 0  # nothing is charged to anybody
         return found
 
     alone, together = trained(("ucb",)), trained(sometimes.ALL_RULES)

@@ -5,7 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune_env.problem.data import Samples
-from prune_env.problem.scenarios import apply, duplicates, imbalance, noise, parse
+from prune_env.problem.scenarios import (
+    Duplicates,
+    Imbalance,
+    Noise,
+    Scenario,
+    apply,
+    duplicates,
+    imbalance,
+    noise,
+    parse,
+)
 from prune_env.problem.split import Split
 
 
@@ -113,12 +123,36 @@ def test_duplicates_are_spread_over_the_training_set():
         ("imbalance:1", [("imbalance", 1.0)]),
         (
             "noise:0.1+duplicates:0.2+imbalance:10",
-            [("imbalance", 10.0), ("duplicates", 0.2), ("noise", 0.1)],
+            [("noise", 0.1), ("duplicates", 0.2), ("imbalance", 10.0)],
         ),
     ],
 )
-def test_parts_are_parsed_in_the_order_of_application(scenario, parts):
-    assert list(parse(scenario).items()) == parts
+def test_a_text_is_read_and_written_again(scenario, parts):
+    found = parse(scenario)
+    assert [(part.kind, part.value) for part in found.parts] == parts
+    assert str(found) == scenario
+
+
+def test_objects_are_the_same_as_their_texts():
+    both = Noise(0.25) + Imbalance(4) + Duplicates(0.5)
+    assert both == parse("noise:0.25+imbalance:4+duplicates:0.5")
+    assert hash(both) == hash(parse(str(both)))
+    assert repr(both) == "Noise(0.25) + Imbalance(4) + Duplicates(0.5)"
+    assert str(Scenario()) == "clean"
+    by_object, by_text = (apply(one, make_split(), rng()).train for one in (both, EVERYTHING))
+    assert torch.equal(by_object.labels, by_text.labels)
+    assert torch.equal(by_object.rows, by_text.rows)
+
+
+def test_objects_out_of_range_and_repeated_kinds_are_refused():
+    with pytest.raises(ValueError, match=r"`scenario` noise takes a fraction in \[0, 1\), got 1"):
+        Noise(1)
+    with pytest.raises(TypeError, match=r"`noise` must be a number, got '0\.3'"):
+        Noise("0.3")
+    with pytest.raises(ValueError, match="each kind at most once, got"):
+        Noise(0.1) + Noise(0.2)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Noise(0.1) + "imbalance:3"
 
 
 @pytest.mark.parametrize(

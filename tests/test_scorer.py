@@ -27,7 +27,7 @@ def test_inputs_are_the_features_of_the_statistics():
     env, observation = played(scenario="imbalance:3")
     inputs = scorer_inputs(observation)
     assert inputs.shape == (len(observation["samples"]), len(SCORER_COLUMNS))
-    features = standardised_features(env._episode.statistics)
+    features = standardised_features(env._episode.pruner.statistics)
     for name in ("loss_mean", "loss_deviation", "correct_mean", "class_loss", "class_rarity"):
         ours = inputs[:, SCORER_COLUMNS.index(name)]
         np.testing.assert_allclose(ours, features[:, FEATURES.index(name)], atol=2e-3)

@@ -72,9 +72,9 @@ def test_gradient_norms_are_those_of_a_loop(model, shape):
 def test_a_score_is_what_training_gives_and_costs_what_it_says(name):
     agent = make_agent(f"{name}:{SMALL[name]}", keep_fraction=0.3)
     env = make_env(agent)
-    rehearsal = env.rehearse()
-    agent.prepare(rehearsal)
-    assert rehearsal.work == pytest.approx(agent.scoring_work)
+    pretraining = env.pretraining()
+    agent.prepare(pretraining)
+    assert pretraining.work == pytest.approx(agent.scoring_work)
     scores = agent.prepared(90)
     assert np.isfinite(scores).all()
     assert len(np.unique(scores)) > 1
@@ -88,23 +88,26 @@ def test_a_score_is_what_training_gives_and_costs_what_it_says(name):
 def test_scoring_finds_wrong_labels():
     agent = make_agent("aum:epochs=4", keep_fraction=0.2)
     clean, noisy = (make_env(agent, scenario=s) for s in ("clean", "noise:0.2"))
-    agent.prepare(noisy.rehearse())
-    wrong = noisy._any_episode().statistics.labels != clean._any_episode().statistics.labels
+    agent.prepare(noisy.pretraining())
+    wrong = (
+        noisy._any_episode().pruner.statistics.labels
+        != clean._any_episode().pruner.statistics.labels
+    )
     hardest = np.flatnonzero(agent.predict(observe(0, 90))[0])
     assert wrong[hardest].mean() > 0.6 > wrong.mean() * 2
 
 
 def trained(monkeypatch):
-    """Counts the epochs really trained in rehearsals."""
-    from prune_env.training.pretraining import RehearsedNetwork
+    """Counts the epochs really trained in pretrainings."""
+    from prune_env.training.pretraining import PretrainedNetwork
 
-    counts, train = [], RehearsedNetwork.train_epoch
+    counts, train = [], PretrainedNetwork.train_epoch
 
     def counting(self, epoch, **arguments):
         counts.append(epoch)
         return train(self, epoch, **arguments)
 
-    monkeypatch.setattr(RehearsedNetwork, "train_epoch", counting)
+    monkeypatch.setattr(PretrainedNetwork, "train_epoch", counting)
     return counts
 
 
@@ -113,10 +116,10 @@ def test_scores_are_kept_by_all_they_depend_on(monkeypatch):
     agent = make_agent("aum:epochs=2", keep_fraction=0.3)
 
     def prepare(agent=agent, **arguments):
-        rehearsal = make_env(agent, **arguments).rehearse()
+        pretraining = make_env(agent, **arguments).pretraining()
         agent.reset(0)
-        agent.prepare(rehearsal)
-        return agent.prepared(90).copy(), rehearsal
+        agent.prepare(pretraining)
+        return agent.prepared(90).copy(), pretraining
 
     first, paid = prepare()
     again, held = prepare()
@@ -174,7 +177,7 @@ def test_a_diverged_training_gives_no_scores_and_leaves_none_behind(name, tmp_pa
     recipe = Recipe(batch_size=16, learning_rate=1e30)
     env = make_env(agent, task=replace(blob_task(), recipe=recipe))
     with pytest.raises(FloatingPointError, match="it diverged; lower the recipe's `learning_rate`"):
-        agent.prepare(env.rehearse())
+        agent.prepare(env.pretraining())
     assert not list((tmp_path / "cache" / "scores").iterdir())
 
 
@@ -182,10 +185,10 @@ def test_a_file_that_belongs_to_something_else_is_not_used(monkeypatch, tmp_path
     counts = trained(monkeypatch)
     agent = make_agent("forgetting:epochs=2", keep_fraction=0.3)
     env = make_env(agent)
-    agent.prepare(env.rehearse())
+    agent.prepare(env.pretraining())
     (file,) = (tmp_path / "cache" / "scores").iterdir()
     np.savez(file, values=np.arange(90.0), key="another", work=1, seconds=1)
-    agent.prepare(env.rehearse())
+    agent.prepare(env.pretraining())
     assert len(counts) == 4
     assert agent.prepared(90).max() <= 2
 
@@ -193,23 +196,23 @@ def test_a_file_that_belongs_to_something_else_is_not_used(monkeypatch, tmp_path
 def test_scoring_leaves_the_episode_as_it_was():
     agent = make_agent("el2n:networks=1,epochs=1", keep_fraction=0.3)
     plain, rehearsed = make_env(agent), make_env(agent)
-    agent.prepare(rehearsed.rehearse())
+    agent.prepare(rehearsed.pretraining())
     mask = (np.arange(90) < 40).astype(np.int8)
     assert plain.step(mask)[4] == rehearsed.step(mask)[4]
 
 
-def test_a_rehearsal_sees_training_samples_only():
+def test_a_pretraining_sees_training_samples_only():
     agent = make_agent("aum:epochs=2", keep_fraction=0.3)
     results = []
     for spoil in (False, True):
         env = make_env(agent)
-        rehearsal = env.rehearse()
-        rehearsal._task = blob_task(name=f"spoilt {spoil}")  # another cache entry
-        split = rehearsal._split
+        pretraining = env.pretraining()
+        pretraining._task = blob_task(name=f"spoilt {spoil}")  # another cache entry
+        split = pretraining._split
         if spoil:
             split.validation.labels.fill_(0)
             split.test.labels.fill_(0)
-        agent.prepare(rehearsal)
+        agent.prepare(pretraining)
         results.append(agent.prepared(90).copy())
     assert np.array_equal(*results)
 
@@ -322,11 +325,11 @@ def test_the_clock_starts_after_the_preparation(monkeypatch):
     env = make_env(agent, clock="wall")
     seen, prepare = [], type(agent).prepare
 
-    def watched(self, rehearsal):
-        seen.append(env._any_episode().clock)
-        prepare(self, rehearsal)
+    def watched(self, pretraining):
+        seen.append(env._any_episode().pruner.clock)
+        prepare(self, pretraining)
 
     monkeypatch.setattr(type(agent), "prepare", watched)
     run_episode(env, agent, seed=0)
     assert seen[0].spent == 0
-    assert env._any_episode().clock is not seen[0]
+    assert env._any_episode().pruner.clock is not seen[0]

@@ -142,7 +142,7 @@ def test_a_diverging_network_harms_no_other():
     )
     envs.reset(seed=[0, 1, 2])
     diverged = np.zeros(3, dtype=bool)
-    wilds = np.array([env._episode.instance[0] == "wild" for env in envs.envs])
+    wilds = np.array([env._episode.instance.task_name == "wild" for env in envs.envs])
     assert 0 < wilds.sum() < 3
     for _ in range(3):
         observations, _, _, _, infos = envs.step(envs.action_space.sample())
@@ -278,4 +278,4 @@ def test_an_episode_that_is_over_is_not_advanced():
         advance(envs.members[:1], actions[:1])
     with pytest.raises(gym.error.ResetNeeded, match="the episode is over"):
         advance(envs.members, actions)
-    assert envs.members[1]._episode.statistics.epoch == 0
+    assert envs.members[1]._episode.pruner.statistics.epoch == 0

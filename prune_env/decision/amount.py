@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prune_env.arguments import check_at_least, check_choice, check_fraction
+from prune_env.arguments import check_choice, check_fraction
 from prune_env.decision.encodings import ENCODINGS
 
 ACTION = "scores"  # an environment's, unless another is asked for
@@ -19,7 +19,7 @@ MAX_WEIGHT = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """How many samples a step trains on; made by `amount_of`.
+    """How many samples a step trains on.
 
     Attributes:
         keep_fraction: kept / N in (0, 1], or None where the action chooses it.
@@ -50,21 +50,19 @@ class Amount:
         return max(1, int(np.ceil(self.minimum * num_samples - 1e-9)))
 
 
-def amount_of(
+def check_amount(
     action: str,
     *,
     keep_fraction: float | None,
     min_keep_fraction: float | None,
     choose_keep_fraction: bool,
-) -> Amount:
-    """How much an encoding keeps.
+) -> None:
+    """Raise unless these say how much an encoding keeps, and each has an effect.
 
     Args:
         action: a key of `ENCODINGS`.
-        keep_fraction: kept / N in (0, 1]; None is `KEEP_FRACTION`, where the action does not
-            choose it.
-        min_keep_fraction: smallest fraction that the action may choose, in (0, 1]; None is
-            `MIN_KEEP_FRACTION`.
+        keep_fraction: kept / N in (0, 1], or None.
+        min_keep_fraction: smallest fraction that the action may choose, in (0, 1], or None.
         choose_keep_fraction: let an N-free action choose it.
 
     Raises:
@@ -90,29 +88,12 @@ def amount_of(
             f"`choose_keep_fraction`, got {min_keep_fraction} for {action!r}: it would have no "
             "effect"
         )
-    fraction = KEEP_FRACTION if keep_fraction is None else keep_fraction
-    minimum = MIN_KEEP_FRACTION if min_keep_fraction is None else min_keep_fraction
-    check_fraction("keep_fraction", fraction)
-    check_fraction("min_keep_fraction", minimum)
-    return Amount(
-        keep_fraction=None if free else fraction, minimum=minimum, component=choose_keep_fraction
-    )
-
-
-def max_weight_of(action: str, max_weight: float | None) -> float:
-    """Upper bound of a `weights` action.
-
-    Raises:
-        ValueError: if it is below 1, or given for another action.
-    """
-    if max_weight is not None and action != "weights":
-        raise ValueError(
-            f"`max_weight` goes with the action weights, got {max_weight} for {action!r}: it would "
-            "have no effect"
-        )
-    bound = MAX_WEIGHT if max_weight is None else max_weight
-    check_at_least("max_weight", bound, 1)
-    return bound
+    for name, fraction in (
+        ("keep_fraction", keep_fraction),
+        ("min_keep_fraction", min_keep_fraction),
+    ):
+        if fraction is not None:
+            check_fraction(name, fraction)
 
 
 def amount_arguments(env_arguments: Mapping[str, Any], keep_fraction: float) -> dict[str, float]:

@@ -29,7 +29,7 @@ class Agent(Protocol):
 
     Attributes:
         env_arguments: keyword arguments that its environment must be made with.
-        prepare: may be there, and not None: called with the environment's `rehearse()` before
+        prepare: may be there, and not None: called with the environment's `pretraining()` before
             the first step.
         charged_work: may be there: full epochs of `prepare` to be taken from the budget.
         reference: may be there: True for an agent that gets the whole training the others

@@ -26,11 +26,9 @@ from prune_env.experiment.agents import Agent, make_agent
 from prune_env.experiment.playing import is_reference, public_arguments, run_episode
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.results import Results
-from prune_env.problem import scenarios
 from prune_env.problem.data import digest
-from prune_env.problem.models import build_model
+from prune_env.problem.instance import Instance
 from prune_env.problem.split import Split
-from prune_env.problem.tasks import get_task, split_maker
 from prune_env.storage.fields import JsonObject
 
 
@@ -74,10 +72,8 @@ class Comparison:
             check_each_once(name, getattr(self, name))
         for seed in self.seeds:
             check_count("seed", seed, least=0)
-        if self.num_samples is not None:
-            check_count("num_samples", self.num_samples)
         for task in self.tasks:
-            get_task(task)
+            self._instance(task)
         for spec in self.agents:
             make_agent(spec, keep_fraction=self.keep_fraction)
 
@@ -96,8 +92,7 @@ class Comparison:
     @property
     def models(self) -> set[str]:
         """Names of the networks trained; a task's own module counts as `custom`."""
-        models = [get_task(task).with_model(self.model).model for task in self.tasks]
-        return {model if isinstance(model, str) else "custom" for model in models}
+        return {self._instance(task).network for task in self.tasks}
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str, str], tuple[DataPruningEnv, Agent]]:
@@ -108,7 +103,7 @@ class Comparison:
                 was trained or written then.
         """
         for task in self.tasks:
-            self._check_model(task)
+            self._plain_split(task)
         return {
             (task, scenario, spec): self._pair(task, scenario, spec)
             for task in self.tasks
@@ -172,8 +167,8 @@ class Comparison:
     @cached_property
     def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
         """What an episode is made of that its names do not say, before any is run."""
-        data = {task: digest(_tensors(self._split(task))) for task in self.tasks}
-        recipes = {task: asdict(get_task(task).with_model(self.model).recipe) for task in data}
+        data = {task: digest(_tensors(self._plain_split(task))) for task in self.tasks}
+        recipes = {task: asdict(self._instance(task).own_task.recipe) for task in data}
         return {
             (task, scenario, spec): {
                 "data": data[task],
@@ -195,23 +190,20 @@ class Comparison:
                     f"({'; '.join(_differences(there, here))}); name another folder"
                 )
 
-    def _split(self, task: str) -> Split:
-        """The data of a task, as its environments have loaded them."""
-        own = get_task(task)
-        as_pictures = own.with_model(self.model).as_pictures
-        make = split_maker(own, resolve_device(self.device), as_pictures)
-        return make(np.random.default_rng(0))
+    def _instance(self, task: str, scenario: str = "clean") -> Instance:
+        return Instance(
+            task=task, scenario=scenario, model=self.model, num_samples=self.num_samples
+        )
 
-    def _check_model(self, task: str) -> None:
-        """Build the network once: what does not fit the data is found before any training."""
-        split = self._split(task)
-        model = get_task(task).with_model(self.model).model
-        build_model(model, split.input_shape, split.num_classes, torch.Generator())
+    def _plain_split(self, task: str) -> Split:
+        """The data of a task, as its environments have loaded them; the network must fit them."""
+        instance = self._instance(task)
+        split = instance.plain_split(resolve_device(self.device), np.random.default_rng(0))
+        instance.build_network(split, torch.Generator())
+        return split
 
     def _check_budget(self, task: str, scenario: str, spec: str, budget: float) -> None:
-        rng = np.random.default_rng(0)
-        split = scenarios.apply(scenario, self._split(task), rng, num_samples=self.num_samples)
-        num_samples = len(split.train)
+        num_samples = self._instance(task, scenario).size(resolve_device(self.device))
         if WorkClock(budget=budget, num_samples=num_samples).samples_left == 0:
             raise ValueError(
                 f"`epochs` must afford every agent a step, got {self.epochs}, of which {spec!r} "

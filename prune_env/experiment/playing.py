@@ -103,14 +103,14 @@ def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> _Scoring:
     if prepare is None:
         return _Scoring()
     _, info = env.reset(seed=seed)  # once more afterwards: a measuring clock starts anew then
-    rehearsal = env.rehearse()
-    prepare(rehearsal)
+    pretraining = env.pretraining()
+    prepare(pretraining)
     if not getattr(agent, "charged_work", 0.0):
-        return _Scoring(work=rehearsal.work, seconds=rehearsal.seconds)
-    clock = env._any_episode().clock
-    charged = rehearsal.work
+        return _Scoring(work=pretraining.work, seconds=pretraining.seconds)
+    clock = env._any_episode().pruner.clock
+    charged = pretraining.work
     if isinstance(clock, WallClock):
-        charged = rehearsal.seconds / clock.seconds_per_epoch
+        charged = pretraining.seconds / clock.seconds_per_epoch
     if charged >= info["budget"]:
         raise ValueError(
             f"its scores took {charged:.4g} full epochs of a budget of {info['budget']:.4g}; raise "
@@ -118,9 +118,9 @@ def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> _Scoring:
             "cost=separate"
         )
     return _Scoring(
-        work=rehearsal.work,
-        seconds=rehearsal.seconds,
-        charged_work=rehearsal.work,
+        work=pretraining.work,
+        seconds=pretraining.seconds,
+        charged_work=pretraining.work,
         charged_budget=charged,
         budget_left=info["budget"] - charged,
     )

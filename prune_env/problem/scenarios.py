@@ -1,4 +1,4 @@
-"""Data conditions: label noise, class imbalance and duplicates, as pure functions on a split.
+"""Scenarios: label noise, class imbalance and duplicates, as pure functions on a split.
 
 Only training samples change: the validation samples are the small trusted set that a practitioner
 keeps, and the test samples are the truth.
@@ -6,13 +6,13 @@ keeps, and the test samples are the truth.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
-from prune_env.arguments import check_count
+from prune_env.arguments import check_count, check_real
 from prune_env.problem.data import Samples
 from prune_env.problem.names import SCENARIOS
 from prune_env.problem.split import Split
@@ -58,61 +58,157 @@ def duplicates(
     return train.subset(rng.permutation(rows))
 
 
-def _cut(train: Samples, count: float, num_classes: int, rng: np.random.Generator) -> Samples:
-    del num_classes
-    return train.subset(np.sort(rng.permutation(len(train))[: int(count)]))
+class Scenario:
+    """What is done to the training samples of a task before anything is trained on them.
 
-
-_Transform = Callable[[Samples, float, int, np.random.Generator], Samples]
-# In the order in which they are applied, however the name lists them.
-_TRANSFORMS: dict[str, tuple[_Transform, str]] = {
-    "imbalance": (imbalance, "a ratio of at least 1"),
-    "samples": (_cut, "a count"),
-    "duplicates": (duplicates, "a fraction in [0, 1)"),
-    "noise": (noise, "a fraction in [0, 1)"),
-}
-
-
-def parse(scenario: str) -> dict[str, float]:
-    """Read a scenario's name into its parts.
+    Noise(0.3) + Imbalance(10)   # both; as text, noise:0.3+imbalance:10
 
     Args:
-        scenario: `clean`, or parts such as `noise:0.3` joined by `+`.
+        *parts: what it is made of, each kind at most once; none leaves the data as they are.
 
-    Returns:
-        Value of each part, in the order of application; empty for `clean`.
+    Raises:
+        ValueError: if a kind comes twice.
+    """
+
+    def __init__(self, *parts: Part):
+        kinds = [type(part) for part in parts]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(
+                f"`scenario` must have each kind at most once, got {'+'.join(map(str, parts))!r}"
+            )
+        self._parts = parts
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it is made of, in the order in which they are written."""
+        return self._parts
+
+    def __add__(self, other: Scenario) -> Scenario:
+        """Both at once."""
+        if not isinstance(other, Scenario):
+            return NotImplemented
+        return Scenario(*self.parts, *other.parts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scenario) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __str__(self) -> str:
+        return "+".join(f"{part.kind}:{_text(part.value)}" for part in self.parts) or "clean"
+
+    def __repr__(self) -> str:
+        return " + ".join(f"{type(part).__name__}({part.value!r})" for part in self.parts) or (
+            "Scenario()"
+        )
+
+
+class Part(Scenario, ABC):
+    """A scenario of one kind.
+
+    Args:
+        value: how strong it is, in the range of its kind.
+
+    Raises:
+        TypeError: if the value is no number.
+        ValueError: if it is out of range.
+    """
+
+    kind: ClassVar[str]
+    rule: ClassVar[str]
+
+    def __init__(self, value: float):
+        check_real(self.kind, value)
+        if not self.in_range(value):
+            raise ValueError(f"`scenario` {self.kind} takes {self.rule}, got {value}")
+        self.value = value
+        super().__init__(self)
+
+    @classmethod
+    def in_range(cls, value: float) -> bool:
+        """Whether a value may be given."""
+        return 0 <= value < 1
+
+    @abstractmethod
+    def change(self, train: Samples, num_classes: int, rng: np.random.Generator) -> Samples:
+        """The training samples under it."""
+
+
+class Noise(Part):
+    """A fraction of the training labels, in [0, 1), is wrong: see `noise`."""
+
+    kind = "noise"
+    rule = "a fraction in [0, 1)"
+
+    def change(self, train: Samples, num_classes: int, rng: np.random.Generator) -> Samples:
+        """See `noise`."""
+        return noise(train, self.value, num_classes, rng)
+
+
+class Imbalance(Part):
+    """A long tail of classes, the largest so many times the smallest: see `imbalance`."""
+
+    kind = "imbalance"
+    rule = "a ratio of at least 1"
+
+    def change(self, train: Samples, num_classes: int, rng: np.random.Generator) -> Samples:
+        """See `imbalance`."""
+        return imbalance(train, self.value, num_classes, rng)
+
+    @classmethod
+    def in_range(cls, value: float) -> bool:
+        """Whether a value may be given."""
+        return 1 <= value < np.inf
+
+
+class Duplicates(Part):
+    """A fraction of the training samples, in [0, 1), are copies: see `duplicates`."""
+
+    kind = "duplicates"
+    rule = "a fraction in [0, 1)"
+
+    def change(self, train: Samples, num_classes: int, rng: np.random.Generator) -> Samples:
+        """See `duplicates`."""
+        return duplicates(train, self.value, num_classes, rng)
+
+
+# In the order in which they are applied, however a scenario lists them.
+KINDS: dict[str, type[Part]] = {part.kind: part for part in (Imbalance, Duplicates, Noise)}
+
+
+def parse(text: str) -> Scenario:
+    """Read a scenario's text.
+
+    Args:
+        text: `clean`, or parts such as `noise:0.3` joined by `+`.
 
     Raises:
         ValueError: if a part is unknown, repeated, or its value out of range.
     """
-    parts: dict[str, float] = {}
-    for part in [] if scenario == "clean" else str(scenario).split("+"):
-        name, _, text = part.partition(":")
-        if name not in _TRANSFORMS or name == "samples" or name in parts:
+    parts: dict[str, Part] = {}
+    for piece in [] if text == "clean" else str(text).split("+"):
+        kind, _, value = piece.partition(":")
+        if kind not in KINDS or kind in parts:
             raise ValueError(
                 f"`scenario` must be one of {', '.join(SCENARIOS)}, or several joined by '+', "
-                f"got {scenario!r}"
+                f"got {text!r}"
             )
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        in_range = 1 <= value < math.inf if name == "imbalance" else 0 <= value < 1
-        if not in_range:
-            raise ValueError(
-                f"`scenario` {name} takes {_TRANSFORMS[name][1]}, got {text!r} in {scenario!r}"
-            )
-        parts[name] = value
-    return {name: parts[name] for name in _TRANSFORMS if name in parts}
+        parts[kind] = _part(KINDS[kind], value, text)
+    return Scenario(*parts.values())
 
 
 def apply(
-    scenario: str, split: Split, rng: np.random.Generator, *, num_samples: int | None = None
+    scenario: str | Scenario,
+    split: Split,
+    rng: np.random.Generator,
+    *,
+    num_samples: int | None = None,
 ) -> Split:
     """Put a split's training samples under a scenario.
 
     Args:
-        scenario: name, see `parse`.
+        scenario: or its text, see `parse`.
         split: what `SplitMaker` made.
         rng: drawn from, once for each part of the scenario.
         num_samples: cut the training samples to this many, after thinning the classes and
@@ -122,20 +218,40 @@ def apply(
         The split with other training samples; validation and test samples are the same.
 
     Raises:
-        ValueError: if the name is bad or fewer than `num_samples` are there.
+        ValueError: if the text is bad or fewer than `num_samples` are there.
     """
-    parts = parse(scenario)
+    given = scenario if isinstance(scenario, Scenario) else parse(scenario)
+    parts = {part.kind: part for part in given.parts}
     if num_samples is not None:
         check_count("num_samples", num_samples)
-        parts["samples"] = num_samples
     train = split.train
-    for name, (transform, _) in _TRANSFORMS.items():
-        if name not in parts:
-            continue
-        if name == "samples" and len(train) < parts[name]:
-            raise ValueError(
-                f"`num_samples` must be at most the {len(train)} training samples that scenario "
-                f"{scenario!r} leaves, got {num_samples}"
-            )
-        train = transform(train, parts[name], split.num_classes, rng)
+    for kind in KINDS:
+        if kind in parts:
+            train = parts[kind].change(train, split.num_classes, rng)
+        if kind == "imbalance" and num_samples is not None:
+            train = _cut(train, num_samples, scenario, rng)
     return replace(split, train=train)
+
+
+def _cut(train: Samples, count: int, scenario: str | Scenario, rng: np.random.Generator) -> Samples:
+    if len(train) < count:
+        raise ValueError(
+            f"`num_samples` must be at most the {len(train)} training samples that scenario "
+            f"{str(scenario)!r} leaves, got {count}"
+        )
+    return train.subset(np.sort(rng.permutation(len(train))[:count]))
+
+
+def _part(kind: type[Part], value: str, text: str) -> Part:
+    try:
+        number = float(value)
+    except ValueError:
+        number = np.nan
+    if not kind.in_range(number):
+        raise ValueError(f"`scenario` {kind.kind} takes {kind.rule}, got {value!r} in {text!r}")
+    return kind(number)
+
+
+def _text(value: float) -> str:
+    """A number as one writes it: 30 and not 30.0."""
+    return str(int(value)) if value == int(value) else str(value)

@@ -20,10 +20,9 @@ import prune_env
 from prune_env.decision.clock import FORWARD_COST
 from prune_env.flow import EpochResult, Selection
 from prune_env.problem.data import digest
-from prune_env.problem.models import build_model
+from prune_env.problem.instance import Instance
 from prune_env.problem.sources import cache_folder
 from prune_env.problem.split import Split
-from prune_env.problem.tasks import Task
 from prune_env.storage.archives import cached
 from prune_env.training.trainer import Trainer
 
@@ -32,15 +31,14 @@ Measure = Callable[[nn.Module, Tensor, Tensor], Tensor]
 _MEASURED_AT_ONCE = 64  # samples; gradients of each are this many copies of the network
 
 
-class Rehearsal:
+class Pretraining:
     """Fresh networks to train on an instance's training samples. No other data are seen.
 
     Every chance in it comes from the episode's seed, and the initial weights differ from the
     episode's own.
 
     Args:
-        task: network and recipe.
-        instance: names of the task and the scenario.
+        instance: what is trained.
         split: the episode's.
         entropy: the episode's seed.
         precision: number format that the networks are trained in; scores are measured in float32.
@@ -53,13 +51,12 @@ class Rehearsal:
     def __init__(
         self,
         *,
-        task: Task,
-        instance: tuple[str, str],
+        instance: Instance,
         split: Split,
         entropy: Sequence[int],
         precision: torch.dtype = torch.float32,
     ):
-        self._task, self._instance, self._split = task, instance, split
+        self._task, self._instance, self._split = instance.own_task, instance, split
         self._precision = precision
         self._entropy = [int(number) for number in entropy]
         self.work = 0.0
@@ -70,13 +67,13 @@ class Rehearsal:
         """N."""
         return len(self._split.train)
 
-    def network(self, number: int) -> RehearsedNetwork:
+    def network(self, number: int) -> PretrainedNetwork:
         """A network with fresh weights; equal numbers give equal ones."""
         seeds = np.random.SeedSequence(self._entropy, spawn_key=(1_000_000, number))
         init, order, augment, layers = map(np.random.default_rng, seeds.spawn(4))
         generator = torch.Generator().manual_seed(int(init.integers(2**63)))
         split, task = self._split, self._task
-        network = build_model(task.model, split.input_shape, split.num_classes, generator)
+        network = self._instance.build_network(split, generator)
         trainer = Trainer(
             split,
             network,
@@ -86,16 +83,16 @@ class Rehearsal:
             layer_rng=layers if task.has_own_network else None,
             precision=self._precision,
         )
-        return RehearsedNetwork(self, trainer, split)
+        return PretrainedNetwork(self, trainer, split)
 
     def scores(
-        self, settings: dict[str, Any], compute: Callable[[Rehearsal], np.ndarray]
+        self, settings: dict[str, Any], compute: Callable[[Pretraining], np.ndarray]
     ) -> np.ndarray:
-        """What `compute` returns for this rehearsal, kept on disk under all it depends on.
+        """What `compute` returns for this pretraining, kept on disk under all it depends on.
 
         Args:
             settings: name and arguments of the score, JSON-able.
-            compute: trains networks of this rehearsal and returns (N,) floats.
+            compute: trains networks of this pretraining and returns (N,) floats.
 
         Raises:
             ValueError: if the cache folder cannot be written; nothing was trained then.
@@ -114,7 +111,7 @@ class Rehearsal:
         self.seconds += scores.seconds
         return scores.values
 
-    def _timed(self, compute: Callable[[Rehearsal], np.ndarray]) -> _Scores:
+    def _timed(self, compute: Callable[[Pretraining], np.ndarray]) -> _Scores:
         """Scores and what they took, which is not counted yet."""
         before = self.work, self.seconds
         values = self._measured(compute)
@@ -122,7 +119,7 @@ class Rehearsal:
         self.work, self.seconds = before
         return scores
 
-    def _measured(self, compute: Callable[[Rehearsal], np.ndarray]) -> np.ndarray:
+    def _measured(self, compute: Callable[[Pretraining], np.ndarray]) -> np.ndarray:
         start = time.perf_counter()
         values = compute(self)
         self.seconds += time.perf_counter() - start
@@ -132,11 +129,9 @@ class Rehearsal:
     def _key(self, settings: dict[str, Any]) -> str:
         """Everything that scores depend on, the data themselves included."""
         train = self._split.train
-        task, scenario = self._instance
         described = {
             "score": settings,
-            "task": task,
-            "scenario": scenario,
+            **self._instance.names,
             "model": self._task.model,
             "recipe": repr(self._task.recipe),
             "seed": self._entropy,
@@ -184,11 +179,11 @@ def _check_finite(what: str, values: np.ndarray) -> None:
         )
 
 
-class RehearsedNetwork:
-    """One network of a rehearsal, trained by the task's recipe; counts its work there."""
+class PretrainedNetwork:
+    """One network of a pretraining, trained by the task's recipe; counts its work there."""
 
-    def __init__(self, rehearsal: Rehearsal, trainer: Trainer, split: Split):
-        self._rehearsal, self._trainer, self._split = rehearsal, trainer, split
+    def __init__(self, pretraining: Pretraining, trainer: Trainer, split: Split):
+        self._pretraining, self._trainer, self._split = pretraining, trainer, split
 
     def train_epoch(self, epoch: int, *, schedule: float) -> EpochResult:
         """Train on all samples once.
@@ -200,14 +195,14 @@ class RehearsedNetwork:
         Returns:
             Losses and correctness when trained on, in the order of the training set.
         """
-        num_samples = self._rehearsal.num_samples
+        num_samples = self._pretraining.num_samples
         result = self._trainer.run_epoch(
             Selection(indices=np.arange(num_samples)),
             limit=num_samples,
             progress=lambda done: (epoch + done / num_samples) / schedule,
         )
         _check_finite("losses", result.losses)
-        self._rehearsal.work += 1
+        self._pretraining.work += 1
         back = np.argsort(result.indices)
         return EpochResult(
             indices=result.indices[back],
@@ -230,5 +225,5 @@ class RehearsedNetwork:
             for batch in samples.split(_MEASURED_AT_ONCE):
                 inputs = self._split.inputs(train, train.rows[batch])
                 values.append(function(network, inputs, train.labels[batch]).detach())
-        self._rehearsal.work += work
+        self._pretraining.work += work
         return torch.cat(values).float().cpu().numpy()

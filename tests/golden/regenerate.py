@@ -49,7 +49,7 @@ def trajectory(arguments):
         names = (name for name, _ in SUMMARY_COLUMNS)
         floats |= dict(zip(names, observation.tolist(), strict=True))
         points.append({"counts": counts, "floats": floats})
-    statistics = env._episode.statistics
+    statistics = env._episode.pruner.statistics
     exact = {"labels": statistics.labels, "times_seen": statistics.times_seen}
     digests = {name: hashlib.sha256(v.tobytes()).hexdigest() for name, v in exact.items()}
     return {"points": points, "digests": digests}

@@ -1,0 +1,172 @@
+"""One training as an agent meets it: what is known, what was chosen, and what it has cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prune_env.decision.action import Encoding
+from prune_env.decision.clock import Clock, Stopwatch
+from prune_env.decision.interface import Interface
+from prune_env.decision.observation import Observation, RunSummary, SampleTable, Summary
+from prune_env.decision.statistics import SampleStatistics
+from prune_env.flow import EpochResult, Evaluation, Selection
+
+# Indices (K,) int64 -> losses (K,) and correctness (K,) by a forward pass.
+Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(kw_only=True)
+class Pruner:
+    """Chooses, records, refreshes, charges and observes, whoever does the training.
+
+    An epoch is `select`, a training, `record`, `refresh_if_due`, `charge` and `report`, in that
+    order. An environment's episode and a sampler in a loop of one's own both go through one.
+
+    Attributes:
+        interface: what the agent sees and says.
+        encoding: decodes its actions.
+        observer: encodes its observations.
+        statistics: what is known of each training sample.
+        clock: the budget.
+        rng: what selection leaves to chance.
+        stopwatch: seconds by part, for reports.
+        num_classes: C.
+        validation: last finite validation result.
+        learning_rate: share of its peak, in [0, 1].
+        train_result: mean loss and accuracy over what the last epoch trained on.
+        work_thirds: work counted on either clock, in thirds of a sample, refreshing included.
+        num_trained: samples the last epoch trained on.
+        num_unseen: of these, those of which no loss was recorded before.
+        diverged: whether a loss was not finite.
+    """
+
+    interface: Interface
+    encoding: Encoding
+    observer: SampleTable | Summary
+    statistics: SampleStatistics
+    clock: Clock
+    rng: np.random.Generator
+    stopwatch: Stopwatch
+    num_classes: int
+    validation: Evaluation
+    learning_rate: float = 1.0
+    train_result: Evaluation = field(init=False)
+    work_thirds: int = 0
+    num_trained: int = 0
+    num_unseen: int = 0
+    diverged: bool = False
+
+    def __post_init__(self) -> None:
+        """Before an epoch is trained, the validation result stands for the training's."""
+        self.train_result = self.validation
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+        return len(self.statistics)
+
+    @property
+    def work(self) -> float:
+        """Full epochs spent, refreshing included."""
+        return self.work_thirds / (3 * self.num_samples)
+
+    @property
+    def over(self) -> bool:
+        """Whether the budget is used up or the training has diverged."""
+        return self.diverged or self.clock.samples_left == 0
+
+    def observe(self) -> Observation:
+        """What the agent is shown now."""
+        return self.observer.encode(self.statistics, self.summary(), self.num_classes)
+
+    def select(self, action: ArrayLike) -> Selection:
+        """Decode an action.
+
+        Raises:
+            TypeError: if it is nothing that numpy can read.
+            ValueError: if it is malformed.
+        """
+        with self.stopwatch.measure("selection"):
+            selection = self.encoding.decode(action, self.statistics, self.rng)
+        if not self.interface.scale_learning_rate:
+            return selection
+        return replace(selection, learning_rate_factor=self.num_samples / len(selection))
+
+    def record(self, result: EpochResult) -> None:
+        """Take in what an epoch trained on, and its losses where they are to be known."""
+        with self.stopwatch.measure("selection"):
+            times_seen = self.statistics.times_seen[result.indices]
+            self.num_unseen = int(np.count_nonzero(times_seen == 0))
+            self.statistics.begin_epoch()
+            if result.finite:
+                if self.interface.recorded == "all":
+                    self.statistics.record(result.indices, result.losses, result.correct)
+                self.train_result = Evaluation(
+                    loss=float(result.losses.mean()), accuracy=float(result.correct.mean())
+                )
+        self.diverged = not result.finite
+        self.num_trained = len(result.indices)
+
+    def refresh_if_due(self, forward: Forward) -> int:
+        """Every `refresh_period` epochs, refresh losses, if the budget affords it.
+
+        Args:
+            forward: losses and correctness of the samples at some indices.
+
+        Returns:
+            How many samples were refreshed.
+        """
+        indices = self._due()
+        if not len(indices):
+            return 0
+        with self.stopwatch.measure("scoring"):
+            losses, correct = forward(indices)
+            if np.isfinite(losses).all():
+                self.statistics.record(indices, losses, correct)
+            else:
+                self.diverged = True
+        return len(indices)
+
+    def _due(self) -> np.ndarray:
+        """Indices (K,) to refresh after this epoch; none if no pass is due or affordable."""
+        none = np.empty(0, np.int64)
+        period, which = self.interface.refresh_period, self.interface.refreshed or "all"
+        if self.diverged or period is None or self.statistics.epoch % period:
+            return none
+        indices = self.statistics.to_refresh(which)
+        return indices if self.clock.affords_scoring(self.num_trained, len(indices)) else none
+
+    def charge(self, num_refreshed: int) -> float:
+        """End the epoch's time; returns it in full epochs on the clock."""
+        self.work_thirds += 3 * self.num_trained + num_refreshed
+        return self.clock.end(num_trained=self.num_trained, num_scored=num_refreshed)
+
+    def report(self, result: Evaluation, learning_rate: float) -> Evaluation:
+        """Take in a validation result and the learning rate; returns the last finite result.
+
+        Args:
+            result: on the validation data.
+            learning_rate: share of its peak, in [0, 1].
+        """
+        self.diverged |= not np.isfinite(result.loss)
+        if not self.diverged:
+            self.validation = result
+        self.learning_rate = learning_rate
+        return self.validation
+
+    def summary(self) -> RunSummary:
+        """Where the training stands."""
+        return RunSummary(
+            progress=self.clock.progress(),
+            validation_accuracy=self.validation.accuracy,
+            validation_loss=self.validation.loss,
+            train_loss=self.train_result.loss,
+            train_accuracy=self.train_result.accuracy,
+            keep_fraction=self.num_trained / self.num_samples,
+            learning_rate=self.learning_rate,
+            budget=self.clock.budget,
+        )

@@ -1,0 +1,157 @@
+"""Instances: what is trained, on which data, how much of them, and for how long."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from prune_env.arguments import check_count, check_positive, check_several, check_type
+from prune_env.problem import scenarios
+from prune_env.problem.models import build_model, check_model
+from prune_env.problem.scenarios import Scenario
+from prune_env.problem.split import Split
+from prune_env.problem.tasks import Task, check_pictures, get_task, split_maker
+
+_VALIDATION_SHARE = 0.05 * 0.25 * 3  # a forward pass is a third of training
+_ENOUGH_TO_VALIDATE = 1_000
+_TASK = "a name (see task_names()) or a Task"
+_SCENARIO = "a text such as 'noise:0.3' or a Scenario"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """What is trained: a task under a scenario, with its network, its size and its budget.
+
+    Attributes:
+        task: a name, or a `Task`.
+        scenario: a text such as `noise:0.3`, or a `Scenario`.
+        model: network in place of the task's own, or None.
+        num_samples: cut the training set to this many, or None.
+        validation_samples: validate on about so many; None is as many as make a validation pass
+            cost 5 % of training on a quarter of the samples, but at least 1,000.
+        budget: full epochs, above 0.
+    """
+
+    task: str | Task = "digits"
+    scenario: str | Scenario = "clean"
+    model: str | None = None
+    num_samples: int | None = None
+    validation_samples: int | None = None
+    budget: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Check all that needs no data."""
+        check_type("task", self.task, (str, Task), _TASK)
+        check_type("scenario", self.scenario, (str, Scenario), _SCENARIO)
+        check_positive("budget", self.budget)
+        for name in ("num_samples", "validation_samples"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        if self.model is not None:
+            check_model(self.model)
+        if isinstance(self.task, str):
+            get_task(self.task)
+        if isinstance(self.scenario, str):
+            scenarios.parse(self.scenario)
+
+    @classmethod
+    def each(
+        cls,
+        task: str | Task | Iterable[str | Task],
+        scenario: str | Scenario | Iterable[str | Scenario],
+        **others: Any,
+    ) -> list[Instance]:
+        """Every one of one or several tasks under every one of one or several scenarios.
+
+        Args:
+            task: one or several.
+            scenario: one or several.
+            **others: attributes that all have.
+        """
+        tasks = check_several("task", task, (str, Task), _TASK)
+        found = check_several("scenario", scenario, (str, Scenario), _SCENARIO)
+        return [cls(task=t, scenario=s, **others) for t, s in itertools.product(tasks, found)]
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task."""
+        return self.task if isinstance(self.task, str) else self.task.name
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of the task and the scenario: what `info["instance"]` says."""
+        return {"task": self.task_name, "scenario": str(self.scenario)}
+
+    @property
+    def own_task(self) -> Task:
+        """The task with the network asked for, and that network's own recipe."""
+        return self._data_task.with_model(self.model)
+
+    @property
+    def network(self) -> str:
+        """Name of the network; a task's own module counts as `custom`."""
+        model = self.own_task.model
+        return model if isinstance(model, str) else "custom"
+
+    def split(
+        self, device: torch.device, split_rng: np.random.Generator, rng: np.random.Generator
+    ) -> Split:
+        """The data of one seed.
+
+        Args:
+            device: where they live.
+            split_rng: shuffles, and draws the validation samples.
+            rng: draws what the scenario leaves to chance.
+
+        Raises:
+            ValueError: if the data cannot be had, or the scenario leaves too few of them.
+        """
+        split = self.plain_split(device, split_rng)
+        check_pictures(self.own_task, split.input_shape)
+        # By the task's size, whatever the scenario leaves of it: trained jointly, all instances
+        # of a task validate on equally many.
+        count = self.validation_samples
+        if count is None:
+            count = validation_count(self.num_samples or len(split.train))
+        split = split.with_validation(count, split_rng)
+        return scenarios.apply(self.scenario, split, rng, num_samples=self.num_samples)
+
+    def size(self, device: torch.device) -> int:
+        """N, the same for every seed."""
+        return len(self.split(device, *(np.random.default_rng(0) for _ in range(2))).train)
+
+    def build_network(self, split: Split, generator: torch.Generator) -> nn.Module:
+        """A network with fresh weights for such data.
+
+        Raises:
+            ValueError: if it does not fit them.
+        """
+        return build_model(self.own_task.model, split.input_shape, split.num_classes, generator)
+
+    @property
+    def _data_task(self) -> Task:
+        """The task as it is registered: its data are the same whatever the network."""
+        return get_task(self.task) if isinstance(self.task, str) else self.task
+
+    def plain_split(self, device: torch.device, rng: np.random.Generator) -> Split:
+        """The data of one seed as the task has them, whatever scenario and size."""
+        return split_maker(self._data_task, device, self.own_task.as_pictures)(rng)
+
+
+def validation_count(num_samples: int) -> int:
+    """How many samples to validate on where nobody says so.
+
+    Args:
+        num_samples: N of the task.
+
+    Returns:
+        As many as make a validation pass cost 5 % of training on a quarter of the N, counted in
+        passes, but at least 1,000: with fewer, one step cannot be told from the next.
+    """
+    return max(round(_VALIDATION_SHARE * num_samples), _ENOUGH_TO_VALIDATE)
