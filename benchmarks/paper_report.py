@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from prune_agents.learning.tables import label
-from prune_env.experiment.summary import mean_interval
+from prune_env.experiment.intervals import mean_interval
+from prune_env.experiment.report import label, markdown
 
 CONDITIONS = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
 STATIC = ("static-random", "forgetting", "el2n", "grand", "aum", "ccs")
@@ -71,12 +71,6 @@ def _accuracy(row: Row) -> str:
     return f"{100 * value['mean']:.1f} ± {50 * (value['high'] - value['low']):.1f}"
 
 
-def _table(header_cells: Iterable[str], lines: Iterable[Iterable[Any]]) -> str:
-    cells = [list(header_cells), *([str(cell) for cell in line] for line in lines)]
-    cells.insert(1, ["---"] * len(cells[0]))
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
-
-
 def _wide(rows: list[Row], column: str) -> dict[str, dict[Any, Row]]:
     wide: dict[str, dict[Any, Row]] = defaultdict(dict)
     for row in rows:
@@ -117,12 +111,12 @@ def _rules_table(rows: list[Row]) -> str:
         [
             "Test accuracy [%], its mean over the conditions, and that minus "
             f"`{base}`'s, paired by seed:",
-            _table(["agent", *CONDITIONS, "mean", f"over {base}"], accuracy),
+            markdown([["agent", *CONDITIONS, "mean", f"over {base}"], *accuracy]),
             f"Samples an epoch, selected / trained on [% of N]; of these {FIRST_VISITS} [%]; and "
             "epochs:",
-            _table(["agent", *CONDITIONS], samples),
+            markdown([["agent", *CONDITIONS], *samples]),
             f"Price, {CONDITIONS[0]}; work in full epochs:",
-            _table((*columns, "selection / full epoch [%]"), price),
+            markdown([(*columns, "selection / full epoch [%]"), *price]),
         ]
     )
 
@@ -167,7 +161,7 @@ def _pruning_table(rows: list[Row]) -> str:
         visits = ", ".join(_first_visits(cells[kept]) for kept in KEPT)
         return [label(agent), *accuracies, f"{total:.2f}", f"{seconds:.2f}", visits]
 
-    return _table(titles, [line(*item) for item in wide.items()])
+    return markdown([titles, *[line(*item) for item in wide.items()]])
 
 
 def _long_table(rows: list[Row]) -> str:
@@ -186,7 +180,7 @@ def _long_table(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-    return _table(titles, lines)
+    return markdown([titles, *lines])
 
 
 def _sometimes_table(rows: list[Row]) -> str:
@@ -202,7 +196,7 @@ def _sometimes_table(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-    return _table(titles, lines)
+    return markdown([titles, *lines])
 
 
 def _moments(curve: list[float]) -> tuple[int, int, int]:
@@ -214,7 +208,7 @@ def _moments(curve: list[float]) -> tuple[int, int, int]:
 def _selection_table(rows: list[Row]) -> str:
     titles = ["agent", "median [ms]", "largest [ms]"]
     lines = [(label(row["agent"]), row["median_ms"], row["largest_ms"]) for row in rows]
-    return _table(titles, lines)
+    return markdown([titles, *lines])
 
 
 def _draw_pruning(rows: list[Row], file: Path) -> None:

@@ -24,9 +24,10 @@ from prune_env.arguments import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import Agent, make_agent
 from prune_env.experiment.cli import Seeds
+from prune_env.experiment.intervals import mean_interval
 from prune_env.experiment.provenance import evidence
+from prune_env.experiment.report import markdown
 from prune_env.experiment.seeds import parse_seeds
-from prune_env.experiment.summary import mean_interval
 from prune_env.training.threads import tune_process
 
 RESULTS = Path(__file__).parent / "results"
@@ -109,7 +110,7 @@ class Returns:
         self.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, indent=1, allow_nan=False)
         (self.out / "returns.json").write_text(text + "\n", encoding="utf-8")
-        table = markdown(tables)
+        table = report(tables)
         (self.out / "returns.md").write_text(table + "\n", encoding="utf-8")
         print(table)
 
@@ -118,20 +119,20 @@ class Returns:
         return parse_seeds(words, first=FIRST_SEED)
 
 
-def markdown(tables: dict[str, list[dict[str, Any]]]) -> str:
+def report(tables: dict[str, list[dict[str, Any]]]) -> str:
     """A table for each condition: policies by ids."""
     blocks = ["# Returns by id"]
     for title, found in tables.items():
-        lines = [f"| policy | {' | '.join(IDS)} |", "| --- |" + " ---: |" * len(IDS)]
+        lines = [["policy", *IDS]]
         policies = dict.fromkeys(row["policy"] for row in found)
         for policy in policies:
-            cells = [_cell(row["return"]) for row in found if row["policy"] == policy]
-            lines.append(f"| {policy} | {' | '.join(cells)} |")
-        blocks.append(f"{title}\n\n" + "\n".join(lines))
+            returns = [_interval(row["return"]) for row in found if row["policy"] == policy]
+            lines.append([policy, *returns])
+        blocks.append(f"{title}\n\n{markdown(lines)}")
     return "\n\n".join(blocks)
 
 
-def _cell(interval: dict[str, float]) -> str:
+def _interval(interval: dict[str, float]) -> str:
     half = (interval["high"] - interval["low"]) / 2
     return f"{interval['mean']:.4f} ± {half:.4f}"
 

@@ -17,15 +17,15 @@ from typing import Any
 
 import tyro
 
-from prune_agents.learning.cases import Case
 from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import PPO
 from prune_agents.learning.judge import FIRST_SEED, Heldout
-from prune_agents.learning.tables import points
+from prune_agents.learning.setting import Setting
 from prune_agents.learning.train import train
 from prune_env.arguments import resolve_device
 from prune_env.experiment.cli import Seeds
 from prune_env.experiment.provenance import evidence
+from prune_env.experiment.report import markdown, points
 from prune_env.experiment.seeds import parse_seeds
 from prune_env.training.threads import tune_process
 
@@ -39,7 +39,7 @@ class Rewards:
     """Train a policy for each reward, and compare them."""
 
     task: str = "digits"
-    """case, as for prune-env train"""
+    """instance, as for prune-env train"""
     steps: int = 12_288
     """of the environment, for each policy"""
     seeds: Seeds = ("48",)
@@ -53,10 +53,10 @@ class Rewards:
 
     def __call__(self) -> None:
         """Train what is missing, write, print."""
-        case = Case.parse(self.task)
-        tune_process({case.network}, threads=1)
-        preset = Training(algorithm=PPO(), cases=(case,), steps=self.steps)
-        heldout = Heldout(cases=(case,), seeds=parse_seeds(self.seeds, first=FIRST_SEED))
+        instance = Setting.parse(self.task)
+        tune_process({instance.network}, threads=1)
+        preset = Training(algorithm=PPO(), instances=(instance,), steps=self.steps)
+        heldout = Heldout(instances=(instance,), seeds=parse_seeds(self.seeds, first=FIRST_SEED))
         rows = [
             self._row(replace(preset, reward=reward, choose_keep_fraction=free, seed=seed), heldout)
             for free in (False, True)
@@ -71,13 +71,7 @@ class Rewards:
         self.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, indent=1, allow_nan=False)
         (self.out / "rewards.json").write_text(text + "\n", encoding="utf-8")
-        over = " | ".join(f"over `{name}`" for name in RIVALS)
-        print(f"| reward | keep fraction | seed | {over} |")
-        print("| --- | --- | ---: |" + " ---: |" * len(RIVALS))
-        for row in rows:
-            keep = "chosen" if row["choose_keep_fraction"] else "0.25"
-            gains = " | ".join(points(row["against"][name]) for name in RIVALS)
-            print(f"| {row['reward']} | {keep} | {row['seed']} | {gains} |")
+        print(table(rows))
 
     def _row(self, training: Training, heldout: Heldout) -> dict[str, Any]:
         free = "chosen" if training.choose_keep_fraction else "fixed"
@@ -92,6 +86,21 @@ class Rewards:
             "means": comparison["means"]["learned"],
             "against": comparison["against"],
         }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A row for each policy: test accuracy in points over what each rule reaches."""
+    header = ["reward", "keep fraction", "seed", *(f"over `{name}`" for name in RIVALS)]
+    lines = [
+        [
+            row["reward"],
+            "chosen" if row["choose_keep_fraction"] else "0.25",
+            row["seed"],
+            *(points(row["against"][name]) for name in RIVALS),
+        ]
+        for row in rows
+    ]
+    return markdown([header, *lines], left=2)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ import scenarios_report
 import tyro
 from matplotlib.figure import Figure
 
-from prune_agents.learning.cases import Case
 from prune_agents.learning.config import TRAINING_SCENARIOS
-from prune_agents.learning.judge import FIRST_SEED, RIVALS, Cell, Heldout, basis, judge, report
+from prune_agents.learning.judge import FIRST_SEED, RIVALS, Heldout, Names, basis, judge, report
 from prune_agents.learning.policy import Learned, bundled_policy, load_policy
+from prune_agents.learning.setting import Setting
 from prune_env.arguments import resolve_device
 from prune_env.experiment.cli import Seeds
 from prune_env.experiment.provenance import evidence
@@ -67,7 +67,7 @@ class Scenarios:
     name: str
     """of the result"""
     task: tuple[str, ...] = ("digits",)
-    """cases, as for prune-env train: "TASK model=... num_samples=... budget=..." """
+    """instances, as for prune-env train: "TASK model=... num_samples=... budget=..." """
     scenarios: tuple[str, ...] = ("standard",)
     """standard, severities, combinations, training, or single scenarios"""
     policies: tuple[str, ...] = ("bundled",)
@@ -88,14 +88,14 @@ class Scenarios:
 
     def __call__(self) -> None:
         """Run what is missing, then write."""
-        cases = tuple(map(Case.parse, self.task))
+        instances = tuple(map(Setting.parse, self.task))
         named = [CONDITIONS.get(name, (name,)) for name in self.scenarios]
         heldout = Heldout(
-            cases=cases,
+            instances=instances,
             scenarios=tuple(dict.fromkeys(scenario for group in named for scenario in group)),
             seeds=parse_seeds(self.seeds, first=FIRST_SEED + PASSED_OVER),
         )
-        tune_process({case.network for case in cases}, threads=self.threads)
+        tune_process({instance.network for instance in instances}, threads=self.threads)
         policies = dict(map(_policy, self.policies))
         agents = {**policies, **{name: _agent(name) for name in (*self.agents, *self.shown)}}
         folder = self.runs / f"scenarios-{self.name}"
@@ -104,7 +104,7 @@ class Scenarios:
             claim_folder(folder, settings, (CELLS,))
             accuracies = judge(heldout, agents, folder / CELLS)
         record = evidence(resolve_device("auto")) | {
-            "cases": [case.name for case in cases],
+            "cases": [instance.name for instance in instances],
             **heldout.settings,
             "seen_in_training": [s for s in heldout.scenarios if s in TRAINING_SCENARIOS],
             "rivals": self.agents,
@@ -145,19 +145,21 @@ def _write(file: Path, record: Mapping[str, Any]) -> None:
 
 
 def draw(
-    accuracies: Mapping[Cell, np.ndarray], agents: Iterable[str], file: Path, *, marked: set[str]
+    accuracies: Mapping[Names, np.ndarray], agents: Iterable[str], file: Path, *, marked: set[str]
 ) -> None:
-    """A panel a case: each agent's gain over `random`, by condition, with its standard error."""
+    """A panel an instance: gains over `random` by scenario, with their standard errors."""
     agents = list(agents)
-    cases = list(dict.fromkeys(case for case, _, _ in accuracies))
+    instances = list(dict.fromkeys(instance for instance, _, _ in accuracies))
     scenarios = list(dict.fromkeys(scenario for _, scenario, _ in accuracies))
     height = 1.2 + 0.28 * len(agents)
-    figure = Figure(figsize=(2.6 * len(scenarios) + 2, height * len(cases)), layout="constrained")
-    panels = figure.subplots(len(cases), len(scenarios), squeeze=False, sharey=True)
-    for row, case in zip(panels, cases, strict=True):
+    figure = Figure(
+        figsize=(2.6 * len(scenarios) + 2, height * len(instances)), layout="constrained"
+    )
+    panels = figure.subplots(len(instances), len(scenarios), squeeze=False, sharey=True)
+    for row, instance in zip(panels, instances, strict=True):
         for panel, scenario in zip(row, scenarios, strict=True):
-            base = accuracies.get((case, scenario, "random"), np.zeros(1))
-            gains = [100 * (accuracies[case, scenario, agent] - base) for agent in agents]
+            base = accuracies.get((instance, scenario, "random"), np.zeros(1))
+            gains = [100 * (accuracies[instance, scenario, agent] - base) for agent in agents]
             panel.barh(
                 agents,
                 [gain.mean() for gain in gains],
@@ -165,7 +167,7 @@ def draw(
                 color=["C1" if agent in marked else "C0" for agent in agents],
             )
             panel.axvline(0, color="black", linewidth=0.8)
-            panel.set_title(f"{case}\n{scenario}", fontsize=8)
+            panel.set_title(f"{instance}\n{scenario}", fontsize=8)
         row[0].invert_yaxis()
     figure.supxlabel("test accuracy over random dynamic [points]")
     figure.savefig(file, dpi=110)

@@ -6,14 +6,14 @@ Writes scenarios.md there; with `--docs docs/learned.md` its summary into that d
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import documents
 import tyro
 
-from prune_agents.learning.tables import comparison_table, points
+from prune_env.experiment.report import comparison_table, markdown, points
 
 RESULTS = Path(__file__).parent / "results"
 BASES = ("random", "random+class-balance:1", "stalest+class-balance:1")
@@ -38,28 +38,28 @@ def write(out: Path) -> None:
 
 
 def summary(records: Mapping[str, Record]) -> str:
-    """A row a result, case and policy: test accuracy in points over what a rule reaches."""
+    """A row a result, instance and policy: test accuracy in points over what a rule reaches."""
     over = [f"over `{name}`" for name in BASES]
     header = ["result", "on", "policy", "best single rule", "over it", *over]
     header += ["over the best of each condition", f"over `{CONSTANT}`"]
     rows = []
     for name, record in records.items():
-        for case, policy, table in _comparisons(record):
+        for instance, policy, table in _comparisons(record):
             against = table["against"]
             differences = [
                 points(against[rival]) if rival in against else ""
                 for rival in ("best single", *BASES, "best by condition", CONSTANT)
             ]
-            rows.append([name, case, policy, f"`{table['best_single']}`", *differences])
-    return _table(header, rows, left=4)
+            rows.append([name, instance, policy, f"`{table['best_single']}`", *differences])
+    return markdown([header, *rows], left=4)
 
 
 def section(name: str, record: Record) -> str:
     """One result: gains over `random` by condition, then every agent."""
     blocks = [f"## {name}", _evidence_line(record), _by_condition(record)]
-    for case, policy, table in _comparisons(record):
-        if case != "all":
-            blocks += [f"### {policy} on {case}", comparison_table(table)]
+    for instance, policy, table in _comparisons(record):
+        if instance != "all":
+            blocks += [f"### {policy} on {instance}", comparison_table(table)]
     return "\n\n".join(blocks)
 
 
@@ -67,25 +67,25 @@ def _by_condition(record: Record) -> str:
     """Test accuracy in points over `random`, for each policy and the best single rule."""
     conditions = record["scenarios"]
     rows = []
-    for case, policy, table in _comparisons(record):
-        if case == "all":
+    for instance, policy, table in _comparisons(record):
+        if instance == "all":
             continue
         means = table["means"]
         for agent in (policy, table["best_single"]):
             gains = [100 * (means[agent][c] - means["random"][c]) for c in (*conditions, "mean")]
-            rows.append([case, f"`{agent}`", *(f"{gain:+.1f}" for gain in gains)])
+            rows.append([instance, f"`{agent}`", *(f"{gain:+.1f}" for gain in gains)])
     unique = [list(row) for row in dict.fromkeys(map(tuple, rows))]
-    return "Over `random`:\n\n" + _table(["on", "agent", *conditions, "mean"], unique, left=2)
+    return "Over `random`:\n\n" + markdown([["on", "agent", *conditions, "mean"], *unique], left=2)
 
 
 def _comparisons(record: Record) -> Iterator[tuple[str, str, Record]]:
-    """Case, policy, and the comparison with the agents beside it; all cases together last."""
-    for case in (*record["cases"], "all"):
-        for policy, cases in record["comparisons"].items():
-            if case in cases:
-                table = cases[case]
-                beside = record["beside"].get(policy, {}).get(case)
-                yield case, policy, _with(table, beside) if beside else table
+    """Instance, policy, and the comparison with the agents beside it; all together last."""
+    for instance in (*record["cases"], "all"):
+        for policy, instances in record["comparisons"].items():
+            if instance in instances:
+                table = instances[instance]
+                beside = record["beside"].get(policy, {}).get(instance)
+                yield instance, policy, _with(table, beside) if beside else table
 
 
 def _with(table: Record, beside: Record) -> Record:
@@ -99,11 +99,6 @@ def _evidence_line(record: Record) -> str:
         f"{record['num_seeds']} seeds, 95 % bootstrap intervals over seeds. {record['device']}, "
         f"{record['threads']} thread(s), torch {record['versions']['torch']}."
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
 def main(*, out: Path = RESULTS, docs: Path | None = None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import documents
 import speed_environment
 import torch
 import tyro
@@ -44,12 +45,7 @@ def main(*, device: str = "cpu", memory_probe: bool = False, out: Path = RESULTS
     file = out / f"speed-{chosen.type}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(header(chosen, SEED) | {"rows": records}, indent=1) + "\n")
-    print("| row | goal | median | range |\n|---|---|---|---|")
-    for r in records:
-        print(
-            f"| {r['row']} | {r['goal']} | {r['median']:.3g} {r['unit']} "
-            f"| {r['low']:.3g} to {r['high']:.3g} |"
-        )
+    print(documents.speed(file))
     return None
 
 

@@ -1,5 +1,7 @@
 """What every test shares: one thread, and tasks small enough to train for real."""
 
+import re
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -30,6 +32,11 @@ def _cnn_precision(request, monkeypatch):
 
 # Batches of 32 lose a hundredfold to a second thread on a busy machine.
 torch.set_num_threads(1)
+
+
+def unaligned(table):
+    """A Markdown table without the spaces that align its columns."""
+    return re.sub(r" +", " ", table)
 
 
 def blobs(num_train=120, num_test=60, seed=0, num_classes=3, shape=(6,)):

@@ -27,13 +27,13 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from prune_agents.learning.cases import Case
 from prune_agents.learning.cma import CMA
 from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import PPO
 from prune_agents.learning.judge import HELD_OUT, Heldout
 from prune_agents.learning.network import Network
 from prune_agents.learning.policy import Policy, load_policy
+from prune_agents.learning.setting import Setting
 from prune_agents.learning.train import train
 from prune_env.decision.statistics import FEATURES
 from prune_env.env import DataPruningEnv
@@ -251,10 +251,10 @@ def _behaviour(policy: Policy) -> tuple[bytes, Any]:
     return policy.act(OBSERVATIONS).tobytes(), policy.provenance.get("evaluation")
 
 
-CASE = Case(task="blobs", budget=1.0)
+SETTING = Setting(task="blobs", budget=1.0)
 EVOLUTION = Training(
     algorithm=CMA(population=4, columns=("progress", "class_entropy")),
-    cases=(CASE,),
+    instances=(SETTING,),
     scenarios=("clean",),
     steps=48,
 )
@@ -268,7 +268,7 @@ GRADIENT = replace(
 
 def _training(training: Training, files: str, name: str) -> Subject:
     def run(folder: Path, number: int = 0) -> tuple[bytes, Any]:
-        heldout = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
+        heldout = Heldout(instances=(SETTING,), scenarios=("clean",), seeds=HELD_OUT[:2])
         changed = replace(training, seed=number)
         return _behaviour(train(changed, folder, heldout=heldout, rivals=("random",)))
 

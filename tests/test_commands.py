@@ -3,6 +3,7 @@
 import shlex
 
 import pytest
+from conftest import unaligned
 
 from prune_agents.learning.policy import load_policy
 from prune_env.experiment.agents import make_agent
@@ -16,7 +17,7 @@ def test_train_writes_a_policy_that_compare_takes(tmp_path, capsys):
     main([*SMALL, "--out", str(out), "--eval-seeds", "2", "--eval-scenarios", "clean"])
     shown = capsys.readouterr().out
     assert "Against the best single rival" in shown
-    assert "| epsilon-greedy:epsilon=0.3 |" in shown
+    assert "| epsilon-greedy:epsilon=0.3 |" in unaligned(shown)
     file = out / "policy.safetensors"
     assert f"learned:path={file}" in shown
     assert load_policy(file).provenance["settings"]["steps"] == 60

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from prune_agents.learning.cases import Case
 from prune_agents.learning.cma import CMA, Evolution, Rollouts, moments, random_policies
+from prune_agents.learning.setting import Setting
 from prune_env.decision.statistics import FEATURES
 
 COLUMNS = ("progress", "class_entropy")
@@ -52,9 +52,9 @@ def test_it_goes_on_from_its_history_to_the_bit_and_touches_no_global_generator(
 
 
 def test_rollouts_give_every_policy_the_same_episodes():
-    case = Case(task="blobs", budget=1.0)
+    instance = Setting(task="blobs", budget=1.0)
     arguments = {"observation": "summary", "action": "features", "reward": "gain"}
-    rollouts = Rollouts((case, case), 3, scenario=["clean", "noise:0.5"], **arguments)
+    rollouts = Rollouts((instance, instance), 3, scenario=["clean", "noise:0.5"], **arguments)
     first, *_ = random_policies(
         CMA(), action="features", choose_keep_fraction=False, rng=np.random.default_rng(0)
     )

@@ -1,11 +1,10 @@
-"""Joint held-out episodes against single ones, and the report over cases."""
+"""Joint held-out episodes against single ones, and the report over instances."""
 
 import json
 
 import numpy as np
 import pytest
 
-from prune_agents.learning.cases import Case
 from prune_agents.learning.judge import (
     FIRST_SEED,
     HELD_OUT,
@@ -14,17 +13,18 @@ from prune_agents.learning.judge import (
     report,
     test_accuracies,
 )
+from prune_agents.learning.setting import Setting
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.comparison import run_episode
 
-CASE = Case(task="blobs", budget=1.0)
+SETTING = Setting(task="blobs", budget=1.0)
 
 
 @pytest.mark.parametrize("name", ["highest", "short", "infobatch"])
 def test_joint_episodes_equal_single_ones(name):
     agent = make_agent(name, keep_fraction=0.25)
-    joint = test_accuracies(CASE, "noise:0.3", agent, [FIRST_SEED])
+    joint = test_accuracies(SETTING, "noise:0.3", agent, [FIRST_SEED])
     env = DataPruningEnv("blobs", scenario="noise:0.3", budget=1.0, **agent.env_arguments)
     single = run_episode(env, agent, seed=FIRST_SEED)
     assert joint == pytest.approx([single["test_accuracy"]], abs=0.02)
@@ -32,14 +32,14 @@ def test_joint_episodes_equal_single_ones(name):
 
 def test_episodes_of_unequal_length_are_all_run_to_their_end():
     agent = make_agent("infobatch:r=0.9", keep_fraction=0.25)
-    accuracies = test_accuracies(CASE, "imbalance:5", agent, range(6))
+    accuracies = test_accuracies(SETTING, "imbalance:5", agent, range(6))
     assert len(accuracies) == 6
     assert np.mean(accuracies) > 1 / 3
 
 
 def test_cells_are_kept_and_reported_by_case_and_over_all(tmp_path):
-    cases = (CASE, Case(task="blobs", budget=2.0))
-    heldout = Heldout(cases=cases, scenarios=("clean", "noise:0.3"), seeds=HELD_OUT[:3])
+    instances = (SETTING, Setting(task="blobs", budget=2.0))
+    heldout = Heldout(instances=instances, scenarios=("clean", "noise:0.3"), seeds=HELD_OUT[:3])
     agents = dict.fromkeys(("short", "random", "highest"))
     accuracies = judge(heldout, agents, tmp_path / "cells.jsonl")
     assert len(accuracies) == 2 * 2 * 3
@@ -51,8 +51,8 @@ def test_cells_are_kept_and_reported_by_case_and_over_all(tmp_path):
     result = report(accuracies, "short", ("random", "highest"))
     assert result.keys() == {"blobs budget=1.0", "blobs budget=2.0", "all"}
     assert len(result["all"]["means"]["short"]) == 5
-    one = {cell: values for cell, values in accuracies.items() if cell[0] == CASE.name}
-    assert report(one, "short", ("random",)).keys() == {CASE.name}
+    one = {cell: values for cell, values in accuracies.items() if cell[0] == SETTING.name}
+    assert report(one, "short", ("random",)).keys() == {SETTING.name}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def cells(tmp_path_factory):
     return file.read_text()
 
 
-ONE = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
+ONE = Heldout(instances=(SETTING,), scenarios=("clean",), seeds=HELD_OUT[:2])
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,19 @@ def test_cells_of_earlier_versions_count(tmp_path, cells):
     [
         ({"seeds": ()}, "`seeds` must be one or more, each once, got"),
         ({"seeds": (3,)}, "`seeds` must be at least 2147483648, got 3"),
-        ({"cases": ()}, "`cases` must be one or more, each once"),
+        ({"instances": ()}, "`instances` must be one or more, each once"),
         ({"scenarios": ("clean", "clean")}, "`scenarios` must be one or more, each once"),
         ({"scenarios": ("nois:1",)}, "`scenario` must be one of"),
-        ({"cases": (Case(task="folder:a/p"), Case(task="folder:b/p"))}, "differ in their own"),
+        (
+            {"instances": (Setting(task="folder:a/p"), Setting(task="folder:b/p"))},
+            "differ in their own",
+        ),
     ],
 )
 def test_what_cannot_be_judged_on_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        Heldout(**({"cases": (CASE,)} | changes))
+        Heldout(**({"instances": (SETTING,)} | changes))
 
 
 def test_new_seeds_are_none_that_training_draws():
-    assert min(Heldout(cases=(CASE,)).seeds) == 2**31
+    assert min(Heldout(instances=(SETTING,)).seeds) == 2**31

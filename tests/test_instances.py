@@ -1,5 +1,7 @@
 """Starting episodes: streams by name, sizes, and what a run carries."""
 
+import dataclasses
+import inspect
 from dataclasses import replace
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from conftest import blob_task, blobs
 
 from prune_env.decision.interface import Interface
+from prune_env.env import DataPruningEnv
 from prune_env.episodes import EpisodeMaker
 from prune_env.problem.instance import Instance, validation_count
 
@@ -101,3 +104,11 @@ def test_validation_data_of_their_own_are_chosen_from_evenly_too():
     data = replace(data, validation=data.train.subset(order.numpy()))
     run = start(make_maker(tasks=[blob_task(dataset=data)], validation_samples=30))
     assert run.split.validation.labels.bincount().tolist() == [10, 10, 10]
+
+
+def test_the_environments_defaults_are_those_of_an_instance_and_an_interface():
+    shown = inspect.signature(DataPruningEnv).parameters
+    for kind in (Instance, Interface):
+        for field in dataclasses.fields(kind):
+            if field.name in shown and field.default is not dataclasses.MISSING:
+                assert shown[field.name].default == field.default, field.name

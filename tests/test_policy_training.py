@@ -9,22 +9,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from prune_agents.learning import runs as module
-from prune_agents.learning.cases import Case
 from prune_agents.learning.cma import CMA
 from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import A2C, PPO, SAC
 from prune_agents.learning.judge import HELD_OUT, Heldout
 from prune_agents.learning.policy import load_policy
 from prune_agents.learning.runs import GENERATIONS
+from prune_agents.learning.setting import Setting
 from prune_agents.learning.train import HELDOUT, POLICY, train
-from prune_env.storage.folders import FolderLock
+from prune_env.storage.folders import LOCK
 
-CASE = Case(task="blobs", budget=1.0)
+SETTING = Setting(task="blobs", budget=1.0)
 SMALL = Training(
     algorithm=CMA(population=4, columns=("progress", "class_entropy")),
-    cases=(CASE,),
+    instances=(SETTING,),
     scenarios=("clean", "noise:0.3"),
     steps=80,
     num_envs=4,
@@ -38,7 +39,7 @@ OBSERVATION = np.random.default_rng(0).uniform(size=(2, 22)).astype(np.float32)
 
 
 def test_evolution_writes_a_policy_with_its_provenance(tmp_path):
-    heldout = Heldout(cases=(CASE,), scenarios=("clean", "imbalance:3"), seeds=HELD_OUT[:2])
+    heldout = Heldout(instances=(SETTING,), scenarios=("clean", "imbalance:3"), seeds=HELD_OUT[:2])
     policy = train(SMALL, tmp_path / "run", heldout=heldout, rivals=("random", "highest"))
     again = load_policy(tmp_path / "run" / POLICY)
     np.testing.assert_array_equal(policy.act(OBSERVATION), again.act(OBSERVATION))
@@ -156,7 +157,9 @@ def test_a_scorer_of_samples_becomes_a_file(tmp_path):
         scenarios=("clean",),
         steps=32,
     )
-    heldout = Heldout(cases=(Case(task="blobs", budget=1.0, num_samples=50),), seeds=HELD_OUT[:2])
+    heldout = Heldout(
+        instances=(Setting(task="blobs", budget=1.0, num_samples=50),), seeds=HELD_OUT[:2]
+    )
     heldout = replace(heldout, scenarios=("clean",))
     policy = train(training, tmp_path, heldout=heldout, rivals=("random",))
     assert policy.env_arguments["action"] == "scores"
@@ -164,7 +167,7 @@ def test_a_scorer_of_samples_becomes_a_file(tmp_path):
 
 
 def test_a_held_out_evaluation_that_stopped_goes_on(tmp_path):
-    heldout = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
+    heldout = Heldout(instances=(SETTING,), scenarios=("clean",), seeds=HELD_OUT[:2])
     first = train(SMALL, tmp_path, heldout=heldout, rivals=("random", "short"))
     (tmp_path / POLICY).unlink()
     lines = (tmp_path / HELDOUT).read_text().splitlines(keepends=True)
@@ -177,7 +180,7 @@ def test_a_held_out_evaluation_that_stopped_goes_on(tmp_path):
 @pytest.mark.parametrize("name", ["cma", "ppo"])
 def test_a_policy_judged_on_something_else_is_judged_anew_once_its_file_is_removed(tmp_path, name):
     training = SMALL if name == "cma" else replace(SMALL, algorithm=GRADIENT["ppo"], steps=32)
-    heldout = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
+    heldout = Heldout(instances=(SETTING,), scenarios=("clean",), seeds=HELD_OUT[:2])
     first = train(training, tmp_path, heldout=heldout, rivals=("random",))
     assert first.provenance["evaluation"]["num_seeds"] == 2
     assert train(training, tmp_path, heldout=heldout, rivals=("random",)).provenance
@@ -186,7 +189,7 @@ def test_a_policy_judged_on_something_else_is_judged_anew_once_its_file_is_remov
         train(training, tmp_path, heldout=more, rivals=("random",))
     with pytest.raises(ValueError, match=r"rivals .* there and .* here"):
         train(training, tmp_path, heldout=heldout, rivals=("short",))
-    elsewhere = replace(heldout, cases=(replace(CASE, budget=2.0),))
+    elsewhere = replace(heldout, instances=(replace(SETTING, budget=2.0),))
     with pytest.raises(ValueError, match=r"cases .* there and .* here"):
         train(training, tmp_path, heldout=elsewhere, rivals=("random",))
     (tmp_path / POLICY).unlink()
@@ -199,12 +202,15 @@ def test_a_policy_that_was_not_judged_is_not_taken_for_one_that_was(tmp_path):
     train(SMALL, tmp_path)
     with pytest.raises(ValueError, match="num_seeds None there and 2 here"):
         train(
-            SMALL, tmp_path, heldout=Heldout(cases=(CASE,), seeds=HELD_OUT[:2]), rivals=("random",)
+            SMALL,
+            tmp_path,
+            heldout=Heldout(instances=(SETTING,), seeds=HELD_OUT[:2]),
+            rivals=("random",),
         )
 
 
 def test_held_cells_of_another_policy_are_not_taken_for_this_ones(tmp_path):
-    heldout = Heldout(cases=(CASE,), scenarios=("clean",), seeds=HELD_OUT[:2])
+    heldout = Heldout(instances=(SETTING,), scenarios=("clean",), seeds=HELD_OUT[:2])
     train(SMALL, tmp_path, heldout=heldout, rivals=("random",))
     for file in (POLICY, GENERATIONS, "settings.json"):
         (tmp_path / file).unlink()
@@ -222,7 +228,7 @@ def test_held_cells_of_another_policy_are_not_taken_for_this_ones(tmp_path):
             {"action": "scores", "observation": "samples"},
             "`algorithm` must be PPO or A2C for observation 'samples'",
         ),
-        ({"num_envs": 1, "cases": (CASE, CASE)}, "`num_envs` must be at least 2"),
+        ({"num_envs": 1, "instances": (SETTING, SETTING)}, "`num_envs` must be at least 2"),
     ],
 )
 def test_bad_arguments_are_named(changes, message):
@@ -231,27 +237,27 @@ def test_bad_arguments_are_named(changes, message):
 
 
 def test_a_bad_rival_stops_before_anything_is_written(tmp_path):
-    heldout = Heldout(cases=(CASE,), seeds=HELD_OUT[:1])
+    heldout = Heldout(instances=(SETTING,), seeds=HELD_OUT[:1])
     with pytest.raises(ValueError, match="`agent` must be one of"):
         train(SMALL, tmp_path / "run", heldout=heldout, rivals=("rundom",))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_is_in_use_is_left_alone(tmp_path):
-    with FolderLock(tmp_path), pytest.raises(ValueError, match="is in use by another process"):
+    with FileLock(tmp_path / LOCK), pytest.raises(ValueError, match="is in use by another process"):
         train(SMALL, tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert {file.name for file in tmp_path.iterdir()} <= {LOCK}
 
 
 @pytest.mark.slow
 def test_evolution_learns_to_balance_classes(tmp_path):
     training = Training(
-        cases=tuple(itertools.repeat(Case(task="digits"), 4)),
+        instances=tuple(itertools.repeat(Setting(task="digits"), 4)),
         scenarios=("clean", "noise:0.3", "imbalance:30"),
         steps=25_000,
     )
     heldout = Heldout(
-        cases=(Case(task="digits"),),
+        instances=(Setting(task="digits"),),
         scenarios=("clean", "noise:0.3", "imbalance:30"),
         seeds=HELD_OUT[:16],
     )

@@ -91,7 +91,7 @@ def test_a_table_is_aligned_has_one_rule_and_fits():
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 4
     assert len({len(line) for line in lines}) == 1
-    assert set(lines[1]) == {"|", "-", " "}
+    assert set(lines[1]) == {"|", "-", ":", " "}
     assert max(map(len, text.splitlines())) <= 100
     assert text.endswith(NOTES)
 

@@ -8,13 +8,13 @@ from conftest import make_record
 
 from prune_env.experiment.records import Record
 from prune_env.experiment.results import EPISODES, SUMMARY, Results
-from prune_env.storage.folders import SETTINGS
+from prune_env.storage.folders import LOCK, SETTINGS
 
 SETUP = {"epochs": 20, "keep_fraction": 0.25, "model": None}
 
 
 def contents(folder):
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != LOCK}
 
 
 def test_without_a_folder_records_are_kept_in_memory(tmp_path, monkeypatch):

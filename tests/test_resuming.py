@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 from stable_baselines3.common.logger import Logger
-from test_policy_training import CASE, GRADIENT, SMALL
+from test_policy_training import GRADIENT, SETTING, SMALL
 
 from prune_agents.learning import runs
 from prune_agents.learning.checkpoints import Checkpoint, read_checkpoint
@@ -255,7 +255,7 @@ def test_a_checkpoint_touches_no_other_file(tmp_path):
 
 
 def test_a_training_folder_of_another_seed_is_not_gone_on_with(tmp_path):
-    training = replace(SMALL, algorithm=GRADIENT["ppo"], cases=(CASE,), steps=32)
+    training = replace(SMALL, algorithm=GRADIENT["ppo"], instances=(SETTING,), steps=32)
     train(training, tmp_path / "mine")
     train(replace(training, seed=1), tmp_path / "other")
     (tmp_path / "mine" / POLICY).unlink()

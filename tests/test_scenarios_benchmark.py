@@ -7,6 +7,7 @@ import pytest
 import scenarios
 import scenarios_report
 import torch
+from conftest import unaligned
 
 from prune_agents.learning import judge as heldout
 from prune_agents.learning.judge import RIVALS
@@ -42,7 +43,7 @@ def test_a_result_is_written_and_not_run_twice(arguments, monkeypatch, capsys):
     assert record["policies"].keys() == {"bundled", "constant-mixture", "constant-features"}
     table = record["comparisons"]["bundled"]["blobs budget=1"]
     assert "constant-features" not in table["means"]
-    tables = (out / "scenarios.md").read_text()
+    tables = unaligned((out / "scenarios.md").read_text())
     assert "| small | all | bundled | `" in tables
     assert "### bundled on blobs budget=2" in tables
     assert "| constant-features |" in tables
@@ -114,6 +115,6 @@ def test_gains_by_condition_and_rows_of_the_summary_by_hand():
     (row,) = scenarios_report.summary({"one": record}).splitlines()[2:]
     points = "+2.00 (+1.00 to +3.00)"
     cells = ["one", "digits", "mine", "`random`", points, points, "", "", points, points]
-    assert row == f"| {' | '.join(cells)} |"
-    rows = scenarios_report._by_condition(record).splitlines()
+    assert unaligned(row) == f"| {' | '.join(cells)} |".replace("  ", " ")
+    rows = unaligned(scenarios_report._by_condition(record)).splitlines()
     assert rows[-2:] == ["| digits | `mine` | +2.0 | +2.0 |", "| digits | `random` | +0.0 | +0.0 |"]

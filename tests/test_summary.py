@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from prune_env.experiment.intervals import mean_interval
 from prune_env.experiment.records import Record
-from prune_env.experiment.summary import mean_interval, summarise
+from prune_env.experiment.summary import summarise
 
 
 def row_of(records, agent="ucb"):

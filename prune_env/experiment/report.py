@@ -1,10 +1,14 @@
-"""What a comparison prints: a Markdown table per task and scenario, the best agent first."""
+"""Markdown tables: of a comparison, per task and scenario, and of one agent against others."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+_FAR = 0.005  # half a point of accuracy
+VARIANTS = {"rcap": "theorem variant"}  # agents that are not their authors' release
 _LONGEST_NAME = 22  # characters; longer ones are spelt out under their table
 _SPENT = ("train", "scoring", "selection")
 NOTES = """\
@@ -33,18 +37,69 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n\n".join([*blocks, NOTES])
 
 
-def markdown(lines: list[tuple[str, ...]]) -> str:
-    """A Markdown table of a header and rows, the first column to the left, the others right."""
-    rows = [tuple(" ".join(cell.replace("|", r"\|").split()) for cell in line) for line in lines]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def markdown(lines: Sequence[Sequence[Any]], *, left: int = 1) -> str:
+    """A Markdown table.
 
-    def line(cells: tuple[str, ...]) -> str:
-        first, *others = zip(cells, widths, strict=True)
-        padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+    Args:
+        lines: the header, and rows of as many cells.
+        left: first columns that are set to the left; the others are to the right.
+    """
+    rows = [[" ".join(str(cell).replace("|", r"\|").split()) for cell in line] for line in lines]
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        sides = [str.ljust] * left + [str.rjust] * (len(cells) - left)
+        padded = (side(cell, width) for side, cell, width in zip(sides, cells, widths, strict=True))
         return f"| {' | '.join(padded)} |"
 
-    rule = tuple("-" * width for width in widths)
+    rule = ["-" * width for width in widths[:left]] + ["-" * (w - 1) + ":" for w in widths[left:]]
     return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])
+
+
+def label(agent: str) -> str:
+    """An agent as tables call it: what is a variant of a published rule says so."""
+    variant = VARIANTS.get(re.split("[:+]", agent)[0])
+    return agent if variant is None else f"{agent} ({variant})"
+
+
+def points(interval: Mapping[str, float]) -> str:
+    """A difference of accuracies, in points, with its interval."""
+    mean, low, high = (100 * interval[key] for key in ("mean", "low", "high"))
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> str:
+    """Accuracies [%] by agent and scenario, and the difference to each, mean over scenarios."""
+    means, against = comparison["means"], comparison["against"]
+    columns = [name for name in next(iter(means.values())) if name != "mean"]
+    rows = [
+        ["agent", *columns, "mean", "learned against it (95 % interval)"],
+        *(
+            [
+                label(agent),
+                *(f"{100 * row[column]:.2f}" for column in (*columns, "mean")),
+                points(against[agent]) if agent in against else "",
+            ]
+            for agent, row in sorted(means.items(), key=lambda item: -item[1]["mean"])
+        ),
+    ]
+    single, best = against["best single"], against["best by condition"]
+    # Between rivals that are nearly level there is no way to be a share of.
+    far = single["mean"] - best["mean"] >= _FAR
+    between = f"; {100 * comparison['share_of_the_way']:.0f} % of the way between." if far else "."
+    return (
+        f"Against the best single rival ({label(comparison['best_single'])}): {points(single)}; "
+        f"against the best of each scenario: {points(best)}{between}\n\n{markdown(rows)}"
+    )
+
+
+def evaluation_table(evaluation: Mapping[str, Any]) -> str:
+    """One table for each instance of a policy's held-out evaluation."""
+    return "\n\n".join(
+        f"{instance}, {evaluation['num_seeds']} seeds\n\n{comparison_table(comparison)}"
+        for instance, comparison in evaluation["cases"].items()
+        if instance != "all"
+    )
 
 
 def _lines(ranked: list[dict[str, Any]]) -> list[tuple[str, ...]]:

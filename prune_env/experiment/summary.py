@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from prune_env.experiment.intervals import mean_interval
 from prune_env.experiment.records import Record
 
 REFERENCE_MARGIN = 0.005
 BASES = ("short", "random")  # whom the others are compared with: the first that is there
-_ENOUGH_SEEDS = 3  # an interval from two is ten times their distance
 # What a user's own training spends too; validation is the comparison's.
 _SPENT = ("train", "scoring", "selection")
 
@@ -42,18 +41,6 @@ def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
         base = next((found for found in bases if found), None)
         rows.append(names | _row(sorted(group, key=lambda record: record.seed), targets, base))
     return rows
-
-
-def mean_interval(values: Iterable[float]) -> dict[str, float | None]:
-    """Mean and 95 % interval by Student's t; without an interval for less than three values."""
-    from scipy import stats  # a second to import, needed only here
-
-    values = np.asarray(list(values), dtype=float)
-    mean = float(values.mean())
-    if len(values) < _ENOUGH_SEEDS:
-        return {"mean": mean, "low": None, "high": None}
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
 def _row(group: list[Record], targets: Target, base: list[Record] | None) -> dict[str, Any]:

@@ -3,60 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
+
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from prune_env.storage.fields import parse_json
-from prune_env.storage.files import check_writable, lock, read_file, replacing, writing
+from prune_env.storage.files import check_writable, read_file, replacing, writing
 
 SETTINGS = "settings.json"
+LOCK = ".lock"
 
 
-class FolderLock:
-    """The right to write in a folder, held until the block ends or nothing refers to it any more.
-
-    The system holds it, on the open folder: it leaves no file behind and is never stale. Where the
-    system has no such locks, nothing is held.
-
-    Raises:
-        ValueError: if another process holds it.
-    """
-
-    def __init__(self, folder: Path):
-        self._handle: int | None = None
-        if os.name == "nt":  # no folder can be opened, and there are no such locks
-            return
-        self._handle = os.open(folder, os.O_RDONLY)
-        if not lock(self._handle, wait=False):
-            raise ValueError(
-                f"`out` {folder} is in use by another process; wait until that has ended, or name "
-                "another folder"
-            )
-
-    def __enter__(self) -> FolderLock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._release()
-
-    def __del__(self) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-
-# One lock a folder in a process: a comparison may be read and gone on with beside itself.
-_LOCKS: WeakValueDictionary[Path, FolderLock] = WeakValueDictionary()
-
-
-def lock_folder(folder: Path) -> FolderLock:
+def lock_folder(folder: Path) -> AcquireReturnProxy:
     """Make a folder and hold it, so that no other process writes there at the same time.
+
+    It is held until the block ends, or nothing refers to what is returned any more, and may be held
+    several times by one process: a comparison may be read and gone on with beside itself.
 
     Args:
         folder: is made with its parents.
@@ -65,10 +29,15 @@ def lock_folder(folder: Path) -> FolderLock:
         ValueError: if it cannot be written, or another process holds it.
     """
     _make_folder(folder)
-    place = folder.resolve()
-    held = _LOCKS.get(place) or FolderLock(folder)
-    _LOCKS[place] = held
-    return held
+    lock = FileLock(folder.resolve() / LOCK, timeout=0, thread_local=False, is_singleton=True)
+    with writing(f"`out` {folder / LOCK}"):
+        try:
+            return lock.acquire()
+        except Timeout as error:
+            raise ValueError(
+                f"`out` {folder} is in use by another process; wait until that has ended, or name "
+                "another folder"
+            ) from error
 
 
 def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -> None:

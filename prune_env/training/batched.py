@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -216,6 +216,24 @@ def _vectors(split: Split, samples: Samples, rows: Tensor) -> Tensor:
     return split.inputs(samples, rows.flatten()).view(*rows.shape, -1)
 
 
+class _JointBatch(NamedTuple):
+    """A batch of each of the R networks whose epochs still last, B samples each.
+
+    Attributes:
+        update: which of the epoch's.
+        inputs: (R, B, I) float.
+        targets: (R, B, columns) float, smoothed.
+        scale: (R, B, 1) float, loss multiplier over batch size; 0 in padding.
+        logits: (R, B, columns) float, to be filled.
+    """
+
+    update: int
+    inputs: Tensor
+    targets: Tensor
+    scale: Tensor
+    logits: Tensor
+
+
 class _JointEpoch:
     """The batches of K epochs side by side, longest first, padded at their ends.
 
@@ -260,8 +278,8 @@ class _JointEpoch:
                 rates[run, update] = rate * plan.selection.learning_rate_factor
         self.rates = torch.from_numpy(rates).to(device)
 
-    def batches(self):  # type: ignore[no-untyped-def]
-        """Yield update, inputs (R, B, I), targets (R, B, C), scale (R, B, 1), logits to fill."""
+    def batches(self) -> Iterator[_JointBatch]:
+        """The batches in turn."""
         split = self._splits[0]
         per_update = len(self._orders) * self._size * int(np.prod(split.input_shape))
         chunk = max(1, _CHUNK_ELEMENTS // per_update)
@@ -276,7 +294,7 @@ class _JointEpoch:
                 runs = sum(count > update for count in self.updates)
                 here = slice(update * self._size, (update + 1) * self._size)
                 near = slice(here.start - span.start, here.stop - span.start)
-                yield (
+                yield _JointBatch(
                     update,
                     inputs[:runs, near],
                     targets[:runs, near],

@@ -13,13 +13,13 @@ import tyro
 from prune_env.experiment.cli import Seeds, Several, UserError
 
 if TYPE_CHECKING:
-    from prune_agents.learning.cases import Case
     from prune_agents.learning.config import Training
     from prune_agents.learning.judge import Heldout
+    from prune_agents.learning.setting import Setting
 
 # What trains is imported when it is needed: --help answers at once.
 
-Cases = Annotated[tuple[str, ...], tyro.conf.arg(metavar='"TASK [KEY=VALUE ...]" [...]')]
+Instances = Annotated[tuple[str, ...], tyro.conf.arg(metavar='"TASK [KEY=VALUE ...]" [...]')]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Train:
     earlier run of the same settings stopped"""
     algo: Literal["cma", "ppo", "a2c", "sac"] = "cma"
     """cma: a linear policy by an evolution strategy; the others are Stable-Baselines3's"""
-    task: Cases = ("digits",)
+    task: Instances = ("digits",)
     """what to train on, each a task with any of model, num_samples, budget and keep_fraction, as
     in "digits model=mlp:128 num_samples=500"; named twice, it counts twice"""
     scenarios: Several = ()
@@ -53,7 +53,7 @@ class Train:
     """let the policy choose how much to keep"""
     seed: int = 0
     """of everything"""
-    eval_task: Cases = ()
+    eval_task: Instances = ()
     """what to judge on, written as --task; by default what was trained on"""
     eval_scenarios: Several = ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9")
     """what to judge on"""
@@ -65,7 +65,7 @@ class Train:
 
     def __call__(self) -> None:
         """Train, judge, write, and print the comparison."""
-        from prune_agents.learning.cases import Case, check_names
+        from prune_agents.learning.setting import Setting, check_names
         from prune_agents.learning.train import POLICY, train
         from prune_env.arguments import check_count
         from prune_env.experiment.agents import spec_value
@@ -73,11 +73,13 @@ class Train:
 
         try:
             check_count("num_envs", self.num_envs)
-            cases = tuple(map(Case.parse, self.task))
-            judged = tuple(map(Case.parse, self.eval_task)) or tuple(dict.fromkeys(cases))
-            check_names((*cases, *judged))
-            training = self._training(cases)
-            tune_process({case.network for case in (*cases, *judged)}, threads=self.threads)
+            instances = tuple(map(Setting.parse, self.task))
+            judged = tuple(map(Setting.parse, self.eval_task)) or tuple(dict.fromkeys(instances))
+            check_names((*instances, *judged))
+            training = self._training(instances)
+            tune_process(
+                {instance.network for instance in (*instances, *judged)}, threads=self.threads
+            )
             policy = train(
                 training,
                 self.out,
@@ -87,14 +89,14 @@ class Train:
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(str(error)) from error
         if "evaluation" in policy.provenance:
-            from prune_agents.learning.tables import evaluation_table
+            from prune_env.experiment.report import evaluation_table
 
             print(evaluation_table(policy.provenance["evaluation"]))
         file = self.out / POLICY
         spec = shlex.quote(f"learned:path={spec_value(str(file))}")
         print(f"\nwritten to {file}; use it as --agents {spec}")
 
-    def _training(self, cases: tuple[Case, ...]) -> Training:
+    def _training(self, instances: tuple[Setting, ...]) -> Training:
         from prune_agents.learning.cma import CMA
         from prune_agents.learning.config import ALGORITHMS, TRAINING_SCENARIOS, Training
 
@@ -105,10 +107,10 @@ class Train:
             algorithm = replace(algorithm, columns=())
         return Training(
             algorithm=algorithm,
-            cases=cases,
+            instances=instances,
             scenarios=self.scenarios or TRAINING_SCENARIOS,
             steps=self.steps,
-            num_envs=max(self.num_envs, len(cases)),
+            num_envs=max(self.num_envs, len(instances)),
             action=self.action,
             observation="samples" if self.action == "scores" else "summary",
             reward=self.reward,
@@ -116,11 +118,11 @@ class Train:
             seed=self.seed,
         )
 
-    def _heldout(self, cases: tuple[Case, ...]) -> Heldout | None:
+    def _heldout(self, instances: tuple[Setting, ...]) -> Heldout | None:
         from prune_agents.learning.judge import FIRST_SEED, Heldout
         from prune_env.experiment.seeds import parse_seeds
 
         if self.eval_seeds == ("0",):
             return None
         seeds = parse_seeds(self.eval_seeds, "eval_seeds", first=FIRST_SEED)
-        return Heldout(cases=cases, scenarios=self.eval_scenarios, seeds=seeds)
+        return Heldout(instances=instances, scenarios=self.eval_scenarios, seeds=seeds)

@@ -10,9 +10,9 @@ from typing import Any
 import cma
 import numpy as np
 
-from prune_agents.learning.cases import Case
 from prune_agents.learning.network import Network
 from prune_agents.learning.policy import Policy, action_entries, observation_columns
+from prune_agents.learning.setting import Setting
 from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
 from prune_env.vector import DataPruningVectorEnv, advance
 
@@ -20,20 +20,25 @@ MIN_SCALE = 0.01  # of an input; one that did not vary in the first episodes may
 
 
 class Rollouts:
-    """Episodes of many policies at once, those of one case trained jointly.
+    """Episodes of many policies at once, those of one instance trained jointly.
 
     Args:
-        cases: one for each episode of a policy; a case may be there several times.
+        instances: one for each episode of a policy; a instance may be there several times.
         num_policies: P.
         **arguments: of `DataPruningEnv`, the same for all.
     """
 
-    def __init__(self, cases: Sequence[Case], num_policies: int, **arguments: Any):
+    def __init__(self, instances: Sequence[Setting], num_policies: int, **arguments: Any):
         self._num_policies = num_policies
-        self._slots = {case: [s for s, c in enumerate(cases) if c == case] for case in cases}
+        self._slots = {
+            instance: [s for s, c in enumerate(instances) if c == instance]
+            for instance in instances
+        }
         self._envs = {
-            case: DataPruningVectorEnv(num_policies * len(slots), **case.arguments_for(arguments))
-            for case, slots in self._slots.items()
+            instance: DataPruningVectorEnv(
+                num_policies * len(slots), **instance.arguments_for(arguments)
+            )
+            for instance, slots in self._slots.items()
         }
 
     def run(
@@ -52,8 +57,8 @@ class Rollouts:
         returns = np.zeros((self._num_policies, len(seeds)))
         seen: list[np.ndarray] = []
         steps = 0
-        for case, slots in self._slots.items():
-            envs = self._envs[case].members
+        for instance, slots in self._slots.items():
+            envs = self._envs[instance].members
             places = [(policy, slot) for policy in range(len(policies)) for slot in slots]
             observations: list[Any] = [
                 env.reset(seed=int(seeds[slot]), options={"scenario": scenarios[slot]})[0]

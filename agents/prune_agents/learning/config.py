@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from prune_agents.learning.cases import Case
 from prune_agents.learning.cma import CMA
 from prune_agents.learning.gradient import A2C, PPO, SAC
+from prune_agents.learning.setting import Setting
 from prune_env.arguments import check_choice, check_count
 from prune_env.env import DataPruningEnv
 from prune_env.problem.scenarios import parse
@@ -38,10 +38,10 @@ class Training:
 
     Attributes:
         algorithm: settings of CMA, PPO, A2C or SAC.
-        cases: what is trained on, drawn from evenly; one that is named twice counts twice.
+        instances: what is trained on, drawn from evenly; one that is named twice counts twice.
         scenarios: drawn from evenly.
         steps: of the environment, at least 1; whole generations or updates are done.
-        num_envs: environments at once, for all but CMA, which has an episode of every case for
+        num_envs: environments at once, for all but CMA, which has an episode of every instance for
             each of its population.
         action: encoding of the policy.
         observation: `summary`, or `samples` for a scorer of single samples (action `scores`).
@@ -51,7 +51,7 @@ class Training:
     """
 
     algorithm: CMA | PPO | A2C | SAC = field(default_factory=CMA)
-    cases: tuple[Case, ...] = (Case(task="digits"),)
+    instances: tuple[Setting, ...] = (Setting(task="digits"),)
     scenarios: tuple[str, ...] = TRAINING_SCENARIOS
     steps: int = 100_000
     num_envs: int = 32
@@ -64,7 +64,7 @@ class Training:
     def __post_init__(self) -> None:
         """Check what the environments will not."""
         check_count("steps", self.steps)
-        check_count("num_envs", self.num_envs, least=len(self.cases))
+        check_count("num_envs", self.num_envs, least=len(self.instances))
         check_count("seed", self.seed, least=0)
         check_choice("observation", self.observation, ["summary", "samples"])
         if (self.observation == "samples") != (self.action == "scores"):
@@ -96,16 +96,18 @@ class Training:
 
     def check(self) -> None:
         """Raise ValueError if a task has no data, or an environment does not fit them."""
-        for case in self.cases:
-            DataPruningEnv(**case.arguments_for(self.env_arguments))
+        for instance in self.instances:
+            DataPruningEnv(**instance.arguments_for(self.env_arguments))
 
     @property
     def settings(self) -> dict[str, Any]:
         """As JSON, with folders by their own names and digests of their paths."""
         name = type(self.algorithm).__name__.lower()
-        return asdict(self) | {
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        del settings["instances"]
+        return settings | {
             "algorithm": {"name": name, **asdict(self.algorithm)},
-            "cases": [case.identity for case in self.cases],
+            "cases": [instance.identity for instance in self.instances],
         }
 
     @property

@@ -1,4 +1,4 @@
-"""Agents on seeds that no training has seen: many episodes at once, kept cell by cell."""
+"""Agents on seeds that no training has seen: many episodes at once, kept as they end."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from prune_agents.learning.cases import Case, check_names
 from prune_agents.learning.policy import Learned
+from prune_agents.learning.setting import Setting, check_names
 from prune_env.arguments import check_count, check_each_once, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import Agent, make_agent
-from prune_env.experiment.paired import compare
+from prune_env.experiment.intervals import compare
 from prune_env.experiment.playing import on_test_data
 from prune_env.experiment.provenance import evidence
 from prune_env.problem.scenarios import parse
@@ -56,37 +56,37 @@ _CHUNK = 64  # episodes at once
 
 @dataclass(frozen=True, kw_only=True)
 class Heldout:
-    """What agents are judged on: every case under every scenario, the same seeds for all.
+    """What agents are judged on: every instance under every scenario, the same seeds for all.
 
     Attributes:
-        cases: tasks, networks, sizes and budgets.
+        instances: tasks, networks, sizes and budgets.
         scenarios: names.
         seeds: of the episodes of each; none that a training draws, and so at least `FIRST_SEED`.
     """
 
-    cases: tuple[Case, ...]
+    instances: tuple[Setting, ...]
     scenarios: tuple[str, ...] = SCENARIOS
     seeds: tuple[int, ...] = HELD_OUT
 
     def __post_init__(self) -> None:
         """Check all that needs no data."""
-        for name in ("cases", "scenarios", "seeds"):
+        for name in ("instances", "scenarios", "seeds"):
             check_each_once(name, getattr(self, name))
         for seed in self.seeds:
             check_count("seeds", seed, least=FIRST_SEED)
-        check_names(self.cases)
+        check_names(self.instances)
         for scenario in self.scenarios:
             parse(scenario)
 
     def check(self) -> None:
-        """Raise ValueError if a task has no data, or a case does not fit them."""
-        for case in self.cases:
+        """Raise ValueError if a task has no data, or an instance does not fit them."""
+        for instance in self.instances:
             others = {"observation": "summary", "action": "mixture", "scenario": self.scenarios}
-            DataPruningEnv(**case.arguments_for(others))
+            DataPruningEnv(**instance.arguments_for(others))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a report on it must say beside its cases, as JSON."""
+        """What a report on it must say beside its instances, as JSON."""
         return {
             "scenarios": list(self.scenarios),
             "seeds": list(self.seeds),
@@ -94,43 +94,44 @@ class Heldout:
         }
 
 
-Cell = tuple[str, str, str]  # names of case, scenario and agent
+Names = tuple[str, str, str]  # of instance, scenario and agent
 
 
 def judge(
     heldout: Heldout, agents: Mapping[str, Agent | None], file: Path | None = None
-) -> dict[Cell, np.ndarray]:
-    """Test accuracies of every agent on every case and scenario.
+) -> dict[Names, np.ndarray]:
+    """Test accuracies of every agent on every instance and scenario.
 
     Args:
         heldout: what on.
-        agents: by name; None is made from its name for each case.
-        file: JSON lines, a cell each; cells already there are not run again.
+        agents: by name; None is made from its name for each instance.
+        file: JSON lines, a line for each instance, scenario and agent; what is there is not
+            run again.
 
     Returns:
-        (S,) accuracies by case, scenario and agent.
+        (S,) accuracies by instance, scenario and agent.
     """
     agents_digest = _digest(agents) if file is not None else ""
-    held = _read_cells(file, agents_digest) if file is not None else {}
+    held = _read_held(file, agents_digest) if file is not None else {}
     cells = [
-        (case, scenario, name)
-        for case in heldout.cases
+        (instance, scenario, name)
+        for instance in heldout.instances
         for scenario in heldout.scenarios
         for name in agents
     ]
     accuracies = {}
-    bar = tqdm(cells, desc="held-out", unit="cell")
-    for case, scenario, name in bar:
-        cell = (case.identity, scenario, name)
-        bar.set_postfix_str(f"{case.name} {scenario} {name}")
+    bar = tqdm(cells, desc="held-out", unit="agent")
+    for instance, scenario, name in bar:
+        cell = (instance.identity, scenario, name)
+        bar.set_postfix_str(f"{instance.name} {scenario} {name}")
         if cell not in held or held[cell]["seeds"] != list(heldout.seeds):
-            agent = agents[name] or make_agent(name, keep_fraction=case.keep_fraction)
-            values = test_accuracies(case, scenario, agent, list(heldout.seeds))
+            agent = agents[name] or make_agent(name, keep_fraction=instance.keep_fraction)
+            values = test_accuracies(instance, scenario, agent, list(heldout.seeds))
             line = dict(zip(("case", "scenario", "agent"), cell, strict=True))
             held[cell] = line | {"seeds": list(heldout.seeds), "test_accuracy": values}
             if file is not None:
                 append_line(file, held[cell] | {"basis": agents_digest})
-        accuracies[case.name, scenario, name] = np.array(held[cell]["test_accuracy"])
+        accuracies[instance.name, scenario, name] = np.array(held[cell]["test_accuracy"])
     return accuracies
 
 
@@ -153,14 +154,14 @@ def _digest(agents: Mapping[str, Agent | None]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _read_cells(file: Path, agents_digest: str) -> dict[Cell, JsonObject]:
+def _read_held(file: Path, agents_digest: str) -> dict[Names, JsonObject]:
     """The cells of an earlier run, the last of a name counting, none of them taken unseen.
 
     Raises:
         ValueError: if a line is damaged, or was made by other agents or on another machine.
     """
 
-    def take(_: int, given: Fields) -> tuple[Cell, JsonObject]:
+    def take(_: int, given: Fields) -> tuple[Names, JsonObject]:
         names = given.text("case"), given.text("scenario"), given.text("agent")
         seeds = given.numbers("seeds", low=0)
         given.numbers("test_accuracy", low=0, high=1, length=len(seeds))
@@ -171,7 +172,9 @@ def _read_cells(file: Path, agents_digest: str) -> dict[Cell, JsonObject]:
     return dict(take_lines(file, take))
 
 
-def test_accuracies(case: Case, scenario: str, agent: Agent, seeds: Sequence[int]) -> list[float]:
+def test_accuracies(
+    instance: Setting, scenario: str, agent: Agent, seeds: Sequence[int]
+) -> list[float]:
     """Test accuracy at the end of an episode of each seed, trained jointly where that is quicker.
 
     The agent is reset once for a batch of episodes, from their first seed.
@@ -180,7 +183,7 @@ def test_accuracies(case: Case, scenario: str, agent: Agent, seeds: Sequence[int
         raise ValueError(
             "`agents` trained before the first step cannot be judged jointly; use prune-env compare"
         )
-    arguments = case.arguments_for(agent.env_arguments) | {"scenario": scenario}
+    arguments = instance.arguments_for(agent.env_arguments) | {"scenario": scenario}
     accuracies: list[float] = []
     for start in range(0, len(seeds), _CHUNK):
         chunk = seeds[start : start + _CHUNK]
@@ -213,16 +216,22 @@ def _stacked(observations: list[Any]) -> Any:
 
 
 def report(
-    accuracies: Mapping[Cell, np.ndarray], agent: str, rivals: Sequence[str]
+    accuracies: Mapping[Names, np.ndarray], agent: str, rivals: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """`prune_env.experiment.paired.compare` for each case, and for `all` of them together.
+    """`prune_env.experiment.intervals.compare` for each instance, and for `all` of them together.
 
-    The mean over all is that of every condition of every case; its best single rival is one
-    agent for all cases.
+    The mean over all is that of every scenario of every instance; its best single rival is one
+    agent for all instances.
     """
-    by_case: dict[str, dict[str, dict[str, np.ndarray]]] = defaultdict(lambda: defaultdict(dict))
-    for (case, scenario, name), values in accuracies.items():
-        by_case[case][name][scenario] = values
-        by_case["all"][name][f"{case}, {scenario}"] = values
-    chosen = dict(by_case) if len(by_case) > 2 else {k: v for k, v in by_case.items() if k != "all"}
-    return {case: compare(table, agent, rivals) for case, table in chosen.items()}
+    by_instance: dict[str, dict[str, dict[str, np.ndarray]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for (instance, scenario, name), values in accuracies.items():
+        by_instance[instance][name][scenario] = values
+        by_instance["all"][name][f"{instance}, {scenario}"] = values
+    chosen = (
+        dict(by_instance)
+        if len(by_instance) > 2
+        else {k: v for k, v in by_instance.items() if k != "all"}
+    )
+    return {instance: compare(table, agent, rivals) for instance, table in chosen.items()}

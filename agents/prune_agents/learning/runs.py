@@ -134,7 +134,9 @@ class _Episodes:
 
     def __init__(self, training: Training, algorithm: CMA):
         self._training = training
-        self._rollouts = Rollouts(training.cases, algorithm.population, **training.env_arguments)
+        self._rollouts = Rollouts(
+            training.instances, algorithm.population, **training.env_arguments
+        )
 
     def look(self, policies: list[Policy], columns: tuple[str, ...]) -> dict[str, Any]:
         """The zeroth generation: what the columns are like under random policies."""
@@ -153,11 +155,11 @@ class _Episodes:
         return {"steps": steps, "seconds": time.perf_counter() - start, "returns": means}
 
     def _run(self, index: int, policies: list[Policy]) -> tuple[np.ndarray, int, list[np.ndarray]]:
-        cases, scenarios = self._training.cases, self._training.scenarios
+        instances, scenarios = self._training.instances, self._training.scenarios
         rng = np.random.default_rng([self._training.seed, index])
-        seeds = rng.integers(2**31, size=len(cases))
-        turns = np.concatenate([rng.permutation(scenarios) for _ in cases])
-        return self._rollouts.run(policies, seeds, turns[: len(cases)].tolist())
+        seeds = rng.integers(2**31, size=len(instances))
+        turns = np.concatenate([rng.permutation(scenarios) for _ in instances])
+        return self._rollouts.run(policies, seeds, turns[: len(instances)].tolist())
 
 
 def _descend(training: Training, out: Path) -> tuple[Policy, float]:
@@ -165,7 +167,9 @@ def _descend(training: Training, out: Path) -> tuple[Policy, float]:
     assert not isinstance(training.algorithm, CMA)
     envs = JointVecEnv(
         training.num_envs,
-        variations=[case.arguments_for(training.env_arguments) for case in training.cases],
+        variations=[
+            instance.arguments_for(training.env_arguments) for instance in training.instances
+        ],
     )
     run = GradientTraining(training.algorithm, envs, seed=training.seed, name=training.digest)
     run.resume(out / CHECKPOINT)

@@ -48,7 +48,7 @@ def train(
             else, or an argument does not fit; nothing was trained then.
     """
     for name in rivals if heldout is not None else ():
-        make_agent(name, keep_fraction=training.cases[0].keep_fraction)
+        make_agent(name, keep_fraction=training.instances[0].keep_fraction)
     for checked in (training, heldout):
         if checked is not None:
             checked.check()
@@ -88,9 +88,11 @@ def _train(
 def _check_judged(
     evaluation: dict[str, Any], heldout: Heldout, rivals: tuple[str, ...], file: Path
 ) -> None:
-    cases = sorted(name for name in evaluation.get("cases", ()) if name != "all")
-    there = evaluation | {"cases": cases}
-    here = _judged_on(heldout, rivals) | {"cases": sorted({case.name for case in heldout.cases})}
+    instances = sorted(name for name in evaluation.get("cases", ()) if name != "all")
+    there = evaluation | {"cases": instances}
+    here = _judged_on(heldout, rivals) | {
+        "cases": sorted({instance.name for instance in heldout.instances})
+    }
     differing = [
         f"{name} {there.get(name)!r} there and {value!r} here"
         for name, value in here.items()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from prune_env.experiment.paired import bootstrap_interval, compare
+from prune_env.experiment.intervals import bootstrap_interval, compare
 
 TABLE = {
     "mine": {"a": np.array([0.9, 0.8]), "b": np.array([0.5, 0.7])},

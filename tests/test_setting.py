@@ -1,35 +1,36 @@
-"""Cases: written, read, and named without paths."""
+"""Instances: written, read, and named without paths."""
 
 import pytest
 
-from prune_agents.learning.cases import Case, check_names
+from prune_agents.learning.setting import Setting, check_names
 
 
 def test_it_reads_what_it_writes():
-    case = Case.parse("digits model=mlp:8 num_samples=200 budget=2.5 keep_fraction=0.5")
-    assert case == Case(
+    instance = Setting.parse("digits model=mlp:8 num_samples=200 budget=2.5 keep_fraction=0.5")
+    assert instance == Setting(
         task="digits", model="mlp:8", num_samples=200, budget=2.5, keep_fraction=0.5
     )
-    assert Case.parse(case.name) == case
-    assert case.network == "mlp:8"
-    assert Case.parse("digits").name == "digits"
+    assert Setting.parse(instance.name) == instance
+    assert instance.network == "mlp:8"
+    assert Setting.parse("digits").name == "digits"
 
 
 def test_a_folder_is_named_without_its_path():
-    case = Case.parse("'folder:/some where/pictures@16' model=cnn")
-    assert case.arguments_for({})["task"] == "folder:/some where/pictures@16"
-    assert case.name == "folder:pictures@16 model=cnn"
+    instance = Setting.parse("'folder:/some where/pictures@16' model=cnn")
+    assert instance.arguments_for({})["task"] == "folder:/some where/pictures@16"
+    assert instance.name == "folder:pictures@16 model=cnn"
 
 
 def test_folders_of_one_name_are_not_one_task(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first, same, other = (
-        Case.parse(f"folder:{path} budget=2") for path in ("A/pics", f"{tmp_path}/A/pics", "B/pics")
+        Setting.parse(f"folder:{path} budget=2")
+        for path in ("A/pics", f"{tmp_path}/A/pics", "B/pics")
     )
     assert first.identity == same.identity != other.identity
     assert first.identity.startswith("folder:pics budget=2 #")
     assert str(tmp_path) not in first.identity
-    assert Case.parse("digits").identity == "digits"
+    assert Setting.parse("digits").identity == "digits"
     check_names((first, same, first))
     message = (
         "`task` folders must differ in their own names, got 'folder:A/pics' and 'folder:B/pics'"
@@ -43,7 +44,7 @@ def test_folders_of_one_name_are_not_one_task(tmp_path, monkeypatch):
     [
         (
             "digits colour=red",
-            "with each of model, num_samples, budget, keep_fraction at most once",
+            "with each of model, num_samples, validation_samples, budget, keep_fraction at",
         ),
         ("digits budget=2 budget=3", "got 'budget=3'"),
         ("digits budget=", "got 'budget='"),
@@ -55,12 +56,14 @@ def test_folders_of_one_name_are_not_one_task(tmp_path, monkeypatch):
 )
 def test_what_does_not_fit_is_named(text, message):
     with pytest.raises(ValueError, match=message):
-        Case.parse(text)
+        Setting.parse(text)
 
 
 def test_an_environment_gets_a_keep_fraction_only_where_it_has_an_effect():
-    case = Case.parse("digits keep_fraction=0.5 budget=2")
-    told = case.arguments_for({"action": "mixture", "observation": "summary"})
+    instance = Setting.parse("digits keep_fraction=0.5 budget=2")
+    told = instance.arguments_for({"action": "mixture", "observation": "summary"})
     assert (told["keep_fraction"], told["budget"], told["action"]) == (0.5, 2, "mixture")
-    assert "keep_fraction" not in case.arguments_for({"action": "mask"})
-    assert case.arguments_for({"action": "mixture", "keep_fraction": 0.1})["keep_fraction"] == 0.1
+    assert "keep_fraction" not in instance.arguments_for({"action": "mask"})
+    assert (
+        instance.arguments_for({"action": "mixture", "keep_fraction": 0.1})["keep_fraction"] == 0.1
+    )

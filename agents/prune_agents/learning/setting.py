@@ -1,4 +1,4 @@
-"""What a policy is trained or judged on: a task with its network, size and budget."""
+"""What a policy is trained or judged on: an instance, and how much of it an epoch keeps."""
 
 from __future__ import annotations
 
@@ -11,56 +11,47 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from prune_env.arguments import check_count, check_fraction, check_positive
+from prune_env.arguments import check_fraction
 from prune_env.decision.amount import amount_arguments
-from prune_env.problem.models import check_model
-from prune_env.problem.tasks import FOLDER_PREFIX, get_task
+from prune_env.problem.instance import Instance
+from prune_env.problem.tasks import FOLDER_PREFIX
+
+_SAID_APART = ("task", "scenario")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """Arguments of an environment that say what is trained, scenario and seed aside.
+class Setting(Instance):
+    """An instance and the share of its samples that an epoch trains on.
+
+    The scenario is set by whoever trains or judges on several: a name leaves it out.
 
     Attributes:
-        task: name, or folder:PATH.
-        model: network in place of the task's own, or None.
-        num_samples: cut the training set to this many, or None.
-        budget: full epochs.
         keep_fraction: kept / N in (0, 1].
     """
 
-    task: str
-    model: str | None = None
-    num_samples: int | None = None
-    budget: float = 4.0
     keep_fraction: float = 0.25
 
     def __post_init__(self) -> None:
         """Check all that needs no data."""
-        get_task(self.task)
-        if self.model is not None:
-            check_model(self.model)
-        if self.num_samples is not None:
-            check_count("num_samples", self.num_samples)
-        check_positive("budget", self.budget)
+        super().__post_init__()
         check_fraction("keep_fraction", self.keep_fraction)
 
     @classmethod
-    def parse(cls, text: str) -> Case:
+    def parse(cls, text: str) -> Setting:
         """Read `TASK key=value key=value`, as in "digits model=mlp:128 num_samples=500".
 
         Raises:
             ValueError: if a key is unknown or a value does not fit.
         """
-        task, *settings = shlex.split(text) or [""]
-        keys = [field.name for field in fields(cls) if field.name != "task"]
+        task, *given = shlex.split(text) or [""]
+        keys = [field.name for field in fields(cls) if field.name not in _SAID_APART]
         arguments: dict[str, Any] = {}
-        for setting in settings:
-            key, _, value = setting.partition("=")
+        for part in given:
+            key, _, value = part.partition("=")
             if key not in keys or key in arguments or not value:
                 raise ValueError(
-                    f"a case is written TASK key=value ... with each of {', '.join(keys)} at most "
-                    f"once, got {setting!r} in {text!r}"
+                    f"`task` must be written TASK key=value ... with each of {', '.join(keys)} at "
+                    f"most once, got {part!r} in {text!r}"
                 )
             arguments[key] = value
             with suppress(ValueError):
@@ -73,21 +64,23 @@ class Case:
         Args:
             others: of the agent or the training, such as action and observation, which go first.
         """
-        own = {name: value for name, value in asdict(self).items() if name != "keep_fraction"}
+        own = asdict(self) | {"task": self.task, "scenario": self.scenario}
+        del own["keep_fraction"]
         return own | amount_arguments(others, self.keep_fraction) | dict(others)
 
     @property
     def name(self) -> str:
         """As `parse` reads it, a folder by its own name alone: for records that others read."""
-        task = self.task
+        task = self.task_name
         if task.startswith(FOLDER_PREFIX):
             task = FOLDER_PREFIX + Path(task.removeprefix(FOLDER_PREFIX)).name
-        given = {
-            field.name: getattr(self, field.name)
+        changed = {
+            field.name: value
             for field in fields(self)
-            if field.name != "task" and getattr(self, field.name) != field.default
+            if field.name not in _SAID_APART
+            and (value := getattr(self, field.name)) != field.default
         }
-        return " ".join([task, *(f"{key}={value}" for key, value in given.items())])
+        return " ".join([task, *(f"{key}={value}" for key, value in changed.items())])
 
     @property
     def identity(self) -> str:
@@ -95,25 +88,19 @@ class Case:
 
         Results hold no paths of a machine, hence the digest.
         """
-        if not self.task.startswith(FOLDER_PREFIX):
+        if not self.task_name.startswith(FOLDER_PREFIX):
             return self.name
-        path = Path(self.task.removeprefix(FOLDER_PREFIX)).expanduser().resolve()
+        path = Path(self.task_name.removeprefix(FOLDER_PREFIX)).expanduser().resolve()
         return f"{self.name} #{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
-    @property
-    def network(self) -> str:
-        """Name of the network trained; a task's own module counts as `custom`."""
-        model = get_task(self.task).with_model(self.model).model
-        return model if isinstance(model, str) else "custom"
 
-
-def check_names(cases: Iterable[Case]) -> None:
+def check_names(instances: Iterable[Setting]) -> None:
     """Raise ValueError if two folders of one name would share their results."""
-    tasks: dict[str, Case] = {}
-    for case in cases:
-        first = tasks.setdefault(case.name, case)
-        if first.identity != case.identity:
+    tasks: dict[str, Setting] = {}
+    for instance in instances:
+        first = tasks.setdefault(instance.name, instance)
+        if first.identity != instance.identity:
             raise ValueError(
                 f"`task` folders must differ in their own names, got {first.task!r} and "
-                f"{case.task!r}; rename one of them"
+                f"{instance.task!r}; rename one of them"
             )
