@@ -54,6 +54,13 @@ def make_trainer(parts: Ingredients) -> Trainer:
     )
 
 
+def random_streams(entropy: Sequence[int]) -> dict[str, np.random.Generator]:
+    """The random generators of an episode, each for one use and by its name."""
+    names = ("split", "scenario", "init", "order", "augment", "selection", "layers")
+    seeds = np.random.SeedSequence(list(entropy)).spawn(len(names))
+    return {name: np.random.default_rng(seed) for name, seed in zip(names, seeds, strict=True)}
+
+
 class EpisodeMaker:
     """Starts episodes on the instances of an environment.
 
@@ -146,11 +153,7 @@ class EpisodeMaker:
         Raises:
             ValueError: if the budget affords no step.
         """
-        names = ("split", "scenario", "init", "order", "augment", "selection", "layers")
-        seeds = np.random.SeedSequence(list(entropy)).spawn(len(names))
-        streams = {
-            name: np.random.default_rng(seed) for name, seed in zip(names, seeds, strict=True)
-        }
+        streams = random_streams(entropy)
         split = instance.split(self._device, streams["split"], streams["scenario"])
         task = instance.own_task
         generator = torch.Generator().manual_seed(int(streams["init"].integers(2**63)))

@@ -11,7 +11,7 @@ from conftest import blob_task, make, same
 from torch import nn
 
 from prune_env.env import DataPruningEnv
-from prune_env.experiment.playing import on_test_data
+from prune_env.experiment.truth import on_test_data
 from prune_env.problem.recipes import Recipe
 from prune_env.training.updates import AutogradUpdate, CapturedUpdate
 from prune_env.vector import DataPruningVectorEnv

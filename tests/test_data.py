@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune_env.env import DataPruningEnv
-from prune_env.experiment.playing import on_test_data
+from prune_env.experiment.truth import on_test_data
 from prune_env.problem import split as split_module
 from prune_env.problem.data import Dataset, Samples
 from prune_env.problem.split import SplitMaker, stratified

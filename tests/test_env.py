@@ -15,7 +15,7 @@ from torch import nn
 from prune_env.decision.clock import EpochCost
 from prune_env.decision.observation import RUN_COLUMN, SAMPLE_COLUMN
 from prune_env.env import DataPruningEnv
-from prune_env.experiment.playing import on_test_data
+from prune_env.experiment.truth import on_test_data
 from prune_env.problem.recipes import Recipe
 
 N = 90  # training samples of the blobs

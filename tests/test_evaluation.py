@@ -10,8 +10,9 @@ from prune_env.env import DataPruningEnv
 from prune_env.experiment import agents as registry
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.comparison import Comparison
-from prune_env.experiment.playing import on_test_data, run_episode
+from prune_env.experiment.playing import run_episode
 from prune_env.experiment.results import Results
+from prune_env.experiment.truth import on_test_data
 from prune_env.problem import tasks
 
 AGENTS = ("full", "short", "static-random", "random", "epsilon-greedy", "ucb")

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
-from prune_env.experiment.playing import on_test_data, run_episode
+from prune_env.experiment.playing import run_episode
+from prune_env.experiment.truth import on_test_data
 from prune_env.vector import DataPruningVectorEnv
 
 AGENTS = ["full", "short", "static-random", "random", "epsilon-greedy", "ucb", "ucb:rule=ucb1"]

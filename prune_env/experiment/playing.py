@@ -13,7 +13,7 @@ from prune_env.decision.clock import PARTS, WallClock
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import Agent
 from prune_env.experiment.provenance import evidence
-from prune_env.flow import Evaluation
+from prune_env.experiment.truth import on_test_data
 from prune_env.storage.fields import JsonObject
 
 
@@ -64,14 +64,6 @@ def run_episode(
         **evidence(env.device),
         "precision": env.precision,
     }
-
-
-def on_test_data(env: DataPruningEnv) -> Evaluation:
-    """The network that an environment's episode has come to, on the test data.
-
-    For evaluators, after the last step: whoever lets an agent or a reward see it measures nothing.
-    """
-    return env._any_episode().test()
 
 
 @dataclass(frozen=True, kw_only=True)

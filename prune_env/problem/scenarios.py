@@ -83,6 +83,10 @@ class Scenario:
         """What it is made of, in the order in which they are written."""
         return self._parts
 
+    def without(self, kind: type[Part]) -> Scenario:
+        """The same without its part of that kind, if it has one."""
+        return Scenario(*(part for part in self.parts if not isinstance(part, kind)))
+
     def __add__(self, other: Scenario) -> Scenario:
         """Both at once."""
         if not isinstance(other, Scenario):

@@ -19,8 +19,8 @@ from prune_env.arguments import check_count, check_each_once, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import Agent, make_agent
 from prune_env.experiment.intervals import compare
-from prune_env.experiment.playing import on_test_data
 from prune_env.experiment.provenance import evidence
+from prune_env.experiment.truth import on_test_data
 from prune_env.problem.scenarios import parse
 from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.lines import append_line, take_lines

@@ -1,0 +1,95 @@
+"""What the samples of an episode really are: for evaluators and oracles, never for an agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import gymnasium as gym
+import numpy as np
+
+from prune_env.env import DataPruningEnv
+from prune_env.episodes import random_streams
+from prune_env.flow import Evaluation
+from prune_env.problem.scenarios import Noise, Scenario, parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What is true of an episode's N training samples, and what a scenario has made of it.
+
+    Attributes:
+        labels: (N,) int64, the labels that are trained on.
+        true_labels: (N,) int64, those of the data before label noise.
+        originals: (N,) int64, the first sample that is the same item of the data: a sample's own
+            position, unless it is a copy.
+    """
+
+    labels: np.ndarray
+    true_labels: np.ndarray
+    originals: np.ndarray
+
+    @property
+    def mislabelled(self) -> np.ndarray:
+        """Whether a sample's label is wrong: (N,) bool."""
+        return self.labels != self.true_labels
+
+    @property
+    def copies(self) -> np.ndarray:
+        """Whether a sample is the same as one before it: (N,) bool."""
+        return self.originals != np.arange(len(self.originals))
+
+
+def truth(env: gym.Env) -> Truth:
+    """What the training samples of an environment's present episode really are.
+
+    It is for studies of how much there is to gain, such as an agent that never trains on a wrong
+    label. A comparison with an agent that knows it must say so: no method has it.
+
+        env = gymnasium.make("prune_env/DataPruning-v0", scenario="noise:0.3", action="mask")
+        env.reset(seed=0)
+        right = ~prune_env.truth(env).mislabelled
+        env.step(right.astype("int8"))
+
+    Args:
+        env: a `DataPruningEnv`, wrapped or not, after its first `reset`.
+
+    Raises:
+        TypeError: if it is another environment.
+        gymnasium.error.ResetNeeded: if no episode was started.
+    """
+    run = _own(env)._any_episode()
+    given = run.instance.scenario
+    scenario = given if isinstance(given, Scenario) else parse(given)
+    # Labels are changed last, so that without noise the same seed gives the same samples.
+    instance = replace(run.instance, scenario=scenario.without(Noise))
+    streams = random_streams(run.entropy)
+    train = run.split.train
+    plain = instance.split(train.rows.device, streams["split"], streams["scenario"]).train
+    _, first, place = np.unique(train.rows.cpu().numpy(), return_index=True, return_inverse=True)
+    return Truth(
+        labels=train.labels.cpu().numpy(),
+        true_labels=plain.labels.cpu().numpy(),
+        originals=first[place],
+    )
+
+
+def on_test_data(env: gym.Env) -> Evaluation:
+    """The network that an environment's episode has come to, on the test data.
+
+    For evaluators, after the last step: whoever lets an agent or a reward see it measures nothing.
+
+    Args:
+        env: a `DataPruningEnv`, wrapped or not, after its first `reset`.
+
+    Raises:
+        TypeError: if it is another environment.
+        gymnasium.error.ResetNeeded: if no episode was started.
+    """
+    return _own(env)._any_episode().test()
+
+
+def _own(env: gym.Env) -> DataPruningEnv:
+    own = env.unwrapped
+    if not isinstance(own, DataPruningEnv):
+        raise TypeError(f"`env` must be a DataPruningEnv, wrapped or not, got {own!r}")
+    return own
