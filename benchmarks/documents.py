@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from prune_env.experiment.report import markdown, table
+from prune_env.experiment.report import markdown, summary_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -50,7 +50,7 @@ def main() -> None:
     """Fill the README."""
     readme = ROOT / "README.md"
     rows = json.loads((DEMO / "summary.json").read_text(encoding="utf-8"))
-    fill(readme, "demo", table(rows))
+    fill(readme, "demo", summary_table(rows))
     shutil.copyfile(DEMO / "accuracy-digits-noise_0.3.png", ROOT / "docs" / "demo-noise.png")
     fill(readme, "speed", speed(RESULTS / "speed-cpu.json"))
 

@@ -6,27 +6,16 @@ Importing registers the ids `prune_env/DataPruning-v0`, `prune_env/DataPruningSu
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import gymnasium
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_EXPORTS = {
-    "DataPruningEnv": "prune_env.env",
-    "DataPruningVectorEnv": "prune_env.vector",
-    "Dataset": "prune_env.problem.data",
-    "Task": "prune_env.problem.tasks",
-    "Recipe": "prune_env.problem.recipes",
-    "Outcome": "prune_env.decision.reward",
-    "PruningSampler": "prune_env.sampler",
-    "WithIndices": "prune_env.sampler",
-    "register_task": "prune_env.problem.tasks",
-    "task_names": "prune_env.problem.tasks",
-    "tune_process": "prune_env.training.threads",
-}
-__all__ = ["__version__", *_EXPORTS]
+# What is public stands in the stub beside this file. It is imported when it is first used: the
+# command line answers --help before torch is imported.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 _JOINTLY = "prune_env.vector:DataPruningVectorEnv"
 _IDS: dict[str, dict[str, Any]] = {
@@ -47,10 +36,3 @@ _IDS: dict[str, dict[str, Any]] = {
 for _id, _settings in _IDS.items():
     if _id not in gymnasium.registry:
         gymnasium.register(id=_id, entry_point="prune_env.env:DataPruningEnv", **_settings)
-
-
-def __getattr__(name: str) -> Any:
-    # The command line answers --help before torch is imported, hence the late imports.
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'prune_env' has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)

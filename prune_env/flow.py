@@ -52,7 +52,12 @@ class EpochResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Mean cross-entropy and accuracy in [0, 1] over some samples."""
+    """What a network is worth on some samples.
+
+    Attributes:
+        loss: mean cross-entropy, in nats.
+        accuracy: share that is predicted right, in [0, 1].
+    """
 
     loss: float
     accuracy: float

@@ -38,7 +38,7 @@ from prune_agents.learning.train import train
 from prune_env.decision.statistics import FEATURES
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
-from prune_env.experiment.report import table
+from prune_env.experiment.report import summary_table
 from prune_env.experiment.results import Results
 from prune_env.problem.sources import load_folder
 
@@ -217,7 +217,7 @@ def _read_results(folder: Path) -> list[Any]:
     results = Results(SETTINGS, folder)
     results.write_summary()
     if results.records:
-        table(results.summary())
+        summary_table(results.summary())
     return list(results.records)
 
 

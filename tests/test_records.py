@@ -8,7 +8,7 @@ from conftest import make_record
 
 from prune_env.experiment.drawing import pictures
 from prune_env.experiment.records import Record
-from prune_env.experiment.report import table
+from prune_env.experiment.report import summary_table
 from prune_env.experiment.results import EPISODES, Results
 from prune_env.storage.folders import SETTINGS
 
@@ -205,7 +205,7 @@ def test_whatever_stands_in_a_field_is_refused_by_name_or_makes_a_table_and_a_pi
             assert "line 2" in str(error)  # noqa: PT017
         else:
             results.write_summary()
-            assert table(results.summary())
+            assert summary_table(results.summary())
             if value == ODD[-1]:
                 assert pictures(results.records, folder)
     assert refused or path[0] in ("inputs", "agent_arguments")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prune_env.experiment.report import NOTES, table
+from prune_env.experiment.report import NOTES, summary_table
 
 PARTS = ("train", "scoring", "selection", "evaluation")
 
@@ -34,7 +34,7 @@ def cells(text):
 
 
 def row_of(**fields):
-    header, row = cells(table([make_row(**fields)]))
+    header, row = cells(summary_table([make_row(**fields)]))
     return dict(zip(header, row, strict=True))
 
 
@@ -79,7 +79,7 @@ def test_the_best_comes_first():
         make_row(agent=f"{mean}", test_accuracy={"mean": mean, "low": None, "high": None})
         for mean in means
     ]
-    assert [row[0] for row in cells(table(rows))[1:]] == ["0.9", "0.8", "0.7", "0.5"]
+    assert [row[0] for row in cells(summary_table(rows))[1:]] == ["0.9", "0.8", "0.7", "0.5"]
 
 
 def test_a_table_is_aligned_has_one_rule_and_fits():
@@ -87,7 +87,7 @@ def test_a_table_is_aligned_has_one_rule_and_fits():
         make_row(agent="loss-proportional", scoring_work=51.67),
         make_row(over={"mean": -0.2, "low": -0.3, "high": -0.1}),
     ]
-    text = table(rows)
+    text = summary_table(rows)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 4
     assert len({len(line) for line in lines}) == 1
@@ -99,7 +99,7 @@ def test_a_table_is_aligned_has_one_rule_and_fits():
 def test_a_long_name_is_cut_and_spelt_out_below():
     names = ["epsilon-greedy:refresh=forward-only,period=4", "ucb+anneal+rescale"]
     names.append("ucb:refresh=forward-only,period=4")
-    text = table([make_row(agent=name) for name in names])
+    text = summary_table([make_row(agent=name) for name in names])
     assert [row[0] for row in cells(text)[1:]] == [
         "epsilon-greedy:r.. [1]",
         "ucb+anneal+rescale",
@@ -112,22 +112,22 @@ def test_a_long_name_is_cut_and_spelt_out_below():
 def test_each_task_and_scenario_has_a_table_with_its_seeds():
     rows = [make_row(), make_row(task="mnist", seeds=[7]), make_row(agent="full")]
     rows.append(make_row(scenario="noise:0.3"))
-    first, second, third, _ = table(rows).split("\n\n")[::2]
+    first, second, third, _ = summary_table(rows).split("\n\n")[::2]
     assert first == "digits, clean, seeds 0-2"
     assert second == "mnist, clean, seeds 7"
     assert third == "digits, noise:0.3, seeds 0-2"
-    blocks = table(rows).split("\n\n")[1::2]
+    blocks = summary_table(rows).split("\n\n")[1::2]
     assert [len(cells(block)) - 1 for block in blocks[:3]] == [2, 1, 1]
 
 
 def test_agents_of_different_seeds_say_theirs():
-    text = table([make_row(seeds=[0, 1, 2, 3, 4]), make_row(agent="rs2", seeds=[0, 1, 7])])
+    text = summary_table([make_row(seeds=[0, 1, 2, 3, 4]), make_row(agent="rs2", seeds=[0, 1, 7])])
     assert text.startswith("digits, clean\n\n")
     assert [row[0] for row in cells(text)] == ["agent", "ucb, seeds 0-4", "rs2, seeds 0-1, 7"]
 
 
 def test_what_would_break_a_markdown_table_is_escaped():
-    text = table([make_row(agent="a|b\nc"), make_row()])
+    text = summary_table([make_row(agent="a|b\nc"), make_row()])
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 4
     assert "| a\\|b c |" in lines[2]

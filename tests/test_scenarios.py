@@ -14,7 +14,6 @@ from prune_env.problem.scenarios import (
     duplicates,
     imbalance,
     noise,
-    parse,
 )
 from prune_env.problem.split import Split
 
@@ -128,15 +127,15 @@ def test_duplicates_are_spread_over_the_training_set():
     ],
 )
 def test_a_text_is_read_and_written_again(scenario, parts):
-    found = parse(scenario)
+    found = Scenario.parse(scenario)
     assert [(part.kind, part.value) for part in found.parts] == parts
     assert str(found) == scenario
 
 
 def test_objects_are_the_same_as_their_texts():
     both = Noise(0.25) + Imbalance(4) + Duplicates(0.5)
-    assert both == parse("noise:0.25+imbalance:4+duplicates:0.5")
-    assert hash(both) == hash(parse(str(both)))
+    assert both == Scenario.parse("noise:0.25+imbalance:4+duplicates:0.5")
+    assert hash(both) == hash(Scenario.parse(str(both)))
     assert repr(both) == "Noise(0.25) + Imbalance(4) + Duplicates(0.5)"
     assert str(Scenario()) == "clean"
     by_object, by_text = (apply(one, make_split(), rng()).train for one in (both, EVERYTHING))
@@ -161,7 +160,7 @@ def test_objects_out_of_range_and_repeated_kinds_are_refused():
 )
 def test_unknown_and_repeated_parts_are_refused(scenario):
     with pytest.raises(ValueError, match=r"`scenario` must be one of clean, noise:F") as caught:
-        parse(scenario)
+        Scenario.parse(scenario)
     assert repr(scenario) in str(caught.value)
 
 
@@ -181,7 +180,7 @@ def test_unknown_and_repeated_parts_are_refused(scenario):
 )
 def test_values_out_of_range_are_refused(scenario, rule):
     with pytest.raises(ValueError, match=r"`scenario` \w+ takes") as caught:
-        parse(scenario)
+        Scenario.parse(scenario)
     assert rule in str(caught.value)
     assert repr(scenario) in str(caught.value)
 

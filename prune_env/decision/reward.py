@@ -34,6 +34,9 @@ def step_rate(outcome: Outcome) -> dict[str, float]:
     steps scores above one that trains well. A `min_keep_fraction` of one's own choice bounds the
     quotient, and is asked for there.
 
+    Args:
+        outcome: of the step.
+
     Raises:
         ValueError: if the agent chooses how much to keep and no minimum was chosen.
     """
@@ -41,7 +44,7 @@ def step_rate(outcome: Outcome) -> dict[str, float]:
         raise ValueError(
             "`min_keep_fraction` must be given with reward 'step-rate' where the action chooses "
             "how much to keep, since tiny steps would score best (see "
-            "prune_env.decision.reward.step_rate); or use reward 'rate'"
+            "prune_env.step_rate); or use reward 'rate'"
         )
     return {"accuracy_gain": outcome.accuracy_gain / outcome.time}
 

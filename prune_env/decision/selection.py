@@ -43,7 +43,16 @@ def top(scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def random_subset(num_samples: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` distinct indices below `num_samples`, uniformly: (count,) int64."""
+    """Distinct indices, drawn uniformly.
+
+    Args:
+        num_samples: N, the indices are in [0, N).
+        count: how many to draw, in [0, N].
+        rng: what draws them.
+
+    Returns:
+        (count,) int64, in no particular order.
+    """
     return rng.choice(num_samples, size=count, replace=False, shuffle=False)
 
 
@@ -196,9 +205,12 @@ def quotas(weights: np.ndarray, sizes: np.ndarray, count: int) -> np.ndarray:
 
 
 def lower_median(values: np.ndarray) -> float:
-    """The lower of the two middle values.
+    """The median that is one of the values: of an even number, the lower of the two middle ones.
 
-    A value that occurs: half-way between two of them both would tie, and rounding decide.
+    Half-way between the two both would be equally far from it, and rounding would decide.
+
+    Args:
+        values: (N,) numbers, at least one.
     """
     position = (len(values) - 1) // 2
     return float(np.partition(values, position)[position])

@@ -66,7 +66,11 @@ def modifier_entries() -> dict[str, EntryPoint]:
 
 
 def agents_with(attribute: str) -> list[str]:
-    """Names of the agents installed that have an attribute or method of that name."""
+    """Names of the agents installed that have an attribute or method.
+
+    Args:
+        attribute: its name.
+    """
     found = []
     for name, entry in agent_entries().items():
         with suppress(ValueError):  # one that cannot be loaded has nothing
@@ -160,7 +164,14 @@ def make_agent(spec: str, *, keep_fraction: float) -> Agent:
 
 
 def spec_value(text: str) -> str:
-    """Text as the value of an argument in `make_agent`'s `spec`: quoted where it must be."""
+    """Write a text as the value of an argument in `make_agent`'s `spec`.
+
+    Args:
+        text: anything, such as the path of a file.
+
+    Returns:
+        The text, in double quotes where it must be.
+    """
     plain = [text] == _pieces(text, ",") == _pieces(text, _MODIFIED) and _parse_value(text) == text
     return text if plain else json.dumps(text, ensure_ascii=False)
 

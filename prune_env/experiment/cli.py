@@ -128,7 +128,7 @@ def _compare(play: _Play) -> None:
         comparison.run(results)
     except ValueError as error:
         raise UserError(str(error)) from error
-    print(report.table(results.summary()))
+    print(report.summary_table(results.summary()))
     if play.out is not None:
         try:
             results.write_summary()

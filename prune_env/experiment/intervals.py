@@ -15,7 +15,14 @@ _ENOUGH_SEEDS = 3  # an interval from two is ten times their distance
 
 
 def mean_interval(values: Iterable[float]) -> dict[str, float | None]:
-    """Mean and 95 % interval by Student's t; without an interval for less than three values."""
+    """Mean and 95 % interval by Student's t.
+
+    Args:
+        values: independent measurements, such as a test accuracy for each seed.
+
+    Returns:
+        `mean`, `low` and `high`; of less than three values `low` and `high` are None.
+    """
     from scipy import stats  # a second to import, needed only here
 
     values = np.asarray(list(values), dtype=float)

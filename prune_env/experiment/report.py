@@ -19,10 +19,13 @@ reference: work, seconds and seeds until validation accuracy first was within ha
 reference's last."""
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table of `Results.summary()` for each task and scenario, and what is in it.
+def summary_table(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table for each task and scenario, and what is in it.
 
     Means are over the seeds, which stand above, or beside an agent that has others.
+
+    Args:
+        rows: as `Results.summary()` makes them.
     """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -94,7 +97,11 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
 
 
 def evaluation_table(evaluation: Mapping[str, Any]) -> str:
-    """One table for each instance of a policy's held-out evaluation."""
+    """One Markdown table for each instance that a policy was judged on.
+
+    Args:
+        evaluation: as a policy's provenance has it.
+    """
     return "\n\n".join(
         f"{instance}, {evaluation['num_seeds']} seeds\n\n{comparison_table(comparison)}"
         for instance, comparison in evaluation["cases"].items()

@@ -10,7 +10,7 @@ import numpy as np
 from prune_env.env import DataPruningEnv
 from prune_env.episodes import random_streams
 from prune_env.flow import Evaluation
-from prune_env.problem.scenarios import Noise, Scenario, parse
+from prune_env.problem.scenarios import Noise, Scenario
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def truth(env: gym.Env) -> Truth:
     """
     run = _own(env)._any_episode()
     given = run.instance.scenario
-    scenario = given if isinstance(given, Scenario) else parse(given)
+    scenario = given if isinstance(given, Scenario) else Scenario.parse(given)
     # Labels are changed last, so that without noise the same seed gives the same samples.
     instance = replace(run.instance, scenario=scenario.without(Noise))
     streams = random_streams(run.entropy)

@@ -58,7 +58,7 @@ class Instance:
         if isinstance(self.task, str):
             get_task(self.task)
         if isinstance(self.scenario, str):
-            scenarios.parse(self.scenario)
+            Scenario.parse(self.scenario)
 
     @classmethod
     def each(

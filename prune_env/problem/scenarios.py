@@ -83,6 +83,27 @@ class Scenario:
         """What it is made of, in the order in which they are written."""
         return self._parts
 
+    @staticmethod
+    def parse(text: str) -> Scenario:
+        """Read a scenario's text.
+
+        Args:
+            text: `clean`, or parts such as `noise:0.3` joined by `+`.
+
+        Raises:
+            ValueError: if a part is unknown, repeated, or its value out of range.
+        """
+        parts: dict[str, Part] = {}
+        for piece in [] if text == "clean" else str(text).split("+"):
+            kind, _, value = piece.partition(":")
+            if kind not in KINDS or kind in parts:
+                raise ValueError(
+                    f"`scenario` must be one of {', '.join(SCENARIOS)}, or several joined by '+', "
+                    f"got {text!r}"
+                )
+            parts[kind] = _part(KINDS[kind], value, text)
+        return Scenario(*parts.values())
+
     def without(self, kind: type[Part]) -> Scenario:
         """The same without its part of that kind, if it has one."""
         return Scenario(*(part for part in self.parts if not isinstance(part, kind)))
@@ -140,7 +161,14 @@ class Part(Scenario, ABC):
 
 
 class Noise(Part):
-    """A fraction of the training labels, in [0, 1), is wrong: see `noise`."""
+    """Symmetric label noise: so many training labels are wrong.
+
+    Each is another class, uniformly drawn (Zhang et al. 2017, arXiv 1611.03530), with the share
+    that is actually wrong equal to `value`.
+
+    Args:
+        value: the share of wrong labels, in [0, 1).
+    """
 
     kind = "noise"
     rule = "a fraction in [0, 1)"
@@ -151,7 +179,14 @@ class Noise(Part):
 
 
 class Imbalance(Part):
-    """A long tail of classes, the largest so many times the smallest: see `imbalance`."""
+    """A long tail of classes: their sizes fall exponentially.
+
+    The profile of Cui et al. (2019, arXiv 1901.05555, section 5.1); which class comes where in it
+    is drawn. There are fewer samples then, equally many for every seed.
+
+    Args:
+        value: how many times the smallest class the largest is, at least 1.
+    """
 
     kind = "imbalance"
     rule = "a ratio of at least 1"
@@ -167,7 +202,13 @@ class Imbalance(Part):
 
 
 class Duplicates(Part):
-    """A fraction of the training samples, in [0, 1), are copies: see `duplicates`."""
+    """Copies in the place of samples: so many training samples are the same as others.
+
+    What is copied is drawn with replacement from the samples that stay.
+
+    Args:
+        value: the share of copies, in [0, 1).
+    """
 
     kind = "duplicates"
     rule = "a fraction in [0, 1)"
@@ -181,27 +222,6 @@ class Duplicates(Part):
 KINDS: dict[str, type[Part]] = {part.kind: part for part in (Imbalance, Duplicates, Noise)}
 
 
-def parse(text: str) -> Scenario:
-    """Read a scenario's text.
-
-    Args:
-        text: `clean`, or parts such as `noise:0.3` joined by `+`.
-
-    Raises:
-        ValueError: if a part is unknown, repeated, or its value out of range.
-    """
-    parts: dict[str, Part] = {}
-    for piece in [] if text == "clean" else str(text).split("+"):
-        kind, _, value = piece.partition(":")
-        if kind not in KINDS or kind in parts:
-            raise ValueError(
-                f"`scenario` must be one of {', '.join(SCENARIOS)}, or several joined by '+', "
-                f"got {text!r}"
-            )
-        parts[kind] = _part(KINDS[kind], value, text)
-    return Scenario(*parts.values())
-
-
 def apply(
     scenario: str | Scenario,
     split: Split,
@@ -212,7 +232,7 @@ def apply(
     """Put a split's training samples under a scenario.
 
     Args:
-        scenario: or its text, see `parse`.
+        scenario: or its text, see `Scenario.parse`.
         split: what `SplitMaker` made.
         rng: drawn from, once for each part of the scenario.
         num_samples: cut the training samples to this many, after thinning the classes and
@@ -224,7 +244,7 @@ def apply(
     Raises:
         ValueError: if the text is bad or fewer than `num_samples` are there.
     """
-    given = scenario if isinstance(scenario, Scenario) else parse(scenario)
+    given = scenario if isinstance(scenario, Scenario) else Scenario.parse(scenario)
     parts = {part.kind: part for part in given.parts}
     if num_samples is not None:
         check_count("num_samples", num_samples)

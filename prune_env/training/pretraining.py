@@ -180,7 +180,13 @@ def _check_finite(what: str, values: np.ndarray) -> None:
 
 
 class PretrainedNetwork:
-    """One network of a pretraining, trained by the task's recipe; counts its work there."""
+    """One network of a pretraining, trained by the task's recipe.
+
+    Args:
+        pretraining: whose work it counts; `Pretraining.networks` makes it.
+        trainer: of the network.
+        split: the data.
+    """
 
     def __init__(self, pretraining: Pretraining, trainer: Trainer, split: Split):
         self._pretraining, self._trainer, self._split = pretraining, trainer, split

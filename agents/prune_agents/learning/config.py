@@ -13,7 +13,7 @@ from prune_agents.learning.gradient import A2C, PPO, SAC
 from prune_agents.learning.setting import Setting
 from prune_env.arguments import check_choice, check_count
 from prune_env.env import DataPruningEnv
-from prune_env.problem.scenarios import parse
+from prune_env.problem.scenarios import Scenario
 
 ALGORITHMS: dict[str, Callable[[], CMA | PPO | A2C | SAC]] = {
     "cma": CMA,
@@ -81,7 +81,7 @@ class Training:
                 f"{algorithm.batch_size}, got {self.num_envs} environments"
             )
         for scenario in self.scenarios:
-            parse(scenario)
+            Scenario.parse(scenario)
 
     @property
     def env_arguments(self) -> dict[str, Any]:

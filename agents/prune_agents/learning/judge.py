@@ -21,7 +21,7 @@ from prune_env.experiment.agents import Agent, make_agent
 from prune_env.experiment.intervals import compare
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.truth import on_test_data
-from prune_env.problem.scenarios import parse
+from prune_env.problem.scenarios import Scenario
 from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.lines import append_line, take_lines
 from prune_env.vector import DataPruningVectorEnv, advance
@@ -76,7 +76,7 @@ class Heldout:
             check_count("seeds", seed, least=FIRST_SEED)
         check_names(self.instances)
         for scenario in self.scenarios:
-            parse(scenario)
+            Scenario.parse(scenario)
 
     def check(self) -> None:
         """Raise ValueError if a task has no data, or an instance does not fit them."""
