@@ -14,6 +14,7 @@ import gymnasium
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "Agent": "prune_env.agent",
     "DataPruningEnv": "prune_env.env",
     "DataPruningVectorEnv": "prune_env.vector",
     "Dataset": "prune_env.problem.data",

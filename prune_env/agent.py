@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from prune_env.training.pretraining import Rehearsal
+    from prune_env.training.pretraining import Pretraining
 
-# Default of a setting that follows from the others unless it is given: settled at construction.
+# Default of a setting that follows from the others unless it is given: `__post_init__` assigns it.
 LEFT_OPEN: Any = None
 
 
-@dataclass(eq=False)
+@dataclass(kw_only=True, eq=False)
 class Agent(ABC):
     """Decides what each epoch trains on; `predict` is that of a Stable-Baselines3 model.
 
@@ -29,20 +29,12 @@ class Agent(ABC):
     ```
 
     The fields are what the command line can set, and what every record says of the agent: results
-    are not gone on with when they have changed. So a field holds what JSON holds, or another
-    agent, and is not assigned again. It is checked in `__post_init__`, which ends with a call of
-    the one here; a class has no `__init__` of its own. An agent that reads a file has a field with
-    a digest of it. Whatever else an agent keeps, such as its random generator, is its own affair.
-
-    Attributes:
-        reference: Whether it is given the whole of the training that the others shorten.
-        prepares: Whether it trains beforehand, so that `prepare` is to be called.
-        charged_work: Full epochs of `prepare` that are taken from the budget, at least 0.
+    are not gone on with when they have changed. So a field holds what JSON can hold, or another
+    agent. It is checked in `__post_init__`, where it may also be assigned what it comes to; that
+    method ends with a call of the one here, and from then on no field can be assigned. A class has
+    no `__init__` of its own. An agent that reads a file has a field with a digest of it. Whatever
+    else an agent keeps, such as its random generator, is an ordinary attribute.
     """
-
-    reference = False
-    prepares = False
-    charged_work = 0.0
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Refuse a class whose settings nobody would know.
@@ -53,61 +45,75 @@ class Agent(ABC):
         super().__init_subclass__(**arguments)
         if "__init__" in vars(cls) and "__dataclass_fields__" not in vars(cls):
             raise TypeError(
-                f"`{cls.__name__}` must declare its settings as fields of a dataclass and not in "
-                "`__init__`, since records name an agent by its fields; check them in "
+                f"`{cls.__name__}` must declare its settings as fields of a dataclass, got an "
+                "`__init__` of its own, and records name an agent by its fields; check them in "
                 "`__post_init__`"
             )
 
     def __post_init__(self) -> None:
-        """Hold what the class has fixed beside what was given, so that neither changes."""
-        for setting in fields(self):
-            if not setting.init and setting.default is not MISSING:
-                vars(self)[setting.name] = setting.default
+        """Fix the settings."""
+        self._fixed = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Assign anything but a setting that there is.
+        """Assign anything but a setting that is fixed.
 
         Raises:
             AttributeError: if it is one.
         """
-        if name in vars(self) and name in type(self).__dataclass_fields__:
+        if name in self.__dataclass_fields__ and "_fixed" in vars(self):
             raise AttributeError(
-                f"`{name}` is a setting of {type(self).__name__} and stays {vars(self)[name]!r}, "
-                f"got {value!r}; make another agent"
+                f"`{name}` of {type(self).__name__} is a setting and stays "
+                f"{getattr(self, name)!r}, got {value!r}; make another agent"
             )
         super().__setattr__(name, value)
-
-    def _settle(self, **settings: Any) -> None:
-        """Give settings that were left open what they come to; for `__post_init__`."""
-        vars(self).update(settings)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Its fields by name as JSON has them, an agent within it by its own settings.
 
         Raises:
-            TypeError: if JSON has no such value.
+            TypeError: if JSON cannot hold one.
         """
         return {
-            setting.name: _as_json(type(self).__name__, setting.name, vars(self)[setting.name])
-            for setting in fields(self)
+            one.name: _as_json(type(self).__name__, one.name, getattr(self, one.name))
+            for one in fields(self)
         }
+
+    @property
+    def reference(self) -> bool:
+        """Whether it is given the whole of the training that the others shorten."""
+        return False
+
+    @property
+    def prepares(self) -> bool:
+        """Whether it trains beforehand, so that `prepare` is to be called."""
+        return False
+
+    @property
+    def charged_work(self) -> float:
+        """Full epochs of `prepare` that are taken from the budget, at least 0."""
+        return 0.0
 
     @property
     @abstractmethod
     def env_arguments(self) -> dict[str, Any]:
         """Keyword arguments that `DataPruningEnv` must be made with, such as its action."""
 
-    def prepare(self, rehearsal: Rehearsal) -> None:
+    def prepare(self, pretraining: Pretraining) -> None:
         """Train beforehand; called before the first step of an episode where `prepares` is True.
 
         Args:
-            rehearsal: Of the environment, by its `rehearse()`.
+            pretraining: Of the environment, by its `pretraining()`.
         """
+        del pretraining  # an agent that does not say otherwise has nothing to train
 
     @abstractmethod
     def reset(self, seed: int) -> None:
-        """Forget all and start the agent's own random stream."""
+        """Forget all and start the agent's own random stream.
+
+        Args:
+            seed: Of the stream, at least 0.
+        """
 
     @abstractmethod
     def predict(
@@ -117,14 +123,24 @@ class Agent(ABC):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """An action, or a batch of them, and the state to hand back."""
+        """Answer an observation, or a batch of them.
+
+        Args:
+            observation: Of the environment, or K of them along a leading axis.
+            state: What the last call returned; None at first.
+            episode_start: (K,) bool, marks first observations of episodes.
+            deterministic: Whether a policy is to give its most likely action.
+
+        Returns:
+            An action, or K of them, and the state to hand back.
+        """
 
 
 def check_agent(name: str, value: Any) -> None:
     """Raise TypeError unless `value` is an agent."""
     if not isinstance(value, Agent):
         raise TypeError(
-            f"`{name}` must be an agent, got {value!r}; let its class subclass prune_env.Agent and "
+            f"`{name}` must be an agent, got {value!r}; derive its class from prune_env.Agent and "
             "declare its settings as dataclass fields"
         )
 

@@ -5,9 +5,11 @@ import pickle
 import numpy as np
 import pytest
 
-from prune_agents.base import REFRESH_MODES, LossAgent, MaskAgent, SampleTableView
-from prune_agents.rules.bandits import UCB, EpsilonGreedy
+from prune_agents.base import REFRESH_MODES, LossAgent, MaskAgent
 from prune_agents.rules.baselines import RandomDynamic, StaticRandom
+from prune_agents.rules.epsilon_greedy import EpsilonGreedy
+from prune_agents.rules.ucb import UCB
+from prune_agents.view import SampleTableView
 from prune_env.decision.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 
 

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sampling import kept, observe
 
-from prune_agents.modifiers.modifiers import WarmUp
-from prune_agents.rules.mastery import IES, PDD, Kakurenbo
+from prune_agents.modifiers.warm_up import WarmUp
+from prune_agents.rules.ies import IES
+from prune_agents.rules.kakurenbo import Kakurenbo
+from prune_agents.rules.pdd import PDD
 from prune_env.decision.observation import RUN_COLUMN
 from prune_env.env import DataPruningEnv
 

@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 from test_mastery import after, play
 from test_sampling import observe
 
-from prune_agents.modifiers.modifiers import Anneal, ClassBalance, Rescale, WarmUp
+from prune_agents.annealing import epoch_work
+from prune_agents.modifiers.anneal import Anneal
+from prune_agents.modifiers.class_balance import ClassBalance
+from prune_agents.modifiers.rescale import Rescale
+from prune_agents.modifiers.warm_up import WarmUp
 from prune_agents.rules.baselines import Full, RandomDynamic, StaticRandom
+from prune_agents.rules.infobatch import InfoBatch
 from prune_agents.rules.losses import Highest, Lowest
-from prune_agents.rules.mastery import PDD
-from prune_agents.rules.sampling import RS2, InfoBatch, RePB
-from prune_agents.spending import epoch_work
+from prune_agents.rules.pdd import PDD
+from prune_agents.rules.repb import RePB
+from prune_agents.rules.rs2 import RS2
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import agent_entries, make_agent, modifier_entries
 from prune_env.experiment.comparison import run_episode

@@ -4,8 +4,9 @@ import pytest
 
 from prune_agents.modifiers import modifiers
 from prune_agents.rules import groups, losses, mastery, sampling, scores
-from prune_agents.rules.bandits import UCB, EpsilonGreedy
 from prune_agents.rules.baselines import Full, RandomDynamic, Short, StaticRandom
+from prune_agents.rules.epsilon_greedy import EpsilonGreedy
+from prune_agents.rules.ucb import UCB
 from prune_env.experiment import agents as registry
 from prune_env.experiment.agents import (
     GROUP,

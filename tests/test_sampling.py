@@ -9,7 +9,11 @@ from conftest import blob_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_agents.rules.sampling import RS2, InfoBatch, LossProportional, OrderDP, RePB
+from prune_agents.rules.infobatch import InfoBatch
+from prune_agents.rules.loss_proportional import LossProportional
+from prune_agents.rules.orderdp import OrderDP
+from prune_agents.rules.repb import RePB
+from prune_agents.rules.rs2 import RS2
 from prune_env.decision.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 from prune_env.env import DataPruningEnv
 

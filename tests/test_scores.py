@@ -10,9 +10,10 @@ from conftest import blob_task, blobs
 from test_sampling import kept, observe
 from torch.nn import functional as F
 
-from prune_agents.rules.groups import CCS
+from prune_agents.rules.aum import AUM
+from prune_agents.rules.ccs import CCS, SCORES
+from prune_agents.rules.forgetting import forgetting_events
 from prune_agents.rules.measures import el2n, gradient_norms, margin
-from prune_agents.rules.scores import AUM, SCORES, forgetting_events
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.comparison import Comparison, run_episode

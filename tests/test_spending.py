@@ -2,11 +2,11 @@
 
 import pytest
 from conftest import blob_task
+from prune_agents.spending import anneals, epoch_work, estimated_budget
 from test_sampling import observe
 
 from prune_agents.base import Memories, SampleTableView
 from prune_agents.rules.losses import Highest
-from prune_agents.spending import anneals, epoch_work, estimated_budget
 from prune_env.decision.observation import SAMPLE_COLUMN
 from prune_env.env import DataPruningEnv
 

@@ -39,9 +39,7 @@ def anneals(
     0.69: its middle is 0.815 and its end 0.94. Begun at 0.76 it would end the budget, and is not
     pruned. What is not pruned at last may thus be more than 1 - share or less.
 
-    The first epoch is no exception. With a budget of two full epochs or more and a share above 1/3
-    it is always pruned, since at most 4/3 of a full epoch is spent in it. A budget so short that a
-    pruned epoch would end it, or lie beyond the share by half, is spent without any pruning.
+    The first epoch of an episode is pruned however short the budget, unless the share is 0.
 
     Work is counted. On the wall clock an epoch takes longer than its share of the samples, so what
     is not pruned may begin an epoch later than the seconds would have it.
@@ -54,6 +52,8 @@ def anneals(
     """
     if share == 1:
         return False
+    if samples.progress == 0:
+        return share <= TOLERANCE
     half = epoch_work(num_kept / len(samples), arguments) / samples.budget / 2
     # A scoring pass that would end the budget is not taken: only training ends it.
     last = 1 - (num_kept + 1) / len(samples) / samples.budget

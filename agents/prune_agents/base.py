@@ -189,7 +189,7 @@ class LossAgent(MaskAgent):
         check_count("period", self.period)
         check_fraction("decay", self.decay)
         check_choice("refresh", self.refresh, REFRESH_MODES)
-        self._settle(first=checked_first(self.first))
+        self.first = checked_first(self.first)
         super().__post_init__()
 
     @property

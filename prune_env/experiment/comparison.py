@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from prune_env.agent import Agent
 from prune_env.arguments import (
     check_choice,
     check_count,
@@ -22,8 +23,8 @@ from prune_env.arguments import (
 from prune_env.decision.amount import amount_arguments
 from prune_env.decision.clock import CLOCKS, WorkClock
 from prune_env.env import DataPruningEnv
-from prune_env.experiment.agents import Agent, make_agent
-from prune_env.experiment.playing import is_reference, public_arguments, run_episode
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.playing import run_episode
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.results import Results
 from prune_env.problem.data import digest
@@ -113,8 +114,8 @@ class Comparison:
 
     def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
         agent = make_agent(spec, keep_fraction=self.keep_fraction)
-        budget = self.epochs * (1 if is_reference(agent) else self.keep_fraction)
-        charged = getattr(agent, "charged_work", 0.0) if self.clock == "work" else 0.0
+        budget = self.epochs * (1 if agent.reference else self.keep_fraction)
+        charged = agent.charged_work if self.clock == "work" else 0.0
         if charged >= budget:
             raise ValueError(
                 f"`agent` {spec!r} charges {charged:.4g} full epochs for its scores to a budget of "
@@ -173,7 +174,7 @@ class Comparison:
             (task, scenario, spec): {
                 "data": data[task],
                 "recipe": recipes[task],
-                "agent": public_arguments(agent),
+                "agent": agent.settings,
             }
             for (task, scenario, spec), (_, agent) in self.pairs.items()
         }

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from prune_agents.learning.policy import Learned
 from prune_agents.learning.setting import Setting, check_names
+from prune_env.agent import Agent
 from prune_env.arguments import check_count, check_each_once, resolve_device
 from prune_env.env import DataPruningEnv
-from prune_env.experiment.agents import Agent, make_agent
+from prune_env.experiment.agents import make_agent
 from prune_env.experiment.intervals import compare
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.truth import on_test_data
@@ -179,7 +180,7 @@ def test_accuracies(
 
     The agent is reset once for a batch of episodes, from their first seed.
     """
-    if getattr(agent, "charged_work", 0):
+    if agent.charged_work:
         raise ValueError(
             "`agents` trained before the first step cannot be judged jointly; use prune-env compare"
         )

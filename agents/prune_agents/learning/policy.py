@@ -16,6 +16,7 @@ from safetensors.numpy import save
 
 from prune_agents.learning.columns import SCORER_COLUMNS
 from prune_agents.learning.network import Network
+from prune_env.agent import Agent
 from prune_env.arguments import check_choice, check_fraction, check_type
 from prune_env.decision.encodings import ENCODINGS
 from prune_env.decision.observation import SUMMARY_COLUMNS
@@ -240,51 +241,59 @@ def _check_description(described: dict[str, Any]) -> None:
         )
 
 
-class Learned:
-    """A policy trained by `prune-env train`: the bundled one, or that of a file.
+@dataclass(kw_only=True, eq=False)
+class Learned(Agent):
+    """Asks a policy trained by `prune-env train`: the bundled one, or that of a file.
 
     Source: this project
 
     Args:
-        path: policy file; None is the bundled policy.
-        keep_fraction: kept / N in (0, 1]; None is the environment's. Only for a policy that does
-            not choose it.
+        path: Policy file; None is the bundled policy.
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1]; None is the
+            environment's. It is only for a policy that does not choose it.
 
     Attributes:
-        digest: of the policy.
-        reference: False.
+        digest: Of the policy: sixteen hex digits that change with what it does.
 
     Raises:
         ValueError: if the file is none of a policy, or it chooses the keep fraction given.
     """
 
-    reference = False
+    path: str | None = None
+    keep_fraction: float | None = None
+    digest: str = field(init=False)
 
-    def __init__(self, *, path: str | None = None, keep_fraction: float | None = None):
-        if not isinstance(path, (str, Path, type(None))):
-            raise TypeError(f"`path` must be text, got {path!r}; put it in double quotes")
-        self.path = path
-        self._take(load_policy(bundled_policy() if path is None else path), keep_fraction)
+    def __post_init__(self) -> None:
+        """Load the policy."""
+        if not isinstance(self.path, (str, Path, type(None))):
+            raise TypeError(f"`path` must be text, got {self.path!r}; put it in double quotes")
+        self.path = None if self.path is None else str(self.path)
+        self._take(load_policy(bundled_policy() if self.path is None else self.path))
 
     @classmethod
     def of(cls, policy: Policy, *, keep_fraction: float | None = None) -> Learned:
-        """An agent of a policy that is in no file yet."""
+        """An agent of a policy that is in no file yet.
+
+        Args:
+            policy: What decides.
+            keep_fraction: As for the class.
+        """
         agent = cls.__new__(cls)
-        agent.path = None
-        agent._take(policy, keep_fraction)
+        agent.path, agent.keep_fraction = None, keep_fraction
+        agent._take(policy)
         return agent
 
-    def _take(self, policy: Policy, keep_fraction: float | None) -> None:
-        if keep_fraction is not None:
-            check_fraction("keep_fraction", keep_fraction)
+    def _take(self, policy: Policy) -> None:
+        if self.keep_fraction is not None:
+            check_fraction("keep_fraction", self.keep_fraction)
             if policy.choose_keep_fraction:
                 raise ValueError(
                     f"`keep_fraction` must not be given to a policy that chooses it itself, got "
-                    f"{keep_fraction}; leave it out"
+                    f"{self.keep_fraction}; leave it out"
                 )
-        self.keep_fraction = keep_fraction
         self.digest = policy.digest
         self._policy = policy
+        super().__post_init__()
 
     @property
     def policy(self) -> Policy:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from prune_agents.base import MaskAgent
-from prune_agents.rules.propensities import uniform_propensities
+from prune_agents.propensities import KnowsPropensities, uniform_propensities
 from prune_agents.view import SampleTableView
 from prune_env.decision.selection import random_subset
 
@@ -59,7 +59,7 @@ class StaticRandom(MaskAgent):
         return random_subset(len(samples), count, self._rng)
 
 
-class RandomDynamic(MaskAgent):
+class RandomDynamic(MaskAgent, KnowsPropensities):
     """Draws a new random subset every `period` epochs.
 
     Source: random dynamic of Raju et al. 2021, arXiv 2111.12621

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from prune_agents.base import LossAgent
+from prune_agents.propensities import KnowsPropensities
 from prune_agents.view import SampleTableView
 from prune_env.arguments import check_fraction
 
 
 @dataclass(kw_only=True, eq=False)
-class EpsilonGreedy(LossAgent):
+class EpsilonGreedy(LossAgent, KnowsPropensities):
     """Keeps the highest running losses, and draws a share epsilon at random from the rest.
 
     Source: Raju et al. 2021, arXiv 2111.12621

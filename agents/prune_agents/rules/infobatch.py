@@ -52,7 +52,7 @@ class InfoBatch(WeightsAgent):
         """Check the settings; the probability follows from the keep fraction if left open."""
         check_fraction("keep_fraction", self.keep_fraction)
         check_fraction("delta", self.delta)
-        self._settle(r=prune_probability("r", self.r, self.keep_fraction))
+        self.r = prune_probability("r", self.r, self.keep_fraction)
         super().__post_init__()
 
     @property

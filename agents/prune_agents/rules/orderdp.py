@@ -32,7 +32,8 @@ class OrderDP(MaskAgent):
     def __post_init__(self) -> None:
         """Check the pool, which follows from the keep fraction if left open."""
         check_fraction("keep_fraction", self.keep_fraction)
-        self._settle(pool=self.keep_fraction**0.5 if self.pool is None else self.pool)
+        if self.pool is None:
+            self.pool = self.keep_fraction**0.5
         check_fraction("pool", self.pool)
         if self.pool < self.keep_fraction:
             raise ValueError(

@@ -50,7 +50,7 @@ class RePB(WeightsAgent):
     def __post_init__(self) -> None:
         """Check the probability, which follows from the keep fraction if left open."""
         check_fraction("keep_fraction", self.keep_fraction)
-        self._settle(rho=prune_probability("rho", self.rho, self.keep_fraction))
+        self.rho = prune_probability("rho", self.rho, self.keep_fraction)
         super().__post_init__()
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from prune_agents.base import Held, MaskAgent
-from prune_agents.rules.propensities import uniform_propensities
+from prune_agents.propensities import KnowsPropensities, uniform_propensities
 from prune_agents.view import SampleTableView
 from prune_env.arguments import check_type
 from prune_env.decision.selection import random_subset
@@ -27,7 +27,7 @@ class Slices(Held):
 
 
 @dataclass(kw_only=True, eq=False)
-class RS2(MaskAgent):
+class RS2(MaskAgent, KnowsPropensities):
     """Repeats random subsets: consecutive slices of one permutation, or drawn anew each epoch.
 
     Source: Okanovic et al. 2024 (RS2, ICLR), arXiv 2305.18424
