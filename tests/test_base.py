@@ -30,9 +30,7 @@ def batch(*observations):
 class Counter(MaskAgent):
     """Selects the first `count` samples shifted by the number of selections so far."""
 
-    def __init__(self, **arguments):
-        super().__init__(**arguments)
-        self.calls = 0
+    calls = 0
 
     def select(self, samples, count):
         self.calls += 1

@@ -213,7 +213,7 @@ def test_infobatch_goes_by_plain_losses_where_the_training_is_smoothed():
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        (inspect.getmodule(UCB), "remembered, and agree with the defaults of an independent"),
+        (UCB, "remembered, and agree with the defaults of an independent"),
         (EpsilonGreedy, "by fresh losses (remembered)"),
         (WarmUp, "no source that we could check for one of Raju et al. 2021"),
         (SeTa, "their paper takes the ceiling"),

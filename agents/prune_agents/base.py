@@ -71,7 +71,11 @@ class MaskAgent(Agent):
         return {"observation": "samples", "action": "mask"}
 
     def reset(self, seed: int) -> None:
-        """Forget all and start the agent's own random stream from `seed`."""
+        """Forget all and start the agent's own random stream.
+
+        Args:
+            seed: Of the stream, at least 0.
+        """
         self._rng = np.random.default_rng(seed)
         self._environments = Memories(self.memory_class)
 
@@ -86,9 +90,9 @@ class MaskAgent(Agent):
 
         Args:
             observation: `samples` (N, F) and `run` (G,), or both with a leading axis K.
-            state: not used, handed back; a selection is held in the agent.
+            state: Is not used, but handed back; a selection is held in the agent.
             episode_start: (K,) bool, marks first observations; so does a progress of 0.
-            deterministic: not used: a rule's chance is part of the rule.
+            deterministic: Is not used: a rule's chance is part of the rule.
 
         Returns:
             (N,) or (K, N) int8 masks or float32 weights, and `state`.
@@ -100,10 +104,25 @@ class MaskAgent(Agent):
 
     @abstractmethod
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
-        """Indices of the samples to train on, (K,) int64 and distinct; nominally `count`."""
+        """Choose what to train on.
+
+        Args:
+            samples: One environment before the step.
+            count: Nominal number of samples, at least 1.
+
+        Returns:
+            (K,) int64, distinct indices of samples.
+        """
 
     def act(self, samples: SampleTableView) -> np.ndarray:
-        """A new selection as an action of one environment: (N,) int8."""
+        """A new selection as an action of one environment.
+
+        Args:
+            samples: The environment before the step.
+
+        Returns:
+            (N,) int8, 1 = kept.
+        """
         mask = np.zeros(len(samples), dtype=np.int8)
         mask[self._selected(samples)] = 1
         return mask
@@ -142,10 +161,24 @@ class WeightsAgent(MaskAgent):
 
     @abstractmethod
     def weights(self, samples: SampleTableView) -> np.ndarray:
-        """Loss multiplier of each sample, should it be selected, above 0: (N,) floats."""
+        """Weigh the samples, of which a selection was just made.
+
+        Args:
+            samples: One environment before the step.
+
+        Returns:
+            (N,) floats above 0: the loss multiplier of each sample, should it be selected.
+        """
 
     def act(self, samples: SampleTableView) -> np.ndarray:
-        """A new selection as an action of one environment: (N,) float32, 0 = pruned."""
+        """A new selection as an action of one environment.
+
+        Args:
+            samples: The environment before the step.
+
+        Returns:
+            (N,) float32, the loss multiplier of each sample, 0 = pruned.
+        """
         weights = np.zeros(len(samples), dtype=np.float32)
         chosen = self._selected(samples)
         weights[chosen] = self.weights(samples)[chosen]
@@ -208,10 +241,25 @@ class LossAgent(MaskAgent):
 
     @abstractmethod
     def known_scores(self, samples: SampleTableView) -> np.ndarray:
-        """Scores of samples whose losses are known, larger = keep: (N,) floats."""
+        """Score the samples whose losses are known.
+
+        Args:
+            samples: One environment before the step.
+
+        Returns:
+            (N,) floats, larger = keep; what stands where no loss is known does not matter unless
+            `first` is a number.
+        """
 
     def scores(self, samples: SampleTableView) -> np.ndarray:
-        """Scores (N,), infinite where no loss was recorded if those come first."""
+        """Score all samples.
+
+        Args:
+            samples: One environment before the step.
+
+        Returns:
+            (N,) floats, infinite where no loss was recorded if those come first.
+        """
         known = self.known_scores(samples)
         if self.first != UNMET_FIRST:
             return known
@@ -225,6 +273,9 @@ class LossAgent(MaskAgent):
 
 def checked_first(first: float | str) -> float | str:
     """`UNMET_FIRST` for infinity, or the number given.
+
+    Args:
+        first: The setting as it was given.
 
     Raises:
         TypeError: if it is neither.

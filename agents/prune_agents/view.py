@@ -56,7 +56,11 @@ class SampleTableView(Generic[M]):
         return self._table[:, SAMPLE_COLUMN[column]]
 
     def past(self, share: float) -> bool:
-        """Whether that share of the budget, in [0, 1], is spent."""
+        """Whether a share of the budget is spent.
+
+        Args:
+            share: In [0, 1].
+        """
         return bool(self.progress >= np.float32(share))  # the observation's precision
 
 
@@ -104,7 +108,11 @@ class Memories(Generic[M]):
         return views, batched
 
     def at(self, position: int) -> M:
-        """What is kept of the environment at that position."""
+        """What is kept of one environment, made fresh if there is nothing yet.
+
+        Args:
+            position: Of the environment among those served side by side.
+        """
         if position not in self._memories:
             self._memories[position] = self._fresh()
         return self._memories[position]

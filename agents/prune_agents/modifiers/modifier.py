@@ -81,7 +81,11 @@ class Modifier(Agent):
         self.agent.prepare(pretraining)
 
     def reset(self, seed: int) -> None:
-        """Forget all, start the agent's random stream from `seed` and one's own beside it."""
+        """Forget all, start the agent's random stream and one's own beside it.
+
+        Args:
+            seed: Of both streams, at least 0.
+        """
         self.agent.reset(seed)
         self._rng = np.random.default_rng([seed, self.depth])  # not that of one within
         self._environments: Memories[Any] = Memories(self.memory_class)
@@ -108,7 +112,14 @@ class Modifier(Agent):
         return isinstance(self.agent, KnowsPropensities)
 
     def propensities(self, samples: SampleTableView) -> np.ndarray:
-        """Probability of each sample to be kept, (N,); only where they are known."""
+        """Tell with which probability each sample is kept; only where that is known.
+
+        Args:
+            samples: One environment before the step.
+
+        Returns:
+            (N,) floats in [0, 1].
+        """
         even = self.even_propensity(samples)
         if even is not None:
             return np.full(len(samples), even)
@@ -116,7 +127,11 @@ class Modifier(Agent):
         return self.agent.propensities(samples)
 
     def even_propensity(self, samples: SampleTableView) -> float | None:
-        """That of all samples alike while a modifier decides and not the agent, else None."""
+        """That of all samples alike while a modifier decides and not the agent, else None.
+
+        Args:
+            samples: One environment before the step.
+        """
         return self.agent.even_propensity(samples) if isinstance(self.agent, Modifier) else None
 
     @abstractmethod

@@ -10,5 +10,9 @@ INITIAL_LOSS = 3.0  # of a sample never met, in that code
 
 
 def last_losses(samples: SampleTableView) -> np.ndarray:
-    """Last recorded losses (N,), `INITIAL_LOSS` where there is none."""
+    """Last recorded losses (N,), `INITIAL_LOSS` where there is none.
+
+    Args:
+        samples: One environment before the step.
+    """
     return np.where(samples["times_seen"] > 0, samples["loss"], np.float32(INITIAL_LOSS))
