@@ -33,14 +33,23 @@ _PER_SAMPLE = "score"
 
 
 def observation_columns(observation: str) -> tuple[str, ...]:
-    """Names of what a policy is shown: of the run, or of each sample of it."""
+    """Names of what a policy is shown: of the run, or of each sample of it.
+
+    Args:
+        observation: `summary` or `samples`.
+    """
     if observation == "samples":
         return SCORER_COLUMNS
     return tuple(name for name, _ in SUMMARY_COLUMNS)
 
 
 def action_entries(action: str, *, choose_keep_fraction: bool) -> tuple[str, ...]:
-    """Names of what it answers."""
+    """Names of what a policy answers.
+
+    Args:
+        action: Encoding.
+        choose_keep_fraction: Whether there is an entry for how much to keep.
+    """
     entries = ENCODINGS[action].entries or (_PER_SAMPLE,)
     return (*entries, "keep_fraction") if choose_keep_fraction else entries
 
@@ -49,13 +58,13 @@ def action_entries(action: str, *, choose_keep_fraction: bool) -> tuple[str, ...
 class Policy:
     """A network, the environment it is for, and where it comes from.
 
-    Attributes:
-        network: from `columns` to the entries of an action.
+    Args:
+        network: From `columns` to the entries of an action.
         observation: `summary`, or `samples` for a policy that scores sample by sample.
-        action: encoding.
-        choose_keep_fraction: whether the action has an entry for how much to keep.
-        columns: what the network is shown, a choice of `observation_columns`.
-        provenance: how it was made: command, settings, versions, evaluation; JSON.
+        action: Encoding.
+        choose_keep_fraction: Whether the action has an entry for how much to keep.
+        columns: What the network is shown, a choice of `observation_columns`.
+        provenance: How it was made: command, settings, versions, evaluation; JSON.
     """
 
     network: Network
@@ -89,7 +98,14 @@ class Policy:
         }
 
     def check(self, env: DataPruningEnv) -> None:
-        """Raise ValueError, saying what differs, unless `env` is one that the policy is for."""
+        """Check that an environment is one that the policy is for.
+
+        Args:
+            env: The environment.
+
+        Raises:
+            ValueError: if it is not; the message says what differs.
+        """
         differing = [
             f"{name} {self.env_arguments[name]!r} for the policy and {here!r} here"
             for name, here in env.encodings.items()
@@ -105,7 +121,11 @@ class Policy:
             )
 
     def with_provenance(self, provenance: dict[str, Any]) -> Policy:
-        """The same policy, saying where it comes from."""
+        """The same policy, saying where it comes from.
+
+        Args:
+            provenance: What it says, as JSON.
+        """
         return replace(self, provenance=provenance)
 
     @property
@@ -125,7 +145,14 @@ class Policy:
         }
 
     def act(self, observation: Any) -> np.ndarray:
-        """Action of one observation, or of a batch of them: (A,) or (K, A) float32."""
+        """Answer one observation, or a batch of them.
+
+        Args:
+            observation: Of an environment that the policy is for, or K of them.
+
+        Returns:
+            (A,) or (K, A) float32, the action.
+        """
         if self.observation == "samples":
             from prune_agents.learning.scorer import scorer_inputs  # loads Stable-Baselines3
 
@@ -134,6 +161,9 @@ class Policy:
 
     def save(self, path: Path | str) -> None:
         """Write the policy, numbers and JSON, to one file, with a checksum of both.
+
+        Args:
+            path: A file that is not there yet.
 
         Raises:
             FileExistsError: if there is one.
@@ -171,6 +201,9 @@ def bundled_policy() -> Path:
 
 def load_policy(path: Path | str) -> Policy:
     """Read a policy file. Nothing in it is executed: it is numbers and JSON.
+
+    Args:
+        path: The file.
 
     Raises:
         ValueError: if it is none, is damaged, or its observation columns or action entries are not
@@ -307,7 +340,11 @@ class Learned(Agent):
         return self._policy.env_arguments | given
 
     def reset(self, seed: int) -> None:
-        """Nothing: the policy is deterministic; chance is the environment's."""
+        """Do nothing: the policy is deterministic; chance is the environment's.
+
+        Args:
+            seed: Is not used.
+        """
 
     def predict(
         self,
@@ -316,6 +353,16 @@ class Learned(Agent):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Action (A,), or (K, A) for a batch of observations, and `state`."""
+        """Ask the policy.
+
+        Args:
+            observation: Of one environment, or of K of them.
+            state: Is not used, but handed back.
+            episode_start: Is not used.
+            deterministic: Is not used: the policy always is.
+
+        Returns:
+            An action, (A,) or (K, A), and `state`.
+        """
         del episode_start, deterministic
         return self._policy.act(observation), state
