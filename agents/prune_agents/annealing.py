@@ -39,7 +39,8 @@ def anneals(
     0.69: its middle is 0.815 and its end 0.94. Begun at 0.76 it would end the budget, and is not
     pruned. What is not pruned at last may thus be more than 1 - share or less.
 
-    The first epoch of an episode is pruned however short the budget, unless the share is 0.
+    The first epoch of an episode is an exception: it is pruned however short the budget, unless the
+    share is 0.
 
     Work is counted. On the wall clock an epoch takes longer than its share of the samples, so what
     is not pruned may begin an epoch later than the seconds would have it.
