@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from prune_env.agent import Agent
 from prune_env.decision.action import Encoding
 from prune_env.decision.amount import Amount
 from prune_env.decision.observation import RunSummary, SampleTable
@@ -19,14 +20,13 @@ NUM_SAMPLES, NUM_CLASSES, EPOCHS, KEPT = 50_000, 10, 9, 0.3
 
 def rows() -> list[dict[str, Any]]:
     """A row for each agent that selects in every epoch: milliseconds, median and largest."""
-    entries = agent_entries()
-    names = sorted(name for name in entries if name != "learned")
-    return [_row(name) for name in names if not hasattr(entries[name].load(), "prepare")]
+    names = sorted(name for name in agent_entries() if name != "learned")
+    agents = {name: make_agent(name, keep_fraction=KEPT) for name in names}
+    return [_row(name, agent) for name, agent in agents.items() if not agent.prepares]
 
 
-def _row(name: str) -> dict[str, Any]:
+def _row(name: str, agent: Agent) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    agent = make_agent(name, keep_fraction=KEPT)
     agent.reset(0)
     arguments = agent.env_arguments
     encoding = Encoding(

@@ -20,9 +20,10 @@ import numpy as np
 import tyro
 
 from prune_agents.learning.judge import FIRST_SEED, SCENARIOS
+from prune_env.agent import Agent
 from prune_env.arguments import resolve_device
 from prune_env.env import DataPruningEnv
-from prune_env.experiment.agents import Agent, make_agent
+from prune_env.experiment.agents import make_agent
 from prune_env.experiment.cli import Seeds
 from prune_env.experiment.intervals import mean_interval
 from prune_env.experiment.provenance import evidence

@@ -20,13 +20,13 @@ import tyro
 from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import PPO
 from prune_agents.learning.judge import FIRST_SEED, Heldout
-from prune_agents.learning.setting import Setting
 from prune_agents.learning.train import train
 from prune_env.arguments import resolve_device
 from prune_env.experiment.cli import Seeds
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.report import markdown, points
 from prune_env.experiment.seeds import parse_seeds
+from prune_env.experiment.setting import Setting
 from prune_env.training.threads import tune_process
 
 RESULTS = Path(__file__).parent / "results"

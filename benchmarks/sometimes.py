@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from prune_agents.base import LossAgent, SampleTableView
+from prune_agents.base import LossAgent
 from prune_agents.rules.measures import margin
+from prune_agents.view import SampleTableView
 from prune_env.arguments import resolve_device
 from prune_env.decision.observation import SAMPLE_COLUMNS
 from prune_env.decision.selection import random_subset, top

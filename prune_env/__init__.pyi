@@ -57,8 +57,10 @@ from .flow import Outcome as Outcome
 from .flow import Selection as Selection
 
 # Agents, and what compares them.
-from .experiment.agents import Agent as Agent
-from .experiment.agents import agents_with as agents_with
+from .agent import LEFT_OPEN as LEFT_OPEN
+from .agent import Agent as Agent
+from .agent import check_agent as check_agent
+from .experiment.agents import agents_of as agents_of
 from .experiment.agents import make_agent as make_agent
 from .experiment.agents import spec_value as spec_value
 from .experiment.comparison import Comparison as Comparison
@@ -69,7 +71,9 @@ from .experiment.provenance import evidence as evidence
 from .experiment.report import evaluation_table as evaluation_table
 from .experiment.report import summary_table as summary_table
 from .experiment.results import Results as Results
+from .experiment.spelling import spec_of as spec_of
 from .experiment.seeds import parse_seeds as parse_seeds
+from .experiment.setting import Setting as Setting
 from .experiment.truth import Truth as Truth
 from .experiment.truth import on_test_data as on_test_data
 from .experiment.truth import truth as truth

@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from prune_env.agent import Agent, check_agent
 from prune_env.arguments import check_count, check_fraction, check_positive
 from prune_env.decision.amount import amount_arguments
 from prune_env.decision.clock import Stopwatch, WorkClock
 from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
 from prune_env.decision.statistics import SampleStatistics
-from prune_env.experiment.agents import Agent, make_agent
+from prune_env.experiment.agents import make_agent
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.training.trainer import epoch_order, weights_by_sample
 
@@ -99,6 +100,7 @@ class PruningSampler(Sampler[int]):
         self.agent = (
             make_agent(agent, keep_fraction=keep_fraction) if isinstance(agent, str) else agent
         )
+        check_agent("agent", self.agent)
         self._score = score
         self._pruner = _pruner(known, _interface(self.agent, keep_fraction, score), budget, seed)
         self._order_rng = np.random.default_rng(_streams(seed)[0])
@@ -329,7 +331,7 @@ def _interface(agent: Agent, keep_fraction: float, score: Score | None) -> Inter
         raise ValueError(
             f"`agent` {name} needs {', '.join(unknown)}, which only the environment has"
         )
-    if getattr(agent, "prepare", None) is not None:
+    if agent.prepares:
         raise ValueError(
             f"`agent` {name} trains networks of its own beforehand, which only the environment can "
             "give it; choose one that does not"

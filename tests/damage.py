@@ -33,13 +33,13 @@ from prune_agents.learning.gradient import PPO
 from prune_agents.learning.judge import HELD_OUT, Heldout
 from prune_agents.learning.network import Network
 from prune_agents.learning.policy import Policy, load_policy
-from prune_agents.learning.setting import Setting
 from prune_agents.learning.train import train
 from prune_env.decision.statistics import FEATURES
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.report import summary_table
 from prune_env.experiment.results import Results
+from prune_env.experiment.setting import Setting
 from prune_env.problem.sources import load_folder
 
 OUTCOMES = ("clear error", "correct result", "traceback", "silently wrong")

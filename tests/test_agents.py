@@ -15,7 +15,7 @@ from prune_env.vector import DataPruningVectorEnv
 
 NAMES = sorted(set(agent_entries()) - {"learned"})  # a policy file, tested where it is made
 MODIFIED = ["ucb+anneal:0.125+rescale", "infobatch+warm-up", "lowest+class-balance"]
-UNPREPARED = [name for name in NAMES if not hasattr(agent_entries()[name].load(), "prepare")]
+UNPREPARED = [name for name in NAMES if not make_agent(name, keep_fraction=0.4).prepares]
 N = 90
 
 

@@ -52,6 +52,14 @@ def test_the_environment_knows_no_agent(module):
     assert not packages & {"prune_agents", "agents", "stable_baselines3"}
 
 
+@pytest.mark.parametrize(
+    "module", [module for module in FILES if module.startswith("prune_agents")]
+)
+def test_the_agents_import_public_names_of_the_environment_alone(module):
+    names = [name for name in structure.imported(FILES[module]) if name.startswith("prune_env")]
+    assert not [name for name in names if "._" in name]
+
+
 @pytest.mark.parametrize("module", FILES)
 def test_no_file_outgrows_its_description(module):
     assert len(FILES[module].read_text().splitlines()) < 400

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_agents.base import SampleTableView
-from prune_agents.rules.bandits import UCB, UCB_RULES, EpsilonGreedy
+from prune_agents.rules.epsilon_greedy import EpsilonGreedy
+from prune_agents.rules.ucb import UCB, UCB_RULES
+from prune_agents.view import SampleTableView
 from prune_env.decision.observation import RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 
 NUM = 20

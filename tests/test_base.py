@@ -5,9 +5,11 @@ import pickle
 import numpy as np
 import pytest
 
-from prune_agents.base import REFRESH_MODES, LossAgent, MaskAgent, SampleTableView
-from prune_agents.rules.bandits import UCB, EpsilonGreedy
+from prune_agents.base import REFRESH_MODES, LossAgent, MaskAgent
 from prune_agents.rules.baselines import RandomDynamic, StaticRandom
+from prune_agents.rules.epsilon_greedy import EpsilonGreedy
+from prune_agents.rules.ucb import UCB
+from prune_agents.view import SampleTableView
 from prune_env.decision.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 
 
@@ -28,9 +30,7 @@ def batch(*observations):
 class Counter(MaskAgent):
     """Selects the first `count` samples shifted by the number of selections so far."""
 
-    def __init__(self, **arguments):
-        super().__init__(**arguments)
-        self.calls = 0
+    calls = 0
 
     def select(self, samples, count):
         self.calls += 1

@@ -15,7 +15,6 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env as check_gymnasium
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
-import prune_env
 from prune_env.decision.encodings import ENCODINGS
 from prune_env.env import DataPruningEnv
 from prune_env.problem.recipes import Recipe
@@ -128,13 +127,6 @@ def test_importing_is_light_and_silent():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
     assert done.stderr == ""
-
-
-def test_public_names_exist():
-    for name in prune_env.__all__:
-        assert getattr(prune_env, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = prune_env.nothing
 
 
 def test_spawned_workers_make_it_by_module_and_id():

@@ -6,12 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sampling import kept, observe
 
-from prune_agents.base import SampleTableView
-from prune_agents.rules.bandits import UCB, EpsilonGreedy
-from prune_agents.rules.groups import CCS, RCAP, SeTa
+from prune_agents.rules.ccs import CCS
+from prune_agents.rules.epsilon_greedy import EpsilonGreedy
+from prune_agents.rules.ies import IES
 from prune_agents.rules.losses import Middle
-from prune_agents.rules.mastery import IES
-from prune_agents.rules.sampling import RS2, RePB
+from prune_agents.rules.rcap import RCAP
+from prune_agents.rules.repb import RePB
+from prune_agents.rules.rs2 import RS2
+from prune_agents.rules.seta import SeTa
+from prune_agents.rules.ucb import UCB
+from prune_agents.view import SampleTableView
 
 NUM = 24
 SOME = settings(max_examples=15, deadline=None)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from prune_agents.learning.cma import CMA, Evolution, Rollouts, moments, random_policies
-from prune_agents.learning.setting import Setting
 from prune_env.decision.statistics import FEATURES
+from prune_env.experiment.setting import Setting
 
 COLUMNS = ("progress", "class_entropy")
 TARGET = np.linspace(-0.5, 0.5, len(FEATURES))

@@ -12,12 +12,16 @@ from conftest import blob_task
 from test_mastery import play
 from test_sampling import kept, observe
 
-from prune_agents.base import SampleTableView
-from prune_agents.modifiers.modifiers import WarmUp
-from prune_agents.rules.bandits import UCB, EpsilonGreedy
-from prune_agents.rules.groups import CCS, RCAP, SeTa, even_quotas
-from prune_agents.rules.mastery import PDD, Kakurenbo
-from prune_agents.rules.sampling import InfoBatch
+from prune_agents.modifiers.warm_up import WarmUp
+from prune_agents.rules.ccs import CCS, even_quotas
+from prune_agents.rules.epsilon_greedy import EpsilonGreedy
+from prune_agents.rules.infobatch import InfoBatch
+from prune_agents.rules.kakurenbo import Kakurenbo
+from prune_agents.rules.pdd import PDD
+from prune_agents.rules.rcap import RCAP
+from prune_agents.rules.seta import SeTa
+from prune_agents.rules.ucb import UCB
+from prune_agents.view import SampleTableView
 from prune_env.decision.observation import SAMPLE_COLUMN
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.env import DataPruningEnv
@@ -209,7 +213,7 @@ def test_infobatch_goes_by_plain_losses_where_the_training_is_smoothed():
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        (inspect.getmodule(UCB), "remembered, and agree with the defaults of an independent"),
+        (UCB, "remembered, and agree with the defaults of an independent"),
         (EpsilonGreedy, "by fresh losses (remembered)"),
         (WarmUp, "no source that we could check for one of Raju et al. 2021"),
         (SeTa, "their paper takes the ceiling"),

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from test_sampling import kept, observe, plainly_annealed, trajectory
 
-from prune_agents.rules.groups import RCAP, SeTa, loss_groups, quotas
+from prune_agents.rules.loss_groups import loss_groups
+from prune_agents.rules.rcap import RCAP
+from prune_agents.rules.seta import SeTa
+from prune_env.decision.selection import quotas
 
 
 def test_loss_groups_by_hand():

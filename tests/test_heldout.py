@@ -13,10 +13,10 @@ from prune_agents.learning.judge import (
     report,
     test_accuracies,
 )
-from prune_agents.learning.setting import Setting
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.comparison import run_episode
+from prune_env.experiment.setting import Setting
 
 SETTING = Setting(task="blobs", budget=1.0)
 

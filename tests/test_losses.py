@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_agents.base import SampleTableView
 from prune_agents.rules.losses import Forgotten, Highest, Lowest, Middle, Stalest
+from prune_agents.view import SampleTableView
 from prune_env.decision.observation import RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 
 RULES = [Highest, Lowest, Middle, Forgotten, Stalest]

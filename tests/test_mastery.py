@@ -7,16 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sampling import kept, observe
 
-from prune_agents.modifiers.modifiers import WarmUp
-from prune_agents.rules.mastery import IES, PDD, Kakurenbo
-from prune_env.decision.observation import RUN_COLUMN
+from prune_agents.modifiers.warm_up import WarmUp
+from prune_agents.rules.ies import IES
+from prune_agents.rules.kakurenbo import Kakurenbo
+from prune_agents.rules.pdd import PDD
 from prune_env.env import DataPruningEnv
-
-
-def after(share, observation):
-    """The observation with the share of the samples that the last epoch trained on."""
-    observation["run"][RUN_COLUMN["keep_fraction"]] = share
-    return observation
 
 
 def play(agent, budget, **arguments):
@@ -66,9 +61,8 @@ def test_pdd_revises_once_another_pruned_epoch_would_leave_too_little_for_it():
     # Of 6 the first epoch takes 4/3 and each pruned one 1/2 + 1/3: after it and four, 4/3 is left.
     agent, counts, work = PDD(), [], 0.0
     for epoch in range(6):
-        seen = [2 * min(epoch, 1) + 1.0 * max(0, epoch - 1) + 0.5 * max(0, epoch - 1)] * 4
-        now = observe(work / 6, 4, loss=[0.1, 1.2, 1.21, 5], times_seen=seen)
-        counts.append(len(kept(agent, after(counts[-1] / 4 if counts else 0, now))))
+        now = observe(work / 6, 4, budget=6, loss=[0.1, 1.2, 1.21, 5], times_seen=epoch)
+        counts.append(len(kept(agent, now)))
         work += counts[-1] / 4 + 1 / 3
     assert counts == [4, 2, 2, 2, 2, 4]
 

@@ -7,15 +7,21 @@ import pytest
 from conftest import blob_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_mastery import after, play
+from test_mastery import play
 from test_sampling import observe
 
-from prune_agents.modifiers.modifiers import Anneal, ClassBalance, Rescale, WarmUp
+from prune_agents.annealing import epoch_work
+from prune_agents.modifiers.anneal import Anneal
+from prune_agents.modifiers.class_balance import ClassBalance
+from prune_agents.modifiers.rescale import Rescale
+from prune_agents.modifiers.warm_up import WarmUp
 from prune_agents.rules.baselines import Full, RandomDynamic, StaticRandom
+from prune_agents.rules.infobatch import InfoBatch
 from prune_agents.rules.losses import Highest, Lowest
-from prune_agents.rules.mastery import PDD
-from prune_agents.rules.sampling import RS2, InfoBatch, RePB
-from prune_agents.spending import epoch_work
+from prune_agents.rules.pdd import PDD
+from prune_agents.rules.repb import RePB
+from prune_agents.rules.rs2 import RS2
+from prune_env.agent import Agent
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import agent_entries, make_agent, modifier_entries
 from prune_env.experiment.comparison import run_episode
@@ -189,7 +195,7 @@ def twenty_epochs(spec):
     """Weights of each of 20 epochs at keep fraction 0.25, losses drawn anew for each."""
     agent, rng = make_agent(spec, keep_fraction=0.25), np.random.default_rng(0)
     tables = [observe(e / 20, 40, loss_mean=rng.permutation(40) + 1, loss=1) for e in range(20)]
-    return [act(agent, after(0.25, table)) for table in tables]
+    return [act(agent, table) for table in tables]
 
 
 @pytest.mark.parametrize("norm", ["update", "epoch"])
@@ -299,11 +305,11 @@ def test_repb_counts_no_epoch_of_a_warm_up():
 def test_pdd_knows_its_budget_after_a_warm_up():
     # Of 5 two epochs take 8/3; another pruned one 1/2 + 1/3, which leaves 1.5, and then no more.
     agent = WarmUp(PDD(), 0.4)
-    columns = {"num": 4, "loss": [0.1, 1.2, 1.21, 5]}
-    seen = {0.0: (0, 0), 4 / 15: (2, 1), 8 / 15: (4, 1), 0.7: (5.5, 0.5)}
+    columns = {"num": 4, "budget": 5, "loss": [0.1, 1.2, 1.21, 5]}
+    seen = {0.0: 0, 4 / 15: 2, 8 / 15: 4, 0.7: 5.5}
     masks = [
-        act(agent, after(share, observe(progress, times_seen=times, **columns)))
-        for progress, (times, share) in seen.items()
+        act(agent, observe(progress, times_seen=times, **columns))
+        for progress, times in seen.items()
     ]
     assert [mask.sum() for mask in masks] == [4, 4, 2, 4]
 
@@ -409,9 +415,14 @@ def test_the_modifiers_that_cannot_go_around_an_agent_are_those_that_the_docs_na
 
 
 def test_only_agents_that_decide_sample_by_sample_can_be_modified():
-    class Mixer:
-        reference = False
+    class Mixer(Agent):
         env_arguments = {"observation": "summary", "action": "mixture"}  # noqa: RUF012
+
+        def reset(self, seed):
+            pass
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return np.zeros(5, np.float32), state
 
     with pytest.raises(
         ValueError, match="`agent` under Anneal must take action 'mask' or 'weights'"

@@ -18,8 +18,8 @@ from prune_agents.learning.gradient import A2C, PPO, SAC
 from prune_agents.learning.judge import HELD_OUT, Heldout
 from prune_agents.learning.policy import load_policy
 from prune_agents.learning.runs import GENERATIONS
-from prune_agents.learning.setting import Setting
 from prune_agents.learning.train import HELDOUT, POLICY, train
+from prune_env.experiment.setting import Setting
 from prune_env.storage.folders import LOCK
 
 SETTING = Setting(task="blobs", budget=1.0)

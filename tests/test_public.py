@@ -3,12 +3,14 @@
 import ast
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import prune_agents
 import prune_env
 
 ROOT = Path(prune_env.__file__).parent.parent
@@ -52,13 +54,14 @@ def test_a_users_file_is_typed(tmp_path):
     assert "Found 2 errors" in found
 
 
-def test_everything_public_is_there_and_offered_for_completion():
-    assert len(set(prune_env.__all__)) == len(prune_env.__all__)
-    assert set(prune_env.__all__) <= set(dir(prune_env))
-    for name in prune_env.__all__:
-        assert getattr(prune_env, name) is not None
+@pytest.mark.parametrize("package", [prune_env, prune_agents])
+def test_everything_public_is_there_and_offered_for_completion(package):
+    assert len(set(package.__all__)) == len(package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+    for name in package.__all__:
+        getattr(package, name)
     with pytest.raises(AttributeError, match="nothing"):
-        _ = prune_env.nothing
+        _ = package.nothing
 
 
 def test_importing_brings_no_torch():
@@ -67,17 +70,19 @@ def test_importing_brings_no_torch():
 
 
 def documented():
-    for name in prune_env.__all__:
-        thing = getattr(prune_env, name)
-        if inspect.isclass(thing) or inspect.isfunction(thing):
-            yield pytest.param(thing, id=name)
+    for package in (prune_env, prune_agents):
+        for name in package.__all__:
+            thing = getattr(package, name)
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                yield pytest.param(thing, id=name)
 
 
 @pytest.mark.parametrize("thing", list(documented()))
 def test_help_shows_every_argument(thing):
     text = inspect.getdoc(thing)
     assert text
-    assert ": see " not in text.lower(), "arguments are said where they are looked for"
+    said = re.search(r"args:\s+see |attributes:\s+see ", text.lower())
+    assert said is None, "arguments are said where they are looked for"
     if inspect.isclass(thing) and issubclass(thing, Exception):
         return
     for name in inspect.signature(thing).parameters:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from conftest import blob_task, same
 
-from prune_agents.rules.bandits import UCB, EpsilonGreedy
+from prune_agents.rules.epsilon_greedy import EpsilonGreedy
+from prune_agents.rules.ucb import UCB
 from prune_env.decision.observation import SAMPLE_COLUMN
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent

@@ -1,17 +1,42 @@
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from typing import Any
 
+import numpy as np
 import pytest
 
-from prune_agents.modifiers import modifiers
-from prune_agents.rules import groups, losses, mastery, sampling, scores
-from prune_agents.rules.bandits import UCB, EpsilonGreedy
+from prune_agents.modifiers.anneal import Anneal
+from prune_agents.modifiers.class_balance import ClassBalance
+from prune_agents.modifiers.rescale import Rescale
+from prune_agents.modifiers.warm_up import WarmUp
+from prune_agents.propensities import KnowsPropensities
+from prune_agents.rules import losses
+from prune_agents.rules.aum import AUM
 from prune_agents.rules.baselines import Full, RandomDynamic, Short, StaticRandom
+from prune_agents.rules.ccs import CCS
+from prune_agents.rules.el2n import EL2N
+from prune_agents.rules.epsilon_greedy import EpsilonGreedy
+from prune_agents.rules.forgetting import Forgetting
+from prune_agents.rules.grand import GraNd
+from prune_agents.rules.ies import IES
+from prune_agents.rules.infobatch import InfoBatch
+from prune_agents.rules.kakurenbo import Kakurenbo
+from prune_agents.rules.loss_proportional import LossProportional
+from prune_agents.rules.orderdp import OrderDP
+from prune_agents.rules.pdd import PDD
+from prune_agents.rules.rcap import RCAP
+from prune_agents.rules.repb import RePB
+from prune_agents.rules.rs2 import RS2
+from prune_agents.rules.score_agent import ScoreAgent
+from prune_agents.rules.seta import SeTa
+from prune_agents.rules.ucb import UCB
+from prune_env.agent import Agent
 from prune_env.experiment import agents as registry
 from prune_env.experiment.agents import (
     GROUP,
     Description,
     agent_entries,
-    agents_with,
+    agents_of,
     describe,
     make_agent,
     modifier_entries,
@@ -30,36 +55,44 @@ BUNDLED = {
     "middle": losses.Middle,
     "forgotten": losses.Forgotten,
     "stalest": losses.Stalest,
-    "rs2": sampling.RS2,
-    "infobatch": sampling.InfoBatch,
-    "orderdp": sampling.OrderDP,
-    "repb": sampling.RePB,
-    "loss-proportional": sampling.LossProportional,
-    "seta": groups.SeTa,
-    "rcap": groups.RCAP,
-    "ies": mastery.IES,
-    "pdd": mastery.PDD,
-    "kakurenbo": mastery.Kakurenbo,
-    "forgetting": scores.Forgetting,
-    "el2n": scores.EL2N,
-    "grand": scores.GraNd,
-    "aum": scores.AUM,
-    "ccs": groups.CCS,
+    "rs2": RS2,
+    "infobatch": InfoBatch,
+    "orderdp": OrderDP,
+    "repb": RePB,
+    "loss-proportional": LossProportional,
+    "seta": SeTa,
+    "rcap": RCAP,
+    "ies": IES,
+    "pdd": PDD,
+    "kakurenbo": Kakurenbo,
+    "forgetting": Forgetting,
+    "el2n": EL2N,
+    "grand": GraNd,
+    "aum": AUM,
+    "ccs": CCS,
 }
 
 
-class Own:
+@dataclass(kw_only=True, eq=False)
+class Own(Agent):
     """Keeps nothing back.
 
     Source: this test
     """
 
-    def __init__(self, *, speed=1):
-        self.speed = speed
+    speed: Any = 1
+
+    env_arguments = {"observation": "summary", "action": "bins"}  # noqa: RUF012
+
+    def reset(self, seed):
+        pass
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.zeros(16, np.float32), state
 
 
 def undescribed(*, keep_fraction):
-    return keep_fraction
+    return Own(speed=keep_fraction) if keep_fraction < 1 else "full speed"
 
 
 @pytest.fixture
@@ -101,7 +134,9 @@ def test_agents_of_other_packages_are_found():
     assert describe(agent_entries()["own"]).source == "this test"
     assert describe(agent_entries()["plain"]) == Description(line="", source="")
     assert make_agent("own", keep_fraction=0.5).speed == 1
-    assert make_agent("plain", keep_fraction=0.5) == 0.5
+    assert make_agent("plain", keep_fraction=0.5).speed == 0.5
+    with pytest.raises(TypeError, match="`agent` must be an agent, got 'full speed'; derive its"):
+        make_agent("plain", keep_fraction=1)
 
 
 @pytest.mark.parametrize("name", ["static-random", "random", "epsilon-greedy", "ucb"])
@@ -174,7 +209,7 @@ def test_an_agent_that_cannot_be_loaded_takes_nothing_else_down(monkeypatch):
     line, source = broken.line, broken.source
     assert line == "cannot be loaded: ImportError('no stranger')"
     assert source == "stranger.module:Agent"
-    assert agents_with("propensities") == ["epsilon-greedy", "random", "rs2"]
+    assert agents_of(KnowsPropensities) == ["epsilon-greedy", "random", "rs2"]
     message = r"`agent` 'broken' cannot be loaded from stranger.module:Agent \(ImportError.*repair"
     with pytest.raises(ValueError, match=message):
         make_agent("broken", keep_fraction=0.5)
@@ -183,10 +218,10 @@ def test_an_agent_that_cannot_be_loaded_takes_nothing_else_down(monkeypatch):
 
 
 MODIFIERS = {
-    "anneal": modifiers.Anneal,
-    "warm-up": modifiers.WarmUp,
-    "class-balance": modifiers.ClassBalance,
-    "rescale": modifiers.Rescale,
+    "anneal": Anneal,
+    "warm-up": WarmUp,
+    "class-balance": ClassBalance,
+    "rescale": Rescale,
 }
 
 
@@ -203,14 +238,16 @@ def test_the_bundled_modifiers_go_around_an_agent(name, modifier_class):
 
 def test_modifiers_are_put_around_from_the_left_and_take_a_first_argument_without_a_key():
     agent = make_agent("ucb:c=1e+1+anneal:0.25,data=random+rescale:norm=epoch", keep_fraction=0.3)
-    assert (type(agent), agent.norm) == (modifiers.Rescale, "epoch")
+    assert (type(agent), agent.norm) == (Rescale, "epoch")
     assert (agent.agent.share, agent.agent.data) == (0.25, "random")
     assert agent.agent.agent.c == 10
 
 
-def test_agents_are_found_by_what_they_have():
-    assert agents_with("propensities") == ["epsilon-greedy", "random", "rs2"]
-    assert agents_with("prepare") == ["aum", "ccs", "el2n", "forgetting", "grand"]
+def test_agents_are_found_by_what_they_are():
+    assert agents_of(KnowsPropensities) == ["epsilon-greedy", "random", "rs2"]
+    assert agents_of(ScoreAgent) == ["aum", "el2n", "forgetting", "grand"]
+    prepare = [name for name in BUNDLED if make_agent(name, keep_fraction=0.5).prepares]
+    assert sorted(prepare) == ["aum", "ccs", "el2n", "forgetting", "grand"]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +281,10 @@ def test_a_bad_modifier_is_refused(spec, message):
         ("greedy", r"`agent` must be one of .*, got 'greedy'; did you mean 'epsilon-greedy'\?"),
         ("xyz", r"`agent` must be one of aum, ccs, .*, got 'xyz'; see `prune-env list agents`$"),
         ("", r"`agent` must be one of .*, got ''"),
-        ("ucb:speed=3", r"`agent` 'ucb' takes keep_fraction, c, .*, got speed in 'ucb:speed=3'"),
+        (
+            "ucb:speed=3",
+            r"`agent` 'ucb' takes keep_fraction, .*c, .*, got speed in 'ucb:speed=3'",
+        ),
         ("full:period=2", r"`agent` 'full' takes no arguments, got period in 'full:period=2'"),
         ("ucb:c", r"written name:key=value,key=value, got 'ucb:c'"),
         ("ucb:c=", r"written name:key=value,key=value, got 'ucb:c='"),

@@ -9,20 +9,24 @@ from conftest import blob_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prune_agents.rules.sampling import RS2, InfoBatch, LossProportional, OrderDP, RePB
+from prune_agents.rules.infobatch import InfoBatch
+from prune_agents.rules.loss_proportional import LossProportional
+from prune_agents.rules.orderdp import OrderDP
+from prune_agents.rules.repb import RePB
+from prune_agents.rules.rs2 import RS2
 from prune_env.decision.observation import RUN_COLUMN, RUN_COLUMNS, SAMPLE_COLUMN, SAMPLE_COLUMNS
 from prune_env.env import DataPruningEnv
 
 RULES = [RS2, InfoBatch, OrderDP, RePB, LossProportional]
 
 
-def observe(progress=0.5, num=8, **columns):
-    """Seen samples with the statistics given, else 0."""
+def observe(progress=0.5, num=8, *, budget=1e6, **columns):
+    """Seen samples with the statistics given, else 0; an epoch is next to nothing of the budget."""
     table = np.zeros((num, len(SAMPLE_COLUMNS)), dtype=np.float32)
     for name, values in ({"times_seen": 1} | columns).items():
         table[:, SAMPLE_COLUMN[name]] = values
     run = np.zeros(len(RUN_COLUMNS), dtype=np.float32)
-    run[RUN_COLUMN["progress"]] = progress
+    run[RUN_COLUMN["progress"]], run[RUN_COLUMN["budget"]] = progress, budget
     return {"samples": table, "run": run}
 
 
@@ -31,7 +35,7 @@ def kept(agent, observation):
 
 
 def exact_count(agent, progress, losses, times):
-    """How many samples the rule must select where no pace is known; None for RePB, by chance."""
+    """How many samples the rule must select of a long budget; None for RePB, by chance."""
     if isinstance(agent, RePB):
         return None
     if hasattr(agent, "delta") and progress >= np.float32(agent.delta):
@@ -60,7 +64,7 @@ def test_every_rule_selects_some_samples_at_weights_it_may_give(
     agent = rule(keep_fraction=fraction)
     agent.reset(seed)
     for share in (0.0, progress):
-        times = 1000 * rng.integers(0, 2, num)  # so an epoch is hardly anything of the budget
+        times = rng.integers(0, 2, num)
         losses = rng.exponential(size=num) * (times > 0)
         action, _ = agent.predict(observe(share, num, loss=losses, times_seen=times))
         assert action.shape == (num,)

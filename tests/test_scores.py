@@ -1,7 +1,7 @@
 """Static scores: the measures by hand and by loop, their price, and the trainings behind them."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,9 +10,10 @@ from conftest import blob_task, blobs
 from test_sampling import kept, observe
 from torch.nn import functional as F
 
-from prune_agents.rules.groups import CCS
+from prune_agents.rules.aum import AUM
+from prune_agents.rules.ccs import CCS, SCORES
+from prune_agents.rules.forgetting import forgetting_events
 from prune_agents.rules.measures import el2n, gradient_norms, margin
-from prune_agents.rules.scores import AUM, SCORES, forgetting_events
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.comparison import Comparison, run_episode
@@ -142,12 +143,11 @@ def test_scores_are_kept_by_all_they_depend_on(monkeypatch):
         assert not np.array_equal(scores, first)
 
 
+@dataclass(kw_only=True, eq=False)
 class Weighted(AUM):
-    """One's own score, with an argument of its own."""
+    """One's own score, with a setting of its own."""
 
-    def __init__(self, *, power=1.0, **arguments):
-        super().__init__(**arguments)
-        self.power = power
+    power: float = 1.0
 
 
 def test_scores_of_ones_own_are_kept_apart():
@@ -195,10 +195,10 @@ def test_a_file_that_belongs_to_something_else_is_not_used(monkeypatch, tmp_path
 
 def test_scoring_leaves_the_episode_as_it_was():
     agent = make_agent("el2n:networks=1,epochs=1", keep_fraction=0.3)
-    plain, rehearsed = make_env(agent), make_env(agent)
-    agent.prepare(rehearsed.pretraining())
+    plain, pretrained = make_env(agent), make_env(agent)
+    agent.prepare(pretrained.pretraining())
     mask = (np.arange(90) < 40).astype(np.int8)
-    assert plain.step(mask)[4] == rehearsed.step(mask)[4]
+    assert plain.step(mask)[4] == pretrained.step(mask)[4]
 
 
 def test_a_pretraining_sees_training_samples_only():

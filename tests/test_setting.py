@@ -2,7 +2,7 @@
 
 import pytest
 
-from prune_agents.learning.setting import Setting, check_names
+from prune_env.experiment.setting import Setting
 
 
 def test_it_reads_what_it_writes():
@@ -31,12 +31,12 @@ def test_folders_of_one_name_are_not_one_task(tmp_path, monkeypatch):
     assert first.identity.startswith("folder:pics budget=2 #")
     assert str(tmp_path) not in first.identity
     assert Setting.parse("digits").identity == "digits"
-    check_names((first, same, first))
+    Setting.check_names((first, same, first))
     message = (
         "`task` folders must differ in their own names, got 'folder:A/pics' and 'folder:B/pics'"
     )
     with pytest.raises(ValueError, match=message):
-        check_names((first, other))
+        Setting.check_names((first, other))
 
 
 @pytest.mark.parametrize(

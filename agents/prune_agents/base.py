@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from prune_agents.view import Memories, Memory, SampleTableView
+from prune_env import LOSS_LIMIT, Agent, top
 from prune_env.arguments import check_choice, check_count, check_fraction
-from prune_env.decision.observation import RUN_COLUMN, SAMPLE_COLUMN
-from prune_env.decision.selection import top
-from prune_env.decision.statistics import LOSS_LIMIT
 
 REFRESH_MODES = {
     "train": "losses met in training: free, stale for the samples pruned",
@@ -22,104 +22,45 @@ REFRESH_MODES = {
 UNMET_FIRST = "inf"  # as text: records are JSON, which has no infinity
 
 
-class SampleTableView:
-    """One environment's samples before a step: the columns of its table by name, each (N,).
+@dataclass
+class Held(Memory):
+    """The selection that an agent holds in an episode.
 
     Attributes:
-        progress: share of the budget spent, in [0, 1].
-        memory: what the agent keeps of this environment's episode; empty at its start.
-        keep_fraction: share of the N samples that the last epoch trained on; 0 before it.
-        position: of the environment among those served side by side.
+        action: The selection as an action, (N,); None before the first.
+        age: Epochs that it has been held for.
     """
 
-    def __init__(
-        self,
-        table: np.ndarray,
-        progress: float = 0.0,
-        memory: dict[str, Any] | None = None,
-        *,
-        keep_fraction: float = 0.0,
-        position: int = 0,
-    ):
-        self._table = table
-        self.progress = progress
-        self.keep_fraction = keep_fraction
-        self.position = position
-        self.memory: dict[str, Any] = {} if memory is None else memory
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __getitem__(self, column: str) -> np.ndarray:
-        return self._table[:, SAMPLE_COLUMN[column]]
-
-    def past(self, share: float) -> bool:
-        """Whether that share of the budget, in [0, 1], is spent."""
-        return bool(self.progress >= np.float32(share))  # the observation's precision
+    action: np.ndarray | None = None
+    age: int = 0
 
 
-class Memories:
-    """What an agent keeps of each of the environments that it serves side by side."""
+@dataclass(kw_only=True, eq=False)
+class MaskAgent(Agent):
+    """Picks samples from the table of their statistics, every few epochs.
 
-    def __init__(self) -> None:
-        self._memories: dict[int, dict[str, Any]] = {}
+    It works from the observation alone, on one environment or on a vector of them, and has the
+    `predict` of a Stable-Baselines3 model, so that whatever evaluates those evaluates it. One agent
+    serves one (vector) environment at a time. A rule that keeps more of an episode than the
+    selection it holds names a dataclass derived from `Held` as its `memory_class`, and finds it in
+    `samples.memory`.
 
-    def views(
-        self, observation: dict[str, np.ndarray], episode_start: np.ndarray | None
-    ) -> tuple[list[SampleTableView], bool]:
-        """A view for each environment, with an empty memory where an episode starts.
-
-        Args:
-            observation: `samples` (N, F) and `run` (G,), or both with a leading axis K.
-            episode_start: (K,) bool, marks first observations; so does a progress of 0.
-
-        Returns:
-            K views, and whether there was a leading axis.
-        """
-        tables, runs = observation["samples"], observation["run"]
-        batched = tables.ndim == 3
-        tables, runs = (tables, runs) if batched else (tables[None], runs[None])
-        starts = runs[:, RUN_COLUMN["progress"]] == 0
-        if episode_start is not None:
-            starts = starts | np.asarray(episode_start, dtype=bool)
-        for position in np.flatnonzero(starts):
-            self._memories[int(position)] = {}
-        views = [
-            SampleTableView(
-                table,
-                float(run[RUN_COLUMN["progress"]]),
-                self.at(position),
-                keep_fraction=float(run[RUN_COLUMN["keep_fraction"]]),
-                position=position,
-            )
-            for position, (table, run) in enumerate(zip(tables, runs, strict=True))
-        ]
-        return views, batched
-
-    def at(self, position: int) -> dict[str, Any]:
-        """What is kept of the environment at that position."""
-        return self._memories.setdefault(position, {})
-
-
-class MaskAgent(ABC):
-    """A rule that picks samples from the table of their statistics, every few epochs.
-
-    Works from the observation alone, on one environment or on a vector of them, and has the
-    `predict` of a Stable-Baselines3 model, so that whatever evaluates those evaluates these. One
-    agent serves one (vector) environment at a time.
-
-    Attributes:
-        reference: True for an agent that is given the whole of the training the others shorten.
+    Args:
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
+        period: Epochs that a selection is held for, at least 1; None holds the first for good.
     """
 
-    reference = False
+    keep_fraction: float = 0.25
+    period: int | None = 1
 
-    def __init__(self, *, keep_fraction: float = 0.25, period: int | None = 1):
-        check_fraction("keep_fraction", keep_fraction)
-        if period is not None:
-            check_count("period", period)
-        self.keep_fraction = keep_fraction
-        self.period = period
+    memory_class = Held
+
+    def __post_init__(self) -> None:
+        """Check what is common to all rules, and start from seed 0."""
+        check_fraction("keep_fraction", self.keep_fraction)
+        if self.period is not None:
+            check_count("period", self.period)
+        super().__post_init__()
         self.reset(0)
 
     @property
@@ -128,9 +69,13 @@ class MaskAgent(ABC):
         return {"observation": "samples", "action": "mask"}
 
     def reset(self, seed: int) -> None:
-        """Forget all and start the agent's own random stream from `seed`."""
+        """Forget all and start the agent's own random stream.
+
+        Args:
+            seed: Of the stream, at least 0.
+        """
         self._rng = np.random.default_rng(seed)
-        self._environments = Memories()
+        self._environments = Memories(self.memory_class)
 
     def predict(
         self,
@@ -143,9 +88,9 @@ class MaskAgent(ABC):
 
         Args:
             observation: `samples` (N, F) and `run` (G,), or both with a leading axis K.
-            state: not used, handed back; a selection is held in the agent.
+            state: Is not used, but handed back; a selection is held in the agent.
             episode_start: (K,) bool, marks first observations; so does a progress of 0.
-            deterministic: not used: a rule's chance is part of the rule.
+            deterministic: Is not used: a rule's chance is part of the rule.
 
         Returns:
             (N,) or (K, N) int8 masks or float32 weights, and `state`.
@@ -157,10 +102,25 @@ class MaskAgent(ABC):
 
     @abstractmethod
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
-        """Indices of the samples to train on, (K,) int64 and distinct; nominally `count`."""
+        """Choose what to train on.
+
+        Args:
+            samples: One environment before the step.
+            count: Nominal number of samples, at least 1.
+
+        Returns:
+            (K,) int64, distinct indices of samples.
+        """
 
     def act(self, samples: SampleTableView) -> np.ndarray:
-        """A new selection as an action of one environment: (N,) int8."""
+        """A new selection as an action of one environment.
+
+        Args:
+            samples: The environment before the step.
+
+        Returns:
+            (N,) int8, 1 = kept.
+        """
         mask = np.zeros(len(samples), dtype=np.int8)
         mask[self._selected(samples)] = 1
         return mask
@@ -168,12 +128,12 @@ class MaskAgent(ABC):
     def _selected(self, samples: SampleTableView) -> np.ndarray:
         return self.select(samples, max(1, round(self.keep_fraction * len(samples))))
 
-    def _held_action(self, samples: SampleTableView) -> np.ndarray:
-        action, age = samples.memory.get("held", (None, 0))
-        if action is None or self._is_due(samples, age):
-            action, age = self.act(samples), 0
-        samples.memory["held"] = action, age + 1
-        return action.copy()
+    def _held_action(self, samples: SampleTableView[Held]) -> np.ndarray:
+        held = samples.memory
+        if held.action is None or self._is_due(samples, held.age):
+            held.action, held.age = self.act(samples), 0
+        held.age += 1
+        return held.action.copy()
 
     def _is_due(self, samples: SampleTableView, age: int) -> bool:
         """Whether a selection held for `age` epochs is to be made anew."""
@@ -185,7 +145,12 @@ class MaskAgent(ABC):
 
 
 class WeightsAgent(MaskAgent):
-    """A rule that also weighs the losses of the samples that it picks."""
+    """Picks samples and weighs the losses of those that it picks.
+
+    Args:
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
+        period: Epochs that a selection is held for, at least 1; None holds the first for good.
+    """
 
     @property
     def env_arguments(self) -> dict[str, Any]:
@@ -194,24 +159,39 @@ class WeightsAgent(MaskAgent):
 
     @abstractmethod
     def weights(self, samples: SampleTableView) -> np.ndarray:
-        """Loss multiplier of each sample, should it be selected, above 0: (N,) floats."""
+        """Weigh the samples, of which a selection was just made.
+
+        Args:
+            samples: One environment before the step.
+
+        Returns:
+            (N,) floats above 0: the loss multiplier of each sample, should it be selected.
+        """
 
     def act(self, samples: SampleTableView) -> np.ndarray:
-        """A new selection as an action of one environment: (N,) float32, 0 = pruned."""
+        """A new selection as an action of one environment.
+
+        Args:
+            samples: The environment before the step.
+
+        Returns:
+            (N,) float32, the loss multiplier of each sample, 0 = pruned.
+        """
         weights = np.zeros(len(samples), dtype=np.float32)
         chosen = self._selected(samples)
         weights[chosen] = self.weights(samples)[chosen]
         return weights
 
 
+@dataclass(kw_only=True, eq=False)
 class LossAgent(MaskAgent):
-    """A rule on running losses, with every way of keeping them fresh.
+    """Ranks samples by their running losses, with every way of keeping these fresh.
 
     With `first="inf"` a sample without a recorded loss ranks above all others (optimistic initial
     values: Sutton & Barto 2018, section 2.6), so every sample is met once before losses decide,
-    and as long as that takes the rule is RS2: at keep 0.1, ten of twelve epochs. A number instead
-    is what every running mean starts from, and what a sample without a loss is scored by. Both
-    are ours, the paper does not say.
+    and as long as that takes the rule is RS2: at a keep fraction of 0.1 it takes ten of twelve
+    epochs. A number instead is what every running mean starts from, and what a sample without a
+    loss is scored by. Both are ours, the paper does not say.
 
     With `refresh="forward"` a sample trained on is recorded twice in an epoch with a pass: as it
     is trained on, and by the pass. Its `times_seen` grows by 2, and the running mean and variance
@@ -222,29 +202,26 @@ class LossAgent(MaskAgent):
     whenever the first was made.
 
     Args:
-        keep_fraction: kept / N in (0, 1].
-        period: epochs between selections T_p, and between forward passes.
-        decay: weight `a` of a fresh loss in the running mean and variance, in (0, 1].
-        refresh: one of `REFRESH_MODES`.
-        first: `inf`, or a running mean in [0, 100].
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
+        period: Epochs between selections (T_p), and between forward passes, at least 1.
+        decay: Weight `a` of a fresh loss in the running mean and variance, in (0, 1].
+        refresh: Which losses are recorded, one of `REFRESH_MODES`.
+        first: `inf`, so that samples never met come first, or the number in [0, 100] that every
+            running mean starts from.
     """
 
-    def __init__(
-        self,
-        *,
-        keep_fraction: float = 0.25,
-        period: int = 1,
-        decay: float = 0.8,
-        refresh: str = "train",
-        first: float | str = UNMET_FIRST,
-    ):
-        check_count("period", period)
-        check_fraction("decay", decay)
-        check_choice("refresh", refresh, REFRESH_MODES)
-        super().__init__(keep_fraction=keep_fraction, period=period)
-        self.decay = decay
-        self.refresh = refresh
-        self.first = checked_first(first)
+    period: int = 1
+    decay: float = 0.8
+    refresh: str = "train"
+    first: float | str = UNMET_FIRST
+
+    def __post_init__(self) -> None:
+        """Check what is common to all rules on losses."""
+        check_count("period", self.period)
+        check_fraction("decay", self.decay)
+        check_choice("refresh", self.refresh, REFRESH_MODES)
+        self.first = checked_first(self.first)
+        super().__post_init__()
 
     @property
     def env_arguments(self) -> dict[str, Any]:
@@ -262,10 +239,25 @@ class LossAgent(MaskAgent):
 
     @abstractmethod
     def known_scores(self, samples: SampleTableView) -> np.ndarray:
-        """Scores of samples whose losses are known, larger = keep: (N,) floats."""
+        """Score the samples whose losses are known.
+
+        Args:
+            samples: One environment before the step.
+
+        Returns:
+            (N,) floats, larger = keep; what stands where no loss is known does not matter unless
+            `first` is a number.
+        """
 
     def scores(self, samples: SampleTableView) -> np.ndarray:
-        """Scores (N,), infinite where no loss was recorded if those come first."""
+        """Score all samples.
+
+        Args:
+            samples: One environment before the step.
+
+        Returns:
+            (N,) floats, infinite where no loss was recorded if those come first.
+        """
         known = self.known_scores(samples)
         if self.first != UNMET_FIRST:
             return known
@@ -280,6 +272,9 @@ class LossAgent(MaskAgent):
 def checked_first(first: float | str) -> float | str:
     """`UNMET_FIRST` for infinity, or the number given.
 
+    Args:
+        first: The setting as it was given.
+
     Raises:
         TypeError: if it is neither.
         ValueError: if the number cannot be a mean of losses.
@@ -291,8 +286,3 @@ def checked_first(first: float | str) -> float | str:
     if not 0 <= first <= LOSS_LIMIT:
         raise ValueError(f"`first` must be inf or in [0, {LOSS_LIMIT:g}], got {first}")
     return float(first)
-
-
-def uniform_propensities(keep_fraction: float, num_samples: int) -> np.ndarray:
-    """Probability (N,) of each sample under a uniform draw of the kept count."""
-    return np.full(num_samples, max(1, round(keep_fraction * num_samples)) / num_samples)

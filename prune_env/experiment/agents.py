@@ -10,49 +10,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
+from prune_env.agent import Agent, check_agent
 
 GROUP = "prune_env.agents"
 MODIFIER_GROUP = "prune_env.modifiers"
 _MODIFIED = r"\+(?=[A-Za-z])"  # 1e+3 is a number
 _QUOTED = r'"(?:\\.|[^"\\])*"'  # as in JSON
 _QUOTE = "a value with a comma or a + in it is put in double quotes"
-
-
-class Agent(Protocol):
-    """What the evaluator runs. `predict` is that of a Stable-Baselines3 model.
-
-    Its other public attributes are its arguments: they stand in every record, and results are not
-    gone on with when they have changed. An agent that reads a file has a digest of it among them.
-
-    Attributes:
-        env_arguments: keyword arguments that its environment must be made with.
-        prepare: may be there, and not None: called with the environment's `pretraining()` before
-            the first step.
-        charged_work: may be there: full epochs of `prepare` to be taken from the budget.
-        reference: may be there: True for an agent that gets the whole training the others
-            shorten.
-    """
-
-    reference: bool
-
-    @property
-    def env_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `DataPruningEnv`, such as observation and action."""
-
-    def reset(self, seed: int) -> None:
-        """Forget all and start the agent's own random stream."""
-
-    def predict(
-        self,
-        observation: Any,
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """An action, or a batch of them, and the state to hand back."""
 
 
 def agent_entries() -> dict[str, EntryPoint]:
@@ -65,16 +31,17 @@ def modifier_entries() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=MODIFIER_GROUP)}
 
 
-def agents_with(attribute: str) -> list[str]:
-    """Names of the agents installed that have an attribute or method.
+def agents_of(kind: type) -> list[str]:
+    """Names of the agents installed whose class derives from another.
 
     Args:
-        attribute: its name.
+        kind: That class.
     """
     found = []
     for name, entry in agent_entries().items():
-        with suppress(ValueError):  # one that cannot be loaded has nothing
-            if hasattr(_load("agent", entry), attribute):
+        with suppress(ValueError):  # one that cannot be loaded is of no kind
+            factory = _load("agent", entry)
+            if isinstance(factory, type) and issubclass(factory, kind):
                 found.append(name)
     return sorted(found)
 
@@ -158,6 +125,7 @@ def make_agent(spec: str, *, keep_fraction: float) -> Agent:
     if parameter is not None and parameter.default is not None:
         arguments.setdefault("keep_fraction", keep_fraction)
     agent = factory(**arguments)
+    check_agent("agent", agent)
     for factory, arguments in around:
         agent = factory(agent, **arguments)
     return agent

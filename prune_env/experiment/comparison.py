@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -11,25 +12,32 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from prune_env.agent import Agent
 from prune_env.arguments import (
     check_choice,
     check_count,
     check_each_once,
     check_fraction,
     check_positive,
+    check_type,
     resolve_device,
 )
 from prune_env.decision.amount import amount_arguments
 from prune_env.decision.clock import CLOCKS, WorkClock
 from prune_env.env import DataPruningEnv
-from prune_env.experiment.agents import Agent, make_agent
-from prune_env.experiment.playing import is_reference, public_arguments, run_episode
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.playing import run_episode
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.results import Results
+from prune_env.experiment.spelling import spec_of
 from prune_env.problem.data import digest
 from prune_env.problem.instance import Instance
+from prune_env.problem.scenarios import Scenario
 from prune_env.problem.split import Split
+from prune_env.problem.tasks import Task
 from prune_env.storage.fields import JsonObject
+
+_KINDS = {"tasks": (str, Task), "scenarios": (str, Scenario), "agents": (str, Agent)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +45,10 @@ class Comparison:
     """Agents on equal terms: the same instances, seeds and budget for each.
 
     Attributes:
-        tasks: names.
-        scenarios: names.
-        agents: as `prune_env.experiment.agents.make_agent` reads them.
+        tasks: names, or objects.
+        scenarios: as text, or objects such as `Noise(0.3)`.
+        agents: objects such as `UCB(c=2)`, or as text that `make_agent` reads; records call them
+            by that text. An object plays in copies, and stays as it is.
         seeds: seeds of the episodes; the same split, weights and order for every agent.
         epochs: length of the reference run, in full epochs, above 0. Everybody else's budget is
             `keep_fraction` times that.
@@ -51,9 +60,9 @@ class Comparison:
         precision: as for `DataPruningEnv`.
     """
 
-    tasks: tuple[str, ...]
-    scenarios: tuple[str, ...]
-    agents: tuple[str, ...]
+    tasks: tuple[str | Task, ...]
+    scenarios: tuple[str | Scenario, ...]
+    agents: tuple[str | Agent, ...]
     seeds: tuple[int, ...]
     epochs: float
     keep_fraction: float
@@ -68,14 +77,17 @@ class Comparison:
         check_positive("epochs", self.epochs)
         check_fraction("keep_fraction", self.keep_fraction)
         check_choice("clock", self.clock, CLOCKS)
-        for name in ("tasks", "scenarios", "agents", "seeds"):
-            check_each_once(name, getattr(self, name))
+        check_each_once("seeds", self.seeds)
         for seed in self.seeds:
             check_count("seed", seed, least=0)
+        for name, kinds in _KINDS.items():
+            for one in getattr(self, name):
+                check_type(name, one, kinds, f"texts or objects of {kinds[1].__name__}")
         for task in self.tasks:
-            self._instance(task)
-        for spec in self.agents:
-            make_agent(spec, keep_fraction=self.keep_fraction)
+            Instance(task=task, model=self.model, num_samples=self.num_samples)
+        check_each_once("tasks", tuple(map(_task_name, self.tasks)))
+        check_each_once("scenarios", tuple(map(str, self.scenarios)))
+        check_each_once("agents", tuple(map(self._spec, self.agents)))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -92,7 +104,7 @@ class Comparison:
     @property
     def models(self) -> set[str]:
         """Names of the networks trained; a task's own module counts as `custom`."""
-        return {self._instance(task).network for task in self.tasks}
+        return {self._instance(task).network for task in self._tasks}
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str, str], tuple[DataPruningEnv, Agent]]:
@@ -102,19 +114,45 @@ class Comparison:
             ValueError: if an environment cannot be made, or its budget affords no step; nothing
                 was trained or written then.
         """
-        for task in self.tasks:
+        for task in self._tasks:
             self._plain_split(task)
         return {
             (task, scenario, spec): self._pair(task, scenario, spec)
-            for task in self.tasks
-            for scenario in self.scenarios
-            for spec in self.agents
+            for task in self._tasks
+            for scenario in self._scenarios
+            for spec in self._agents
         }
 
+    @cached_property
+    def _tasks(self) -> dict[str, str | Task]:
+        return {_task_name(task): task for task in self.tasks}
+
+    @cached_property
+    def _scenarios(self) -> dict[str, str | Scenario]:
+        return {str(scenario): scenario for scenario in self.scenarios}
+
+    @cached_property
+    def _agents(self) -> dict[str, str | Agent]:
+        return {self._spec(agent): agent for agent in self.agents}
+
+    def _spec(self, agent: str | Agent) -> str:
+        """What records call an agent."""
+        if isinstance(agent, Agent):
+            return spec_of(agent, keep_fraction=self.keep_fraction)
+        make_agent(agent, keep_fraction=self.keep_fraction)  # whether it can be made
+        return agent
+
+    def _agent(self, spec: str) -> Agent:
+        """One to play with."""
+        given = self._agents[spec]
+        if isinstance(given, Agent):
+            return deepcopy(given)
+        return make_agent(given, keep_fraction=self.keep_fraction)
+
     def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
-        agent = make_agent(spec, keep_fraction=self.keep_fraction)
-        budget = self.epochs * (1 if is_reference(agent) else self.keep_fraction)
-        charged = getattr(agent, "charged_work", 0.0) if self.clock == "work" else 0.0
+        agent = self._agent(spec)
+        budget = self.epochs * (1 if agent.reference else self.keep_fraction)
+        charged = agent.charged_work if self.clock == "work" else 0.0
         if charged >= budget:
             raise ValueError(
                 f"`agent` {spec!r} charges {charged:.4g} full epochs for its scores to a budget of "
@@ -131,7 +169,8 @@ class Comparison:
             "precision": self.precision,
         }
         arguments |= amount_arguments(agent.env_arguments, self.keep_fraction)
-        return DataPruningEnv(task, scenario=scenario, **(arguments | agent.env_arguments)), agent
+        arguments |= {"task": self._tasks[task], "scenario": self._scenarios[scenario]}
+        return DataPruningEnv(**(arguments | agent.env_arguments)), agent
 
     def run(self, results: Results) -> None:
         """Run every episode that `results` does not hold yet, with progress bars.
@@ -167,13 +206,13 @@ class Comparison:
     @cached_property
     def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
         """What an episode is made of that its names do not say, before any is run."""
-        data = {task: digest(_tensors(self._plain_split(task))) for task in self.tasks}
+        data = {task: digest(_tensors(self._plain_split(task))) for task in self._tasks}
         recipes = {task: asdict(self._instance(task).own_task.recipe) for task in data}
         return {
             (task, scenario, spec): {
                 "data": data[task],
                 "recipe": recipes[task],
-                "agent": public_arguments(agent),
+                "agent": agent.settings,
             }
             for (task, scenario, spec), (_, agent) in self.pairs.items()
         }
@@ -192,7 +231,10 @@ class Comparison:
 
     def _instance(self, task: str, scenario: str = "clean") -> Instance:
         return Instance(
-            task=task, scenario=scenario, model=self.model, num_samples=self.num_samples
+            task=self._tasks[task],
+            scenario=self._scenarios.get(scenario, scenario),
+            model=self.model,
+            num_samples=self.num_samples,
         )
 
     def _plain_split(self, task: str) -> Split:
@@ -209,6 +251,10 @@ class Comparison:
                 f"`epochs` must afford every agent a step, got {self.epochs}, of which {spec!r} "
                 f"has {budget:.4g} full epochs of {num_samples} samples; raise it"
             )
+
+
+def _task_name(task: str | Task) -> str:
+    return task if isinstance(task, str) else task.name
 
 
 _EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"

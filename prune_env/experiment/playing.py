@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from prune_env.agent import Agent
 from prune_env.decision.clock import PARTS, WallClock
 from prune_env.env import DataPruningEnv
-from prune_env.experiment.agents import Agent
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.truth import on_test_data
 from prune_env.storage.fields import JsonObject
@@ -33,7 +32,7 @@ def run_episode(
         on_epoch: is shown the info of each step.
 
     Returns:
-        A record that can be written as JSON: arguments of the agent, curve by epoch and the
+        A record that can be written as JSON: settings of the agent, curve by epoch and the
         seconds spent by then, last-epoch test accuracy and loss, work (`scoring_work` is that of
         an agent's `prepare`, part of `work` where it is charged), samples (`num_unseen`: trained
         on without a loss recorded before), seconds in all, device and versions.
@@ -47,8 +46,8 @@ def run_episode(
     points, end = [_point(info, scoring.charged_work) for info in infos], infos[-1]
     test = on_test_data(env)
     return {
-        "agent_arguments": public_arguments(agent),
-        "reference": is_reference(agent),
+        "agent_arguments": agent.settings,
+        "reference": agent.reference,
         "num_samples": end["num_samples"],
         "num_validated": len(env._any_episode().split.validation),
         "budget": end["budget"] + scoring.charged_budget,
@@ -91,13 +90,12 @@ def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> _Scoring:
     Raises:
         ValueError: if what it charges leaves nothing of the budget, by the clock.
     """
-    prepare = getattr(agent, "prepare", None)
-    if prepare is None:
+    if not agent.prepares:
         return _Scoring()
     _, info = env.reset(seed=seed)  # once more afterwards: a measuring clock starts anew then
     pretraining = env.pretraining()
-    prepare(pretraining)
-    if not getattr(agent, "charged_work", 0.0):
+    agent.prepare(pretraining)
+    if not agent.charged_work:
         return _Scoring(work=pretraining.work, seconds=pretraining.seconds)
     clock = env._any_episode().pruner.clock
     charged = pretraining.work
@@ -159,18 +157,3 @@ def _point(info: JsonObject, charged: float) -> JsonObject:
     """One point of the curve."""
     point = {key: info[key] for key in (*_CURVE, *_COUNTS)}
     return point | {"work": point["work"] + charged}
-
-
-def is_reference(agent: Agent) -> bool:
-    """Whether an agent gets the whole training that the others shorten."""
-    return bool(getattr(agent, "reference", False))
-
-
-def public_arguments(agent: Agent) -> JsonObject:
-    """Public attributes of an agent, and of the one that it is put around, as JSON has them."""
-    public = {
-        name: public_arguments(value) if hasattr(value, "predict") else value
-        for name, value in getattr(agent, "__dict__", {}).items()
-        if not name.startswith("_")
-    }
-    return json.loads(json.dumps(public, default=lambda value: f"a {type(value).__name__}"))

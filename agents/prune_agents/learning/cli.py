@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from prune_env.experiment.cli import Seeds, Several, UserError
+from prune_env import Seeds, Several, UserError
 
 if TYPE_CHECKING:
     from prune_agents.learning.config import Training
     from prune_agents.learning.judge import Heldout
-    from prune_agents.learning.setting import Setting
+    from prune_env import Setting
 
 # What trains is imported when it is needed: --help answers at once.
 
@@ -65,17 +65,15 @@ class Train:
 
     def __call__(self) -> None:
         """Train, judge, write, and print the comparison."""
-        from prune_agents.learning.setting import Setting, check_names
         from prune_agents.learning.train import POLICY, train
+        from prune_env import Setting, spec_value, tune_process
         from prune_env.arguments import check_count
-        from prune_env.experiment.agents import spec_value
-        from prune_env.training.threads import tune_process
 
         try:
             check_count("num_envs", self.num_envs)
             instances = tuple(map(Setting.parse, self.task))
             judged = tuple(map(Setting.parse, self.eval_task)) or tuple(dict.fromkeys(instances))
-            check_names((*instances, *judged))
+            Setting.check_names((*instances, *judged))
             training = self._training(instances)
             tune_process(
                 {instance.network for instance in (*instances, *judged)}, threads=self.threads
@@ -89,7 +87,7 @@ class Train:
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(str(error)) from error
         if "evaluation" in policy.provenance:
-            from prune_env.experiment.report import evaluation_table
+            from prune_env import evaluation_table
 
             print(evaluation_table(policy.provenance["evaluation"]))
         file = self.out / POLICY
@@ -120,7 +118,7 @@ class Train:
 
     def _heldout(self, instances: tuple[Setting, ...]) -> Heldout | None:
         from prune_agents.learning.judge import FIRST_SEED, Heldout
-        from prune_env.experiment.seeds import parse_seeds
+        from prune_env import parse_seeds
 
         if self.eval_seeds == ("0",):
             return None

@@ -12,9 +12,8 @@ import numpy as np
 
 from prune_agents.learning.network import Network
 from prune_agents.learning.policy import Policy, action_entries, observation_columns
-from prune_agents.learning.setting import Setting
+from prune_env import DataPruningVectorEnv, Setting, advance
 from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
-from prune_env.vector import DataPruningVectorEnv, advance
 
 MIN_SCALE = 0.01  # of an input; one that did not vary in the first episodes may do so later
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prune_env.decision.observation import RUN_COLUMNS
+from prune_env import RUN_COLUMNS
 
 # Per sample: standardised over the samples seen (0 for the others), then where the run stands.
 STANDARDISED = ("loss_mean", "loss_deviation", "correct_mean", "times_forgotten")

@@ -10,10 +10,8 @@ from typing import Any
 
 from prune_agents.learning.cma import CMA
 from prune_agents.learning.gradient import A2C, PPO, SAC
-from prune_agents.learning.setting import Setting
+from prune_env import DataPruningEnv, Scenario, Setting
 from prune_env.arguments import check_choice, check_count
-from prune_env.env import DataPruningEnv
-from prune_env.problem.scenarios import Scenario
 
 ALGORITHMS: dict[str, Callable[[], CMA | PPO | A2C | SAC]] = {
     "cma": CMA,

@@ -14,17 +14,21 @@ import numpy as np
 from tqdm import tqdm
 
 from prune_agents.learning.policy import Learned
-from prune_agents.learning.setting import Setting, check_names
+from prune_env import (
+    Agent,
+    DataPruningEnv,
+    DataPruningVectorEnv,
+    Scenario,
+    Setting,
+    advance,
+    compare,
+    evidence,
+    make_agent,
+    on_test_data,
+)
 from prune_env.arguments import check_count, check_each_once, resolve_device
-from prune_env.env import DataPruningEnv
-from prune_env.experiment.agents import Agent, make_agent
-from prune_env.experiment.intervals import compare
-from prune_env.experiment.provenance import evidence
-from prune_env.experiment.truth import on_test_data
-from prune_env.problem.scenarios import Scenario
 from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.lines import append_line, take_lines
-from prune_env.vector import DataPruningVectorEnv, advance
 
 FIRST_SEED = 2**31  # training draws its seeds below
 HELD_OUT = tuple(range(FIRST_SEED, FIRST_SEED + 16))
@@ -74,7 +78,7 @@ class Heldout:
             check_each_once(name, getattr(self, name))
         for seed in self.seeds:
             check_count("seeds", seed, least=FIRST_SEED)
-        check_names(self.instances)
+        Setting.check_names(self.instances)
         for scenario in self.scenarios:
             Scenario.parse(scenario)
 
@@ -179,7 +183,7 @@ def test_accuracies(
 
     The agent is reset once for a batch of episodes, from their first seed.
     """
-    if getattr(agent, "charged_work", 0):
+    if agent.charged_work:
         raise ValueError(
             "`agents` trained before the first step cannot be judged jointly; use prune-env compare"
         )

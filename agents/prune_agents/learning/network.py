@@ -20,15 +20,15 @@ INPUT_LIMIT = 3.0  # in deviations: what was never met in training is not extrap
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """(..., H) inputs to (..., A) actions in [-1, 1]; without a hidden layer, a linear policy.
+    """Maps (..., H) inputs to (..., A) actions in [-1, 1]; without a hidden layer it is linear.
 
-    Attributes:
+    Args:
         mean: (H,) float32, subtracted from the inputs.
         scale: (H,) float32 above 0, which they are then divided by.
-        weights: of each layer, (out, in) float32.
-        biases: of each layer, (out,) float32.
-        activation: between layers, a key of `ACTIVATIONS`.
-        squash: of the output, a key of `SQUASHES`.
+        weights: (out, in) float32, of each layer.
+        biases: (out,) float32, of each layer.
+        activation: Between layers, a key of `ACTIVATIONS`.
+        squash: Of the output, a key of `SQUASHES`.
     """
 
     mean: np.ndarray
@@ -72,7 +72,14 @@ class Network:
         return len(self.biases[-1])
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """The action of each input: (..., A) float32."""
+        """Compute the action of each input.
+
+        Args:
+            inputs: (..., H) floats.
+
+        Returns:
+            (..., A) float32 in [-1, 1].
+        """
         scaled = (np.asarray(inputs, np.float32) - self.mean) / self.scale
         values = np.clip(scaled, -INPUT_LIMIT, INPUT_LIMIT)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -90,6 +97,11 @@ class Network:
     @classmethod
     def of_tensors(cls, tensors: dict[str, np.ndarray], *, activation: str, squash: str) -> Network:
         """Undo `tensors`.
+
+        Args:
+            tensors: All numbers by name.
+            activation: Between layers, a key of `ACTIVATIONS`.
+            squash: Of the output, a key of `SQUASHES`.
 
         Raises:
             ValueError: if something is missing or does not fit.

@@ -16,30 +16,40 @@ from safetensors.numpy import save
 
 from prune_agents.learning.columns import SCORER_COLUMNS
 from prune_agents.learning.network import Network
+from prune_env import ENCODINGS, SUMMARY_COLUMNS, Agent
 from prune_env.arguments import check_choice, check_fraction, check_type
-from prune_env.decision.encodings import ENCODINGS
-from prune_env.decision.observation import SUMMARY_COLUMNS
 from prune_env.storage.fields import parse_json
 from prune_env.storage.files import replacing, why_no_file, writing
 
 if TYPE_CHECKING:
-    from prune_env.env import DataPruningEnv
+    from prune_env import DataPruningEnv
 
-FORMAT = 1
+FORMAT = 2
+# In files of format 1, samples never seen came last in these actions; now they come first.
+_CHANGED = ("mixture", "features", "bins")
 _KEY = "prune_env"
-_CHECKSUM = "checksum"  # files of the first release are without
+_CHECKSUM = "checksum"  # files of format 1 may be without
 _PER_SAMPLE = "score"
 
 
 def observation_columns(observation: str) -> tuple[str, ...]:
-    """Names of what a policy is shown: of the run, or of each sample of it."""
+    """Names of what a policy is shown: of the run, or of each sample of it.
+
+    Args:
+        observation: `summary` or `samples`.
+    """
     if observation == "samples":
         return SCORER_COLUMNS
     return tuple(name for name, _ in SUMMARY_COLUMNS)
 
 
 def action_entries(action: str, *, choose_keep_fraction: bool) -> tuple[str, ...]:
-    """Names of what it answers."""
+    """Names of what a policy answers.
+
+    Args:
+        action: Encoding.
+        choose_keep_fraction: Whether there is an entry for how much to keep.
+    """
     entries = ENCODINGS[action].entries or (_PER_SAMPLE,)
     return (*entries, "keep_fraction") if choose_keep_fraction else entries
 
@@ -48,13 +58,13 @@ def action_entries(action: str, *, choose_keep_fraction: bool) -> tuple[str, ...
 class Policy:
     """A network, the environment it is for, and where it comes from.
 
-    Attributes:
-        network: from `columns` to the entries of an action.
+    Args:
+        network: From `columns` to the entries of an action.
         observation: `summary`, or `samples` for a policy that scores sample by sample.
-        action: encoding.
-        choose_keep_fraction: whether the action has an entry for how much to keep.
-        columns: what the network is shown, a choice of `observation_columns`.
-        provenance: how it was made: command, settings, versions, evaluation; JSON.
+        action: Encoding.
+        choose_keep_fraction: Whether the action has an entry for how much to keep.
+        columns: What the network is shown, a choice of `observation_columns`.
+        provenance: How it was made: command, settings, versions, evaluation; JSON.
     """
 
     network: Network
@@ -88,7 +98,14 @@ class Policy:
         }
 
     def check(self, env: DataPruningEnv) -> None:
-        """Raise ValueError, saying what differs, unless `env` is one that the policy is for."""
+        """Check that an environment is one that the policy is for.
+
+        Args:
+            env: The environment.
+
+        Raises:
+            ValueError: if it is not; the message says what differs.
+        """
         differing = [
             f"{name} {self.env_arguments[name]!r} for the policy and {here!r} here"
             for name, here in env.encodings.items()
@@ -104,7 +121,11 @@ class Policy:
             )
 
     def with_provenance(self, provenance: dict[str, Any]) -> Policy:
-        """The same policy, saying where it comes from."""
+        """The same policy, saying where it comes from.
+
+        Args:
+            provenance: What it says, as JSON.
+        """
         return replace(self, provenance=provenance)
 
     @property
@@ -124,7 +145,14 @@ class Policy:
         }
 
     def act(self, observation: Any) -> np.ndarray:
-        """Action of one observation, or of a batch of them: (A,) or (K, A) float32."""
+        """Answer one observation, or a batch of them.
+
+        Args:
+            observation: Of an environment that the policy is for, or K of them.
+
+        Returns:
+            (A,) or (K, A) float32, the action.
+        """
         if self.observation == "samples":
             from prune_agents.learning.scorer import scorer_inputs  # loads Stable-Baselines3
 
@@ -133,6 +161,9 @@ class Policy:
 
     def save(self, path: Path | str) -> None:
         """Write the policy, numbers and JSON, to one file, with a checksum of both.
+
+        Args:
+            path: A file that is not there yet.
 
         Raises:
             FileExistsError: if there is one.
@@ -171,6 +202,9 @@ def bundled_policy() -> Path:
 def load_policy(path: Path | str) -> Policy:
     """Read a policy file. Nothing in it is executed: it is numbers and JSON.
 
+    Args:
+        path: The file.
+
     Raises:
         ValueError: if it is none, is damaged, or its observation columns or action entries are not
             those of this version of prune_env; the message names the file and says which.
@@ -196,10 +230,14 @@ def load_policy(path: Path | str) -> Policy:
 
 
 def _described_policy(tensors: dict[str, np.ndarray], described: dict[str, Any]) -> Policy:
-    if described.get("format") != FORMAT:
+    made = described.get("format")
+    if made == 1 and described["action"] in _CHANGED:
         raise ValueError(
-            f"it has format {described.get('format')!r} and this version reads {FORMAT}"
+            "it was trained where samples never seen came last, and now they come first, so that "
+            f"its action {described['action']!r} would do something else; train it anew"
         )
+    if made not in (1, FORMAT):
+        raise ValueError(f"it has format {made!r} and this version reads 1 and {FORMAT}")
     _check_description(described)
     policy = Policy(
         network=Network.of_tensors(
@@ -211,7 +249,8 @@ def _described_policy(tensors: dict[str, np.ndarray], described: dict[str, Any])
         columns=tuple(described["columns"]),
         provenance=described["provenance"],
     )
-    if described.pop(_CHECKSUM, None) not in (None, _hash(described, tensors)):
+    given = described.pop(_CHECKSUM, None)
+    if given != _hash(described, tensors) and (made == FORMAT or given is not None):
         raise ValueError("it was changed after it was written; copy it or train it anew")
     return policy
 
@@ -240,51 +279,59 @@ def _check_description(described: dict[str, Any]) -> None:
         )
 
 
-class Learned:
-    """A policy trained by `prune-env train`: the bundled one, or that of a file.
+@dataclass(kw_only=True, eq=False)
+class Learned(Agent):
+    """Asks a policy trained by `prune-env train`: the bundled one, or that of a file.
 
     Source: this project
 
     Args:
-        path: policy file; None is the bundled policy.
-        keep_fraction: kept / N in (0, 1]; None is the environment's. Only for a policy that does
-            not choose it.
+        path: Policy file; None is the bundled policy.
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1]; None is the
+            environment's. It is only for a policy that does not choose it.
 
     Attributes:
-        digest: of the policy.
-        reference: False.
+        digest: Of the policy: sixteen hex digits that change with what it does.
 
     Raises:
         ValueError: if the file is none of a policy, or it chooses the keep fraction given.
     """
 
-    reference = False
+    path: str | None = None
+    keep_fraction: float | None = None
+    digest: str = field(init=False)
 
-    def __init__(self, *, path: str | None = None, keep_fraction: float | None = None):
-        if not isinstance(path, (str, Path, type(None))):
-            raise TypeError(f"`path` must be text, got {path!r}; put it in double quotes")
-        self.path = path
-        self._take(load_policy(bundled_policy() if path is None else path), keep_fraction)
+    def __post_init__(self) -> None:
+        """Load the policy."""
+        if not isinstance(self.path, (str, Path, type(None))):
+            raise TypeError(f"`path` must be text, got {self.path!r}; put it in double quotes")
+        self.path = None if self.path is None else str(self.path)
+        self._take(load_policy(bundled_policy() if self.path is None else self.path))
 
     @classmethod
     def of(cls, policy: Policy, *, keep_fraction: float | None = None) -> Learned:
-        """An agent of a policy that is in no file yet."""
+        """An agent of a policy that is in no file yet.
+
+        Args:
+            policy: What decides.
+            keep_fraction: As for the class.
+        """
         agent = cls.__new__(cls)
-        agent.path = None
-        agent._take(policy, keep_fraction)
+        agent.path, agent.keep_fraction = None, keep_fraction
+        agent._take(policy)
         return agent
 
-    def _take(self, policy: Policy, keep_fraction: float | None) -> None:
-        if keep_fraction is not None:
-            check_fraction("keep_fraction", keep_fraction)
+    def _take(self, policy: Policy) -> None:
+        if self.keep_fraction is not None:
+            check_fraction("keep_fraction", self.keep_fraction)
             if policy.choose_keep_fraction:
                 raise ValueError(
                     f"`keep_fraction` must not be given to a policy that chooses it itself, got "
-                    f"{keep_fraction}; leave it out"
+                    f"{self.keep_fraction}; leave it out"
                 )
-        self.keep_fraction = keep_fraction
         self.digest = policy.digest
         self._policy = policy
+        super().__post_init__()
 
     @property
     def policy(self) -> Policy:
@@ -298,7 +345,11 @@ class Learned:
         return self._policy.env_arguments | given
 
     def reset(self, seed: int) -> None:
-        """Nothing: the policy is deterministic; chance is the environment's."""
+        """Do nothing: the policy is deterministic; chance is the environment's.
+
+        Args:
+            seed: Is not used.
+        """
 
     def predict(
         self,
@@ -307,6 +358,16 @@ class Learned:
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Action (A,), or (K, A) for a batch of observations, and `state`."""
+        """Ask the policy.
+
+        Args:
+            observation: Of one environment, or of K of them.
+            state: Is not used, but handed back.
+            episode_start: Is not used.
+            deterministic: Is not used: the policy always is.
+
+        Returns:
+            An action, (A,) or (K, A), and `state`.
+        """
         del episode_start, deterministic
         return self._policy.act(observation), state

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prune_agents.learning.columns import SCORER_COLUMNS, STANDARDISED
-from prune_env.decision.observation import SAMPLE_COLUMN
+from prune_env import SAMPLE_COLUMN
 
 _LIMIT = 4.0
 

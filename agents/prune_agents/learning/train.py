@@ -10,9 +10,8 @@ from prune_agents.learning.gradient import CHECKPOINT
 from prune_agents.learning.judge import RIVALS, Heldout, basis, judge, report
 from prune_agents.learning.policy import Learned, Policy, load_policy
 from prune_agents.learning.runs import GENERATIONS, run
+from prune_env import evidence, make_agent
 from prune_env.arguments import resolve_device
-from prune_env.experiment.agents import make_agent
-from prune_env.experiment.provenance import evidence
 from prune_env.storage.folders import claim_folder, lock_folder
 
 POLICY = "policy.safetensors"

@@ -12,21 +12,21 @@ import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from prune_env import DataPruningVectorEnv, MemberEnv, advance
 from prune_env.arguments import check_count
-from prune_env.vector import DataPruningVectorEnv, MemberEnv, advance
 
 
 class JointVecEnv(DummyVecEnv):
     """`DataPruningVectorEnv` as a Stable-Baselines3 `VecEnv`: seeds, options, `env_method`, all.
 
-    Resets in the step that ends an episode, with the last observation in
+    An environment is reset in the step that ends its episode, with the last observation in
     `info["terminal_observation"]`. Wrap it in SB3's `VecMonitor` for episode returns.
 
     Args:
         num_envs: K, at least 1.
-        variations: arguments in which the environments differ, such as task and model; the K
+        variations: Arguments in which the environments differ, such as task and model; the K
             environments are shared out among them in turn, and those of one are trained jointly.
-        **arguments: of `DataPruningEnv`, the same for all.
+        **arguments: Of `DataPruningEnv`, the same for all.
 
     Raises:
         ValueError: if there are more variations than environments, or their spaces differ.

@@ -2,50 +2,59 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import partial
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prune_agents.base import Memories, SampleTableView
-from prune_env.experiment.agents import Agent
+from prune_agents.propensities import KnowsPropensities
+from prune_agents.view import Memories, Memory, SampleTableView
+from prune_env import Agent, check_agent
 
 if TYPE_CHECKING:
-    from prune_env.training.pretraining import Rehearsal
+    from prune_env import Pretraining
 
-Propensities = Callable[[SampleTableView], np.ndarray]
 State = tuple[np.ndarray, ...] | None
 
 
-class Modifier(ABC):
-    """An agent around another: it sees what that one sees, and may change what it does.
+@dataclass(eq=False)
+class Modifier(Agent):
+    """Goes around an agent: it sees what that one sees, and may change what it does.
+
+    A modifier that keeps something of an episode names a dataclass derived from `Memory` as its
+    `memory_class`, and finds it in `samples.memory`.
 
     Args:
-        agent: decides sample by sample, with action `mask` or `weights`.
+        agent: Decides sample by sample, with action `mask` or `weights`.
 
     Raises:
         ValueError: if it decides otherwise.
     """
 
-    def __init__(self, agent: Agent):
-        arguments = agent.env_arguments
+    agent: Agent
+
+    memory_class = Memory
+
+    def __post_init__(self) -> None:
+        """Check that the agent decides sample by sample, and start from seed 0."""
+        check_agent("agent", self.agent)
+        arguments = self.agent.env_arguments
         if (
             arguments.get("action") not in ("mask", "weights")
             or arguments.get("observation", "samples") != "samples"
         ):
             raise ValueError(
                 f"`agent` under {type(self).__name__} must take action 'mask' or 'weights' on "
-                f"observation 'samples', got {type(agent).__name__} with {arguments}"
+                f"observation 'samples', got {type(self.agent).__name__} with {arguments}"
             )
-        self.agent = agent
+        super().__post_init__()
         self.reset(0)
 
     @property
     def reference(self) -> bool:
         """That of the agent."""
-        return getattr(self.agent, "reference", False)
+        return self.agent.reference
 
     @property
     def env_arguments(self) -> dict[str, Any]:
@@ -58,26 +67,28 @@ class Modifier(ABC):
         return 1 + (self.agent.depth if isinstance(self.agent, Modifier) else 0)
 
     @property
+    def prepares(self) -> bool:
+        """Whether the agent trains beforehand."""
+        return self.agent.prepares
+
+    @property
     def charged_work(self) -> float:
         """Full epochs that the agent's preparation takes from the budget."""
-        return getattr(self.agent, "charged_work", 0.0)
+        return self.agent.charged_work
 
-    @property
-    def prepare(self) -> Callable[[Rehearsal], None] | None:
-        """The agent's preparation, None if it needs none."""
-        return getattr(self.agent, "prepare", None)
-
-    @property
-    def propensities(self) -> Propensities | None:
-        """Probability of each sample to be kept, (N,) for a view, where the agent knows it."""
-        known = getattr(self.agent, "propensities", None)
-        return None if known is None else partial(self._propensities, known)
+    def prepare(self, pretraining: Pretraining) -> None:
+        """Let the agent prepare."""
+        self.agent.prepare(pretraining)
 
     def reset(self, seed: int) -> None:
-        """Forget all, start the agent's random stream from `seed` and one's own beside it."""
+        """Forget all, start the agent's random stream and one's own beside it.
+
+        Args:
+            seed: Of both streams, at least 0.
+        """
         self.agent.reset(seed)
         self._rng = np.random.default_rng([seed, self.depth])  # not that of one within
-        self._environments = Memories()
+        self._environments: Memories[Any] = Memories(self.memory_class)
 
     def predict(
         self,
@@ -86,21 +97,51 @@ class Modifier(ABC):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State]:
-        """The agent's actions, modified; see `MaskAgent.predict`."""
+        """The agent's actions, modified; arguments and results are those of `MaskAgent.predict`."""
         actions, state = self.agent.predict(observation, state, episode_start, deterministic)
         views, batched = self._environments.views(observation, episode_start)
         pairs = zip(views, actions if batched else actions[None], strict=True)
         modified = [self.modify(view, action) for view, action in pairs]
         return np.stack(modified) if batched else modified[0], state
 
-    def even_propensity(self, samples: SampleTableView) -> float | None:
-        """That of all samples alike while a modifier decides and not the agent, else None."""
-        return self.agent.even_propensity(samples) if isinstance(self.agent, Modifier) else None
+    @property
+    def knows_propensities(self) -> bool:
+        """Whether `propensities` are known: those of the agent, unless a modifier changes them."""
+        if isinstance(self.agent, Modifier):
+            return self.agent.knows_propensities
+        return isinstance(self.agent, KnowsPropensities)
 
-    def _propensities(self, known: Propensities, samples: SampleTableView) -> np.ndarray:
+    def propensities(self, samples: SampleTableView) -> np.ndarray:
+        """Tell with which probability each sample is kept; only where that is known.
+
+        Args:
+            samples: One environment before the step.
+
+        Returns:
+            (N,) floats in [0, 1].
+        """
         even = self.even_propensity(samples)
-        return known(samples) if even is None else np.full(len(samples), even)
+        if even is not None:
+            return np.full(len(samples), even)
+        assert isinstance(self.agent, (Modifier, KnowsPropensities))
+        return self.agent.propensities(samples)
+
+    def even_propensity(self, samples: SampleTableView) -> float | None:
+        """That of all samples alike while a modifier decides and not the agent, else None.
+
+        Args:
+            samples: One environment before the step.
+        """
+        return self.agent.even_propensity(samples) if isinstance(self.agent, Modifier) else None
 
     @abstractmethod
     def modify(self, samples: SampleTableView, action: np.ndarray) -> np.ndarray:
-        """The agent's action for one environment, (N,), or another of its kind."""
+        """Change what the agent does, or leave it.
+
+        Args:
+            samples: One environment before the step.
+            action: The agent's for it, (N,).
+
+        Returns:
+            (N,), the same action or another of its kind.
+        """

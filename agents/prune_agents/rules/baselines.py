@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from prune_agents.base import MaskAgent, SampleTableView, uniform_propensities
-from prune_env.decision.selection import random_subset
+from prune_agents.base import MaskAgent
+from prune_agents.propensities import KnowsPropensities, uniform_propensities
+from prune_agents.view import SampleTableView
+from prune_env import random_subset
 
 
+@dataclass(kw_only=True, eq=False)
 class Full(MaskAgent):
-    """All samples in every epoch, with the whole budget: the reference.
+    """Trains on all samples in every epoch, with the whole budget: it is the reference.
 
     Source: ordinary training
+
+    It has no settings.
     """
 
-    reference = True
+    keep_fraction: float = field(default=1.0, init=False)
+    period: int | None = field(default=1, init=False)
 
-    def __init__(self) -> None:
-        super().__init__(keep_fraction=1.0)
+    reference = True
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """All indices."""
@@ -25,43 +32,42 @@ class Full(MaskAgent):
 
 
 class Short(Full):
-    """All samples in every epoch, on a schedule shortened to the budget of the others.
+    """Trains on all samples in every epoch, on a schedule shortened to the budget of the others.
 
     Source: the control of Okanovic et al. 2024 (RS2), arXiv 2305.18424
+
+    It has no settings.
     """
 
     reference = False
 
 
+@dataclass(kw_only=True, eq=False)
 class StaticRandom(MaskAgent):
-    """One random subset for the whole run.
+    """Draws one random subset for the whole run.
 
     Source: baseline of Raju et al. 2021, arXiv 2111.12621
 
     Args:
-        keep_fraction: kept / N in (0, 1].
+        keep_fraction: Share of the N samples that are drawn, in (0, 1].
     """
 
-    def __init__(self, *, keep_fraction: float = 0.25):
-        super().__init__(keep_fraction=keep_fraction, period=None)
+    period: int | None = field(default=None, init=False)
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """A uniform subset."""
         return random_subset(len(samples), count, self._rng)
 
 
-class RandomDynamic(MaskAgent):
-    """A new random subset every `period` epochs.
+class RandomDynamic(MaskAgent, KnowsPropensities):
+    """Draws a new random subset every `period` epochs.
 
     Source: random dynamic of Raju et al. 2021, arXiv 2111.12621
 
     Args:
-        keep_fraction: kept / N in (0, 1].
-        period: epochs between selections T_p.
+        keep_fraction: Share of the N samples that are drawn, in (0, 1].
+        period: Epochs between selections (T_p), at least 1.
     """
-
-    def __init__(self, *, keep_fraction: float = 0.25, period: int = 1):
-        super().__init__(keep_fraction=keep_fraction, period=period)
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """A uniform subset."""

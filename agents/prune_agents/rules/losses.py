@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from prune_agents.base import LossAgent, MaskAgent, SampleTableView
-from prune_env.decision.selection import lower_median
+from prune_agents.base import LossAgent, MaskAgent
+from prune_agents.view import SampleTableView
+from prune_env import lower_median
 
 
 class Highest(LossAgent):
-    """The highest running losses: the hardest samples.
+    """Keeps the samples of the highest running losses, which are the hardest.
 
     Source: greedy limit of epsilon-greedy, Raju et al. 2021, arXiv 2111.12621
 
     Args:
-        keep_fraction: kept / N in (0, 1].
-        period: epochs between selections T_p.
-        decay: weight of a fresh loss in the running mean, in (0, 1].
-        refresh: one of `prune_agents.base.REFRESH_MODES`.
-        first: `inf`, so that samples never met come first, or what every running mean starts
-            from, in [0, 100].
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
+        period: Epochs between selections (T_p), and between forward passes, at least 1.
+        decay: Weight of a fresh loss in the running mean, in (0, 1].
+        refresh: Which losses are recorded, one of `prune_agents.base.REFRESH_MODES`.
+        first: `inf`, so that samples never met come first, or the number in [0, 100] that every
+            running mean starts from.
     """
 
     def known_scores(self, samples: SampleTableView) -> np.ndarray:
@@ -28,13 +29,19 @@ class Highest(LossAgent):
 
 
 class Lowest(LossAgent):
-    """The lowest running losses: the easiest samples.
+    """Keeps the samples of the lowest running losses, which are the easiest.
 
     Source: small-loss selection, Jiang et al. 2018 (MentorNet), arXiv 1712.05055
 
-    Without their network that learns the threshold, and over the whole set (ours).
+    It is without their network, which learns the threshold, and selects over the whole set (ours).
 
-    Args: see Highest.
+    Args:
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
+        period: Epochs between selections (T_p), and between forward passes, at least 1.
+        decay: Weight of a fresh loss in the running mean, in (0, 1].
+        refresh: Which losses are recorded, one of `prune_agents.base.REFRESH_MODES`.
+        first: `inf`, so that samples never met come first, or the number in [0, 100] that every
+            running mean starts from.
     """
 
     def known_scores(self, samples: SampleTableView) -> np.ndarray:
@@ -43,14 +50,20 @@ class Lowest(LossAgent):
 
 
 class Middle(LossAgent):
-    """The running losses nearest to their median: neither learnt nor hopeless.
+    """Keeps the samples whose running losses are nearest to the median: not learnt, not hopeless.
 
     Source: moderate coreset, Xia et al. 2023 (ICLR), with the loss for their distance
 
-    Their distance is that of a sample's feature to its class centre; the median is taken over
-    the samples seen (both ours).
+    Their distance is that of a sample's feature to its class centre. The loss stands for it here,
+    and the median is taken over the samples seen (both ours).
 
-    Args: see Highest.
+    Args:
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
+        period: Epochs between selections (T_p), and between forward passes, at least 1.
+        decay: Weight of a fresh loss in the running mean, in (0, 1].
+        refresh: Which losses are recorded, one of `prune_agents.base.REFRESH_MODES`.
+        first: `inf`, so that samples never met come first, or the number in [0, 100] that every
+            running mean starts from.
     """
 
     def known_scores(self, samples: SampleTableView) -> np.ndarray:
@@ -62,15 +75,21 @@ class Middle(LossAgent):
 
 
 class Forgotten(LossAgent):
-    """The most often forgotten samples so far: right once and wrong the next time.
+    """Keeps the samples forgotten most often so far: right once and wrong the next time.
 
     Source: Toneva et al. 2019 (ICLR), arXiv 1812.05159
 
-    Theirs is counted in one training and prunes the next; here the count is the running one of
-    the same training, in which a pruned sample cannot be forgotten (ours). As there, a sample
-    never yet predicted right is forgotten most of all.
+    Theirs is counted in one training and prunes the next. Here the count is the running one of the
+    same training, in which a pruned sample cannot be forgotten (ours). As there, a sample never yet
+    predicted right is forgotten most of all.
 
-    Args: see Highest.
+    Args:
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
+        period: Epochs between selections (T_p), and between forward passes, at least 1.
+        decay: Weight of a fresh loss in the running mean, in (0, 1]; this rule does not look at it.
+        refresh: Which losses are recorded, one of `prune_agents.base.REFRESH_MODES`.
+        first: `inf`, so that samples never met come first, or the number in [0, 100] that every
+            running mean starts from.
     """
 
     def known_scores(self, samples: SampleTableView) -> np.ndarray:
@@ -82,13 +101,13 @@ class Forgotten(LossAgent):
 
 
 class Stalest(MaskAgent):
-    """The samples whose last loss is oldest: everybody in turn.
+    """Keeps the samples whose last loss is oldest: everybody in turn.
 
     Source: least recently used, the deterministic limit of RS2 without replacement
 
     Args:
-        keep_fraction: kept / N in (0, 1].
-        period: epochs between selections T_p.
+        keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
+        period: Epochs between selections (T_p), at least 1.
     """
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:

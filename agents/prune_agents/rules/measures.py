@@ -11,13 +11,25 @@ from torch.nn import functional as F
 
 @torch.no_grad()
 def el2n(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Euclidean norms (B,) of softmax minus one-hot."""
+    """Euclidean norms (B,) of softmax minus one-hot.
+
+    Args:
+        network: In evaluation mode, from inputs to logits (B, C).
+        inputs: (B, ...) floats.
+        labels: (B,) whole numbers, the true classes.
+    """
     probabilities = network(inputs).float().softmax(dim=1)
     return (probabilities - F.one_hot(labels, probabilities.shape[1])).norm(dim=1)
 
 
 def gradient_norms(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Euclidean norms (B,) of each sample's own gradient of the cross-entropy."""
+    """Euclidean norms (B,) of each sample's own gradient of the cross-entropy.
+
+    Args:
+        network: In evaluation mode, from inputs to logits (B, C).
+        inputs: (B, ...) floats.
+        labels: (B,) whole numbers, the true classes.
+    """
     weights = {name: weight.detach() for name, weight in network.named_parameters()}
     buffers = dict(network.named_buffers())
 
@@ -33,7 +45,13 @@ def gradient_norms(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor
 
 @torch.no_grad()
 def margin(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Logit (B,) of the true class minus the largest of the others."""
+    """Logit (B,) of the true class minus the largest of the others.
+
+    Args:
+        network: In evaluation mode, from inputs to logits (B, C).
+        inputs: (B, ...) floats.
+        labels: (B,) whole numbers, the true classes.
+    """
     logits = network(inputs).float()
     true = logits.gather(1, labels[:, None])[:, 0]
     return true - logits.scatter(1, labels[:, None], -math.inf).amax(dim=1)

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from prune_env import Instance, amount_arguments
 from prune_env.arguments import check_fraction
-from prune_env.decision.amount import amount_arguments
-from prune_env.problem.instance import Instance
 from prune_env.problem.tasks import FOLDER_PREFIX
 
 _SAID_APART = ("task", "scenario")
@@ -26,6 +25,12 @@ class Setting(Instance):
     The scenario is set by whoever trains or judges on several: a name leaves it out.
 
     Attributes:
+        task: a name, or a `Task`.
+        scenario: a text such as `noise:0.3`, or a `Scenario`.
+        model: network in place of the task's own, or None.
+        num_samples: cut the training set to this many, or None.
+        validation_samples: validate on about so many, or None, as for `Instance`.
+        budget: full epochs, above 0.
         keep_fraction: kept / N in (0, 1].
     """
 
@@ -93,14 +98,18 @@ class Setting(Instance):
         path = Path(self.task_name.removeprefix(FOLDER_PREFIX)).expanduser().resolve()
         return f"{self.name} #{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
+    @staticmethod
+    def check_names(settings: Iterable[Setting]) -> None:
+        """Raise ValueError if two folders of one name would share their results.
 
-def check_names(instances: Iterable[Setting]) -> None:
-    """Raise ValueError if two folders of one name would share their results."""
-    tasks: dict[str, Setting] = {}
-    for instance in instances:
-        first = tasks.setdefault(instance.name, instance)
-        if first.identity != instance.identity:
-            raise ValueError(
-                f"`task` folders must differ in their own names, got {first.task!r} and "
-                f"{instance.task!r}; rename one of them"
-            )
+        Args:
+            settings: that results are kept of side by side.
+        """
+        tasks: dict[str, Setting] = {}
+        for setting in settings:
+            first = tasks.setdefault(setting.name, setting)
+            if first.identity != setting.identity:
+                raise ValueError(
+                    f"`task` folders must differ in their own names, got {first.task!r} and "
+                    f"{setting.task!r}; rename one of them"
+                )
