@@ -2,6 +2,7 @@
 
 import sys
 
+import gymnasium as gym
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -17,7 +18,7 @@ CHOSEN = [NAMES.index("progress"), NAMES.index("class_entropy")]
 class TwoColumns(BaseFeaturesExtractor):
     """How much of the budget is spent, and how even the classes are."""
 
-    def __init__(self, observation_space):
+    def __init__(self, observation_space: gym.spaces.Box):
         """Two features."""
         super().__init__(observation_space, features_dim=len(CHOSEN))
 

@@ -26,5 +26,5 @@ model = PPO(
     seed=0,
 )
 model.learn(steps)
-returns = [episode["r"] for episode in model.ep_info_buffer]
+returns = [episode["r"] for episode in model.ep_info_buffer or ()]
 print(f"accuracy gained per full epoch: {sum(returns) / len(returns):.4f}")

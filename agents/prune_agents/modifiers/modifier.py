@@ -13,7 +13,7 @@ from prune_agents.base import Memories, SampleTableView
 from prune_env.experiment.agents import Agent
 
 if TYPE_CHECKING:
-    from prune_env.training.pretraining import Rehearsal
+    from prune_env.training.pretraining import Pretraining
 
 Propensities = Callable[[SampleTableView], np.ndarray]
 State = tuple[np.ndarray, ...] | None
@@ -63,7 +63,7 @@ class Modifier(ABC):
         return getattr(self.agent, "charged_work", 0.0)
 
     @property
-    def prepare(self) -> Callable[[Rehearsal], None] | None:
+    def prepare(self) -> Callable[[Pretraining], None] | None:
         """The agent's preparation, None if it needs none."""
         return getattr(self.agent, "prepare", None)
 

@@ -15,7 +15,7 @@ from prune_env.arguments import check_choice, check_count, check_fraction, check
 from prune_env.decision.selection import gumbel_top, quotas, random_subset, top
 
 if TYPE_CHECKING:
-    from prune_env.training.pretraining import Rehearsal
+    from prune_env.training.pretraining import Pretraining
 
 
 class SeTa(MaskAgent):
@@ -230,7 +230,7 @@ class CCS(MaskAgent):
         """What is taken from the budget."""
         return self._scorer.charged_work
 
-    def prepare(self, rehearsal: Rehearsal) -> None:
+    def prepare(self, rehearsal: Pretraining) -> None:
         """Train on the episode's training samples and score them."""
         self._scorer.prepare(rehearsal)
 

@@ -12,7 +12,7 @@ from prune_env.arguments import check_at_least, check_choice, check_count
 from prune_env.decision.clock import FORWARD_COST
 
 if TYPE_CHECKING:
-    from prune_env.training.pretraining import Rehearsal, RehearsedNetwork
+    from prune_env.training.pretraining import PretrainedNetwork, Pretraining
 
 # What measures networks is imported when it is needed: agents are listed without loading torch.
 
@@ -77,7 +77,7 @@ class ScoreAgent(MaskAgent):
         """Those that are taken from the budget."""
         return self.scoring_work if self.cost == "charged" else 0.0
 
-    def prepare(self, rehearsal: Rehearsal) -> None:
+    def prepare(self, rehearsal: Pretraining) -> None:
         """Train on the episode's training samples and score them."""
         arguments = {
             name: value
@@ -89,7 +89,7 @@ class ScoreAgent(MaskAgent):
         self._scores = rehearsal.scores(settings, self._mean_score)
 
     @abstractmethod
-    def score(self, network: RehearsedNetwork) -> np.ndarray:
+    def score(self, network: PretrainedNetwork) -> np.ndarray:
         """Train one network and score by it, larger = keep: (N,) floats."""
 
     @abstractmethod
@@ -113,7 +113,7 @@ class ScoreAgent(MaskAgent):
             )
         return self._scores
 
-    def _mean_score(self, rehearsal: Rehearsal) -> np.ndarray:
+    def _mean_score(self, rehearsal: Pretraining) -> np.ndarray:
         scores = [self.score(rehearsal.network(number)) for number in range(self.networks)]
         return np.mean(scores, axis=0)
 
@@ -130,7 +130,7 @@ class Forgetting(ScoreAgent):
 
     EPOCHS, NETWORKS = 10, 1
 
-    def score(self, network: RehearsedNetwork) -> np.ndarray:
+    def score(self, network: PretrainedNetwork) -> np.ndarray:
         """Times forgotten."""
         runs = range(self.epochs)
         results = [network.train_epoch(epoch, schedule=self.schedule) for epoch in runs]
@@ -166,7 +166,7 @@ class EL2N(ScoreAgent):
 
     EPOCHS, NETWORKS, SCHEDULE = 10, 5, 20
 
-    def score(self, network: RehearsedNetwork) -> np.ndarray:
+    def score(self, network: PretrainedNetwork) -> np.ndarray:
         """Norms of the errors after the last epoch."""
         from prune_agents.rules import measures
 
@@ -190,7 +190,7 @@ class GraNd(ScoreAgent):
 
     EPOCHS, NETWORKS, SCHEDULE = 10, 5, 20
 
-    def score(self, network: RehearsedNetwork) -> np.ndarray:
+    def score(self, network: PretrainedNetwork) -> np.ndarray:
         """Norms of the gradients after the last epoch."""
         from prune_agents.rules import measures
 
@@ -216,7 +216,7 @@ class AUM(ScoreAgent):
 
     EPOCHS, NETWORKS = 10, 1
 
-    def score(self, network: RehearsedNetwork) -> np.ndarray:
+    def score(self, network: PretrainedNetwork) -> np.ndarray:
         """Mean margins, negated."""
         from prune_agents.rules import measures
 
