@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from prune_env.experiment.agents import agent_entries
 from prune_env.experiment.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -80,6 +81,13 @@ def test_links_within_the_repository_lead_to_files(page):
     for link in links(page.read_text(encoding="utf-8")):
         if "://" not in link and not link.startswith("#"):
             assert (page.parent / link.partition("#")[0]).exists(), link
+
+
+def test_every_agent_is_in_the_table():
+    page = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`([\w-]+)`", page))
+    own = {name for name, entry in agent_entries().items() if "prune_agents" in entry.value}
+    assert own <= listed
 
 
 def test_every_document_is_in_the_index():
