@@ -44,7 +44,7 @@ def test_a_fall_is_minus_the_rise(name):
 
 def test_the_specification_has_a_line_on_every_reward():
     table = (DataPruningEnv.__doc__ or "").split("Reward:")[1].split("Episode end:")[0]
-    assert re.findall(r"^\s+\| `([\w-]+)`  ", table, re.MULTILINE) == ["reward", *REWARDS]
+    assert re.findall(r"^\s+\| `([\w-]+)` ", table, re.MULTILINE) == ["reward", *REWARDS]
 
 
 @pytest.mark.parametrize("name", REWARDS)
