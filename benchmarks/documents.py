@@ -1,7 +1,7 @@
 """Put results into the documents that show them: `python benchmarks/documents.py`.
 
 Between two marks `<!-- NAME -->` and `<!-- end of NAME -->` stands what was measured last: the
-tables of `make demo` (runs/demo), those of `make bench`, and the returns by id.
+tables of `make demo` (runs/demo) and those of `make bench`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from prune_env.experiment.report import markdown, summary_table
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 RESULTS = Path(__file__).parent / "results"
 DEMO = ROOT / "runs" / "demo"
 
@@ -47,12 +48,11 @@ def speed(file: Path) -> str:
 
 
 def main() -> None:
-    """Fill the README."""
-    readme = ROOT / "README.md"
+    """Fill the documents, and replace the picture that the README shows."""
     rows = json.loads((DEMO / "summary.json").read_text(encoding="utf-8"))
-    fill(readme, "demo", summary_table(rows))
-    shutil.copyfile(DEMO / "accuracy-digits-noise_0.3.png", ROOT / "docs" / "demo-noise.png")
-    fill(readme, "speed", speed(RESULTS / "speed-cpu.json"))
+    fill(DOCS / "demo.md", "demo", summary_table(rows))
+    shutil.copyfile(DEMO / "accuracy-digits-noise_0.3.png", DOCS / "demo-noise.png")
+    fill(DOCS / "speed.md", "speed", speed(RESULTS / "speed-cpu.json"))
 
 
 if __name__ == "__main__":

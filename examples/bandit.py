@@ -3,8 +3,7 @@
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
 
-from prune_agents.learning.vec_env import JointVecEnv
-from prune_agents.rules.epsilon_greedy import EpsilonGreedy
+from prune_agents import EpsilonGreedy, JointVecEnv
 
 agent = EpsilonGreedy(epsilon=0.3)
 envs = VecMonitor(JointVecEnv(4, task="digits", scenario="clean", budget=2, **agent.env_arguments))

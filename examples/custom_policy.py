@@ -2,13 +2,14 @@
 
 import sys
 
+import gymnasium as gym
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 import prune_env
-from prune_agents.learning.vec_env import JointVecEnv
-from prune_env.decision.observation import SUMMARY_COLUMNS
+from prune_agents import JointVecEnv
+from prune_env import SUMMARY_COLUMNS
 
 NAMES = [name for name, _ in SUMMARY_COLUMNS]
 CHOSEN = [NAMES.index("progress"), NAMES.index("class_entropy")]
@@ -17,7 +18,7 @@ CHOSEN = [NAMES.index("progress"), NAMES.index("class_entropy")]
 class TwoColumns(BaseFeaturesExtractor):
     """How much of the budget is spent, and how even the classes are."""
 
-    def __init__(self, observation_space):
+    def __init__(self, observation_space: gym.spaces.Box):
         """Two features."""
         super().__init__(observation_space, features_dim=len(CHOSEN))
 

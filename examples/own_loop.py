@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import prune_env
-from prune_env.problem.tasks import get_task
+from prune_env import get_task
 
 EPOCHS, LEARNING_RATE = 20, 0.2
 data = get_task("digits").load()

@@ -6,7 +6,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
 import prune_env
-from prune_agents.learning.vec_env import JointVecEnv
+from prune_agents import JointVecEnv
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 25_000
 prune_env.tune_process(["mlp"])
@@ -26,5 +26,5 @@ model = PPO(
     seed=0,
 )
 model.learn(steps)
-returns = [episode["r"] for episode in model.ep_info_buffer]
+returns = [episode["r"] for episode in model.ep_info_buffer or ()]
 print(f"accuracy gained per full epoch: {sum(returns) / len(returns):.4f}")

@@ -1,7 +1,8 @@
 """What prune_env offers: every public name, by what it is for.
 
-Public beside these are the modules `prune_env.arguments` (checks of arguments) and those of
-`prune_env.storage` (how things are kept on disk), for packages of agents.
+Public beside these are, for packages of agents, the modules `prune_env.arguments` (checks of
+arguments), `prune_env.extras` (what not everybody has installed) and those of `prune_env.storage`
+(how things are kept on disk).
 """
 
 # isort: skip_file

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,8 @@ class SameDraws:
 
 
 def agent_of_same_draws(spec):
-    agent = inner = make_agent(spec, keep_fraction=0.4)
+    agent = make_agent(spec, keep_fraction=0.4)
+    inner: Any = agent
     while inner is not None:
         inner._rng, inner = SameDraws(), getattr(inner, "agent", None)
     return agent

@@ -59,8 +59,8 @@ def test_exploration_may_take_all_there_is():
 def test_the_paper_is_the_default_but_for_the_period():
     agent = EpsilonGreedy()
     assert (agent.epsilon, agent.decay, agent.refresh, agent.period) == (0.1, 0.8, "train", 1)
-    agent = UCB()
-    assert (agent.c, agent.rule, agent.decay, agent.period) == (1.0, "variance", 0.8, 1)
+    ucb = UCB()
+    assert (ucb.c, ucb.rule, ucb.decay, ucb.period) == (1.0, "variance", 0.8, 1)
 
 
 @settings(max_examples=30, deadline=None)

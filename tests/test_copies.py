@@ -75,7 +75,9 @@ def test_a_copied_vector_goes_on_as_the_original(copied, model):
 def test_a_copied_captured_update_captures_its_own_memory():
     model = nn.Linear(3, 2)
     update = CapturedUpdate(AutogradUpdate(model, Recipe(), torch.float32), model, 4)
-    update._graph, update._held = gym, (torch.zeros(1),)  # a module cannot be copied, nor a graph
+    # A module cannot be copied, nor a graph.
+    update._graph = gym  # type: ignore[assignment]
+    update._held = (torch.zeros(1),)
     other = copy.deepcopy(update)
     assert (other._graph, other._held, other._logits) == (None, (), None)
     (weight, _) = other.optimiser.param_groups[0]["params"]

@@ -348,7 +348,11 @@ def test_rendering_shows_the_run():
 
 @pytest.mark.parametrize(
     ("module", "message"),
-    [("matplotlib.figure", "pip install matplotlib"), ("pygame", "pygame"), ("moviepy", "moviepy")],
+    [
+        ("matplotlib.figure", r"pip install 'prune-env\[plots\]'"),
+        ("pygame", "pygame"),
+        ("moviepy", "moviepy"),
+    ],
 )
 def test_what_a_picture_or_video_lacks_is_named(module, message, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, module, None)

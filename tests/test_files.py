@@ -61,8 +61,9 @@ with replacing(Path(sys.argv[1])) as unfinished:
 
 def other_process(file, how):
     command = [sys.executable, "-c", KILLED, str(file), how]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    process = subprocess.Popen(command, text=True, **pipes)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
     assert process.stdout.readline() == "written\n"
     return process
 

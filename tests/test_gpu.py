@@ -67,6 +67,7 @@ def test_a_captured_update_does_what_the_update_does(name, optimiser):
 def test_pictures_are_augmented_as_on_the_host(ours, host):
     rng = np.random.default_rng(0)
     pictures = torch.from_numpy(rng.integers(256, size=(9, *SHAPE), dtype=np.uint8))
+    arguments: tuple[torch.Tensor | int, ...]
     if ours is _mirror:
         arguments = (torch.from_numpy(rng.random(9) < 0.5),)
     else:
@@ -87,7 +88,8 @@ def test_an_episode_repeats_bit_for_bit(model):
 def test_a_restored_trainer_repeats_bit_for_bit():
     env = DataPruningEnv(blob_task(shape=SHAPE, model="cnn"), device="cuda", keep_fraction=1.0)
     env.reset(seed=0)
-    run, selection = env.begin_step(np.zeros(90, np.float32))
+    run = env._episode
+    selection = run.pruner.select(np.zeros(90, np.float32))
     run.train(selection)
     saved = run.trainer.snapshot()
     first = run.train(selection)

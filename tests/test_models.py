@@ -173,7 +173,7 @@ def test_pooling_before_the_relu_gives_the_same_weights_bit_for_bit(layout, prec
     """Against the usual order of the layers, over several updates."""
     usual = build_model("cnn", (3, 16, 16), 5, torch.Generator().manual_seed(0))
     ours = build_model("cnn", (3, 16, 16), 5, torch.Generator().manual_seed(0))
-    layers = list(usual)
+    layers = list(usual.children())
     for place in (2, 6, 10):
         assert isinstance(layers[place], nn.MaxPool2d)
         layers[place : place + 2] = [nn.ReLU(), layers[place]]

@@ -408,10 +408,10 @@ def test_the_modifiers_that_cannot_go_around_an_agent_are_those_that_the_docs_na
                 refused.add((modifier, name))
     everywhere = {(modifier, "learned") for modifier in modifier_entries()}
     assert refused == everywhere | {("rescale", "infobatch"), ("rescale", "repb")}
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    assert "any of them" not in readme
-    assert "but `learned`, which keeps no samples itself" in readme
-    assert "`rescale` not around `infobatch` and `repb`, which weigh losses themselves" in readme
+    page = " ".join((ROOT / "docs" / "agents.md").read_text().split())
+    assert "any of them" not in page
+    assert "but `learned`, which keeps no samples itself" in page
+    assert "`rescale` not around `infobatch` and `repb`, which weigh losses themselves" in page
 
 
 def test_only_agents_that_decide_sample_by_sample_can_be_modified():

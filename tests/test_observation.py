@@ -17,6 +17,7 @@ from prune_env.decision.observation import (
     Summary,
 )
 from prune_env.decision.statistics import SampleStatistics
+from prune_env.env import DataPruningEnv
 
 SUMMARY_COLUMN = {name: index for index, (name, _) in enumerate(SUMMARY_COLUMNS)}
 
@@ -134,6 +135,8 @@ def test_a_class_without_samples_counts_in_the_entropy_alone():
 def test_columns_have_the_lengths_of_the_specification():
     assert (len(SAMPLE_COLUMNS), len(RUN_COLUMNS), len(SUMMARY_COLUMNS)) == (9, 8, 22)
     assert len(SUMMARY_COLUMN) == 22
+    for box in ("Box (N, 9)", "Box (8,)", "Box (22,)"):
+        assert box in (DataPruningEnv.__doc__ or "")
     assert [name for name, _ in RUN_COLUMNS] == list(RUN_COLUMN)
 
 

@@ -166,7 +166,7 @@ def test_every_table_with_the_papers_bandits_shows_them_by_fresh_losses_too(pape
     fresh = {f"{agent}:refresh=forward-only,period=4" for agent in ("epsilon-greedy", "ucb")}
     for names in (paper.DYNAMIC, paper.MODIFIED, paper.SENSITIVITY, heldout.RIVALS):
         assert fresh <= set(names)
-    demo = (ROOT / "README.md").read_text().split("prune-env compare", 1)[1].split("```")[0]
+    demo = (ROOT / "docs" / "demo.md").read_text().split("prune-env compare", 1)[1].split("```")[0]
     assert fresh <= set(demo.split())
     tens = {f"{agent}:refresh=forward-only,period=10" for agent in ("epsilon-greedy", "ucb")}
     assert tens <= set(paper.SENSITIVITY)
@@ -189,7 +189,7 @@ def test_the_strongest_fixed_rule_is_in_every_default_list(paper, monkeypatch):
     for study in (paper.rules, paper.charged, paper.modifiers):
         study(setting)
     assert [strongest in agents for agents in asked.values()] == [True] * 3
-    assert strongest in (ROOT / "README.md").read_text()
+    assert strongest in (ROOT / "docs" / "agents.md").read_text()
 
 
 def test_a_folder_needs_a_name(paper):

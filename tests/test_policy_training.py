@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ SMALL = Training(
     steps=80,
     num_envs=4,
 )
-GRADIENT = {
+GRADIENT: dict[str, Any] = {
     "ppo": PPO(n_steps=4, batch_size=8, n_epochs=2, net_arch=(8,)),
     "a2c": A2C(n_steps=4, net_arch=(8, 8)),
     "sac": SAC(buffer_size=200, learning_starts=8, batch_size=8, gradient_steps=1, net_arch=(8,)),

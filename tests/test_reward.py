@@ -1,5 +1,6 @@
 import functools
 import math
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -39,6 +40,11 @@ def test_a_fall_is_minus_the_rise(name):
     (rise,) = REWARDS[name](outcome()).values()
     (fall,) = REWARDS[name](outcome(before=(1.25, 0.75), after=(2.0, 0.25))).values()
     assert fall == -rise != 0
+
+
+def test_the_specification_has_a_line_on_every_reward():
+    table = (DataPruningEnv.__doc__ or "").split("Reward:")[1].split("Episode end:")[0]
+    assert re.findall(r"^\s+\| `([\w-]+)` ", table, re.MULTILINE) == ["reward", *REWARDS]
 
 
 @pytest.mark.parametrize("name", REWARDS)

@@ -153,7 +153,7 @@ def test_an_unknown_task_is_refused_with_the_nearest_name(name, hint):
 
 @pytest.mark.usefixtures("registry")
 def test_a_factory_of_something_else_is_refused():
-    register_task("own", lambda: {"name": "own"})
+    register_task("own", lambda: {"name": "own"})  # type: ignore[return-value]
     with pytest.raises(TypeError, match=r"task 'own' must return a Task, got <class 'dict'>"):
         get_task("own")
 

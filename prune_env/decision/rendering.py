@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.error import DependencyNotInstalled
 
 from prune_env.arguments import check_choice
+from prune_env.extras import extra
 
 RENDER_MODES = ["ansi", "rgb_array"]
 
@@ -43,13 +43,9 @@ def render(mode: str, info: dict[str, Any], curve: list[tuple[float, float]]) ->
 
 
 def _picture(title: str, curve: list[tuple[float, float]]) -> np.ndarray:
-    try:
+    with extra("plots", "a picture of an episode"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DependencyNotInstalled(
-            "pictures of an episode need matplotlib: pip install matplotlib"
-        ) from error
 
     figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
     axes = figure.add_subplot()

@@ -7,11 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from gymnasium.error import DependencyNotInstalled
 
 import prune_env
+
+if TYPE_CHECKING:
+    from prune_env.experiment.records import Record
 
 # torch and the environment are imported where they are needed: --help answers at once.
 
@@ -97,7 +101,7 @@ class UserError(Exception):
 
 
 def _compare(play: _Play) -> None:
-    from prune_env.experiment import drawing, report
+    from prune_env.experiment import report
     from prune_env.experiment.agents import agent_entries
     from prune_env.experiment.comparison import Comparison
     from prune_env.experiment.results import Results
@@ -132,10 +136,21 @@ def _compare(play: _Play) -> None:
     if play.out is not None:
         try:
             results.write_summary()
-            files = [file.name for file in drawing.pictures(results.records, play.out)]
+            files = _pictures(results.records, play.out)
         except (OSError, ValueError) as error:  # the episodes are there already
             raise UserError(f"`out` {play.out} cannot be written: {error}") from error
         print("\n".join([f"\nwritten to {play.out}:", "episodes.jsonl", "summary.json", *files]))
+
+
+def _pictures(records: list[Record], out: Path) -> list[str]:
+    """Names of the pictures drawn; none without matplotlib, for the results are whole already."""
+    from prune_env.experiment import drawing
+
+    try:
+        return [file.name for file in drawing.pictures(records, out)]
+    except DependencyNotInstalled as error:
+        print(f"prune-env: no pictures: {error}", file=sys.stderr)
+        return []
 
 
 def _commands(entries: Iterable[EntryPoint]) -> dict[str, type]:
@@ -165,7 +180,7 @@ def main(args: list[str] | None = None) -> None:
     )
     try:
         command()
-    except UserError as error:
+    except (UserError, DependencyNotInstalled) as error:
         sys.exit(f"prune-env: error: {error}")
     except KeyboardInterrupt:
         sys.exit("prune-env: stopped; the same command goes on from here if it had --out")

@@ -14,6 +14,7 @@ import numpy as np
 
 from prune_env.experiment.records import Record
 from prune_env.experiment.summary import BASES, spent_seconds
+from prune_env.extras import extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +36,9 @@ def pictures(records: list[Record], folder: Path) -> list[Path]:
 
     Returns:
         The files written.
+
+    Raises:
+        DependencyNotInstalled: if matplotlib is not there.
     """
     groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -82,8 +86,9 @@ def mean_curve(episodes: list[Record]) -> Curve:
 
 
 def _draw(title: str, agents: Mapping[str, list[Record]]) -> Figure:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import ScalarFormatter
+    with extra("plots", "a picture of a comparison"):
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import ScalarFormatter
 
     curves = {name: mean_curve(episodes) for name, episodes in agents.items()}
     ranked = sorted(curves, key=lambda name: -float(curves[name].mean[-1]))

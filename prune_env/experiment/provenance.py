@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ def evidence(device: torch.device, precision: str = "auto") -> dict[str, Any]:
 
 @cache  # these read files, and every episode's record asks
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):  # the environment works without Stable-Baselines3
+            versions[name] = version(name)
+    return versions
 
 
 def _name(device: torch.device) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cma
 import numpy as np
 
 from prune_agents.learning.network import Network
 from prune_agents.learning.policy import Policy, action_entries, observation_columns
 from prune_env import DataPruningVectorEnv, Setting, advance
 from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
+from prune_env.extras import extra
 
 MIN_SCALE = 0.01  # of an input; one that did not vary in the first episodes may do so later
 
@@ -141,6 +141,8 @@ class Evolution:
         self._columns, self._action, self._free = algorithm.columns, action, choose_keep_fraction
         self._mean, self._scale = mean.astype(np.float32), scale.astype(np.float32)
         self._num_outputs = len(action_entries(action, choose_keep_fraction=choose_keep_fraction))
+        with extra("train", "algo cma"):
+            import cma
         # Without `randn` and with another seed cma would draw from numpy's global generator.
         options = {
             "popsize": algorithm.population,

@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from importlib import import_module
 from typing import Any
 
 from prune_agents.learning.cma import CMA
 from prune_agents.learning.gradient import A2C, PPO, SAC
 from prune_env import DataPruningEnv, Scenario, Setting
 from prune_env.arguments import check_choice, check_count
+from prune_env.extras import extra
 
 ALGORITHMS: dict[str, Callable[[], CMA | PPO | A2C | SAC]] = {
     "cma": CMA,
@@ -93,7 +95,15 @@ class Training:
         }
 
     def check(self) -> None:
-        """Raise ValueError if a task has no data, or an environment does not fit them."""
+        """Look for what a run would miss only later.
+
+        Raises:
+            DependencyNotInstalled: if the optimiser or what logs is not there.
+            ValueError: if a task has no data, or an environment does not fit them.
+        """
+        for module in ("tensorboard", *(["cma"] if isinstance(self.algorithm, CMA) else [])):
+            with extra("train", "training"):
+                import_module(module)
         for instance in self.instances:
             DataPruningEnv(**instance.arguments_for(self.env_arguments))
 
