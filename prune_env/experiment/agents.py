@@ -69,15 +69,23 @@ def describe(entry: EntryPoint) -> Description:
         return Description(line=f"cannot be loaded: {error.__cause__!r}", source=entry.value)
     lines = (inspect.getdoc(factory) or "").splitlines() or [""]
     source = [line for line in lines if line.startswith("Source:")]
-    parameters = inspect.signature(factory).parameters.values()
     return Description(
         line=lines[0],
         source=source[0].removeprefix("Source: ") if source else "",
         arguments=tuple(
             f"{one.name}={_written(one.default)}"
-            for one in parameters
+            for one in _parameters(factory)
             if one.default is not inspect.Parameter.empty
         ),
+    )
+
+
+def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:
+    """What it is made with, a class's own settings before those of the classes it derives from."""
+    first = {"keep_fraction", *inspect.get_annotations(factory)}
+    parameters = inspect.signature(factory).parameters.values()
+    return sorted(
+        parameters, key=lambda one: one.kind == one.KEYWORD_ONLY and one.name not in first
     )
 
 
@@ -157,7 +165,7 @@ def _factory(
             + (f"; {_QUOTE}" if kind == "modifier" and not near else "")
         )
     factory = _load(kind, entries[name])
-    parameters = list(inspect.signature(factory).parameters)
+    parameters = [one.name for one in _parameters(factory)]
     if kind == "modifier":  # the first is the agent
         parameters = parameters[1:]
     positional = parameters[0] if kind == "modifier" and parameters else None
