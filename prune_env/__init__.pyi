@@ -58,7 +58,6 @@ from .flow import Outcome as Outcome
 from .flow import Selection as Selection
 
 # Agents, and what compares them.
-from .agent import LEFT_OPEN as LEFT_OPEN
 from .agent import Agent as Agent
 from .agent import check_agent as check_agent
 from .experiment.agents import agents_of as agents_of

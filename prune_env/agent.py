@@ -12,9 +12,6 @@ import numpy as np
 if TYPE_CHECKING:
     from prune_env.training.pretraining import Pretraining
 
-# Default of a setting that follows from the others unless it is given: `__post_init__` assigns it.
-LEFT_OPEN: Any = None
-
 
 @dataclass(kw_only=True, eq=False)
 class Agent(ABC):

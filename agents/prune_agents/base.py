@@ -20,6 +20,8 @@ REFRESH_MODES = {
     "forward-only": "the passes alone: losses met in training are not recorded",
 }
 UNMET_FIRST = "inf"  # as text: records are JSON, which has no infinity
+# Default of a setting that follows from the others unless it is given: `__post_init__` assigns it.
+LEFT_OPEN: Any = None
 
 
 @dataclass

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prune_agents.base import MaskAgent
+from prune_agents.base import LEFT_OPEN, MaskAgent
 from prune_agents.rules.aum import AUM
 from prune_agents.rules.el2n import EL2N
 from prune_agents.rules.forgetting import Forgetting
 from prune_agents.rules.grand import GraNd
 from prune_agents.rules.score_agent import ScoreAgent
 from prune_agents.view import SampleTableView
-from prune_env import LEFT_OPEN, random_subset, top
+from prune_env import random_subset, top
 from prune_env.arguments import check_choice, check_count, check_fraction
 
 if TYPE_CHECKING:

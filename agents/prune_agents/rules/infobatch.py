@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from prune_agents.annealing import anneals
-from prune_agents.base import WeightsAgent
+from prune_agents.base import LEFT_OPEN, WeightsAgent
 from prune_agents.rules.last_losses import last_losses
 from prune_agents.rules.prune_probability import prune_probability
 from prune_agents.view import SampleTableView
-from prune_env import LEFT_OPEN
 from prune_env.arguments import check_fraction
 
 MIN_KEEP_RATIO = 0.1  # of the released code; below it training diverges

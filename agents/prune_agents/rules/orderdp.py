@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from prune_agents.base import MaskAgent
+from prune_agents.base import LEFT_OPEN, MaskAgent
 from prune_agents.rules.last_losses import last_losses
 from prune_agents.view import SampleTableView
-from prune_env import LEFT_OPEN, random_subset, top
+from prune_env import random_subset, top
 from prune_env.arguments import check_fraction
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from prune_agents.base import Held, WeightsAgent
+from prune_agents.base import LEFT_OPEN, Held, WeightsAgent
 from prune_agents.rules.prune_probability import prune_probability
 from prune_agents.view import SampleTableView
-from prune_env import LEFT_OPEN
 from prune_env.arguments import check_fraction
 
 

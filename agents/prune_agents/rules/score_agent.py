@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from prune_agents.base import MaskAgent
+from prune_agents.base import LEFT_OPEN, MaskAgent
 from prune_agents.view import SampleTableView
-from prune_env import LEFT_OPEN
 from prune_env.arguments import check_at_least, check_choice, check_count
 
 if TYPE_CHECKING:
