@@ -83,7 +83,7 @@ def test_list_shows_arguments_with_their_defaults_in_lines_that_fit(capsys):
     main(["list"])
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 100
-    assert "period=1, decay=0.8, refresh=train, first=inf, epsilon=0.1" in shown
+    assert "epsilon=0.1, period=1, decay=0.8, refresh=train, first=inf" in shown
     assert "share=0.125, data=full" in shown
     for line in re.findall(r"^ {22}(\w+=.*)$", shown, re.MULTILINE):
         for argument in line.rstrip(",").split(", "):

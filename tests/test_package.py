@@ -17,7 +17,12 @@ from prune_env.extras import extra
 
 ROOT = Path(__file__).parent.parent
 # Packages that are imported by another name than they are installed by.
-CALLED = {"PIL": "pillow", "sklearn": "scikit-learn", "stable_baselines3": "stable-baselines3"}
+CALLED = {
+    "PIL": "pillow",
+    "lazy_loader": "lazy-loader",
+    "sklearn": "scikit-learn",
+    "stable_baselines3": "stable-baselines3",
+}
 REQUIRED = importlib.metadata.requires("prune-env") or []
 
 
