@@ -2,10 +2,9 @@
 
 import torch
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import TensorDataset
 
-import prune_env
-from prune_env import get_task
+from prune_env import PruningSampler, get_task
 
 EPOCHS, LEARNING_RATE = 20, 0.2
 data = get_task("digits").load()
@@ -20,20 +19,25 @@ def train(agent: str, share: float) -> float:
         torch.nn.Flatten(), torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=0.9)
-    sampler = prune_env.PruningSampler(
-        labels, agent=agent, budget=share * EPOCHS, keep_fraction=share
+    sampler = PruningSampler(
+        len(labels),
+        batch_size=64,
+        budget=share * EPOCHS,
+        agent=agent,
+        keep_fraction=share,
+        labels=labels,
     )
-    dataset = prune_env.WithIndices(TensorDataset(inputs, labels))
-    loader = DataLoader(dataset, batch_size=64, sampler=sampler)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=sampler.num_updates
+    )
+    loader = sampler.loader(TensorDataset(inputs, labels))
     for _ in sampler.epochs():
-        for batch, targets, indices in loader:
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - sampler.progress)
-            logits = network(batch)
-            losses = F.cross_entropy(logits, targets, reduction="none")
-            sampler.record(indices, losses, logits.argmax(1) == targets)
+        for (batch, targets), indices in loader:
+            losses = F.cross_entropy(network(batch), targets, reduction="none")
             optimizer.zero_grad()
-            (losses * sampler.weights(indices)).mean().backward()
+            sampler.loss(losses, indices).backward()
             optimizer.step()
+            schedule.step()
     with torch.no_grad():
         right = network(test_inputs).argmax(1) == test_labels
     return float(right.float().mean())

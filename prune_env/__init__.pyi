@@ -14,8 +14,9 @@ from .vector import MemberEnv as MemberEnv
 from .vector import advance as advance
 
 # Agents in a training loop of one's own.
-from .sampler import PruningSampler as PruningSampler
-from .sampler import WithIndices as WithIndices
+from .loop.indexed import Indexed as Indexed
+from .loop.indexed import IndexedCollate as IndexedCollate
+from .loop.sampler import PruningSampler as PruningSampler
 from .training.threads import tune_process as tune_process
 
 # What is trained.
@@ -60,6 +61,8 @@ from .flow import Selection as Selection
 # Agents, and what compares them.
 from .agent import Agent as Agent
 from .agent import check_agent as check_agent
+from .state import pack as pack
+from .state import unpack as unpack
 from .experiment.agents import agents_of as agents_of
 from .experiment.agents import make_agent as make_agent
 from .experiment.agents import spec_value as spec_value

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prune_env.state import pack, unpack
+
 if TYPE_CHECKING:
     from prune_env.training.pretraining import Pretraining
 
@@ -75,6 +77,50 @@ class Agent(ABC):
             one.name: _as_json(type(self).__name__, one.name, getattr(self, one.name))
             for one in fields(self)
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it keeps beside its settings, as tensors and plain containers.
+
+        Raises:
+            TypeError: if it keeps something else; a class that does says how in its own
+                `state_dict` and `load_state_dict`.
+        """
+        names = {one.name for one in fields(self)} | {"_fixed"}
+        kept = {name: value for name, value in vars(self).items() if name not in names}
+        kept |= {name: value for name, value in self._agents().items()}
+        return {name: pack(name, value) for name, value in kept.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state.
+
+        Args:
+            state: of an agent of the same class and settings, by `state_dict`.
+
+        Raises:
+            ValueError: if it is of another.
+        """
+        agents = self._agents()
+        here = vars(self) | agents
+        unknown = sorted(set(state) - set(here))
+        if unknown:
+            raise ValueError(
+                f"`state` must be that of a {type(self).__name__}, got {', '.join(unknown)}, which "
+                "it does not keep"
+            )
+        for name, value in state.items():
+            found = unpack(here[name], value)
+            if name not in agents:
+                vars(self)[name] = found
+
+    def _agents(self) -> dict[str, Agent]:
+        """The agents among its settings."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in found.items() if isinstance(value, Agent)}
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What it must be told of the samples, of `loss`, `correct` and `labels`."""
+        return frozenset({"loss", "correct", "labels"})
 
     @property
     def reference(self) -> bool:

@@ -18,7 +18,7 @@ from prune_agents.rules.el2n import EL2N
 from prune_agents.rules.ucb import UCB
 from prune_env.agent import Agent, check_agent
 from prune_env.experiment.agents import agent_entries, make_agent
-from prune_env.sampler import PruningSampler
+from prune_env.loop.sampler import PruningSampler
 
 
 @dataclass(kw_only=True, eq=False)
@@ -117,7 +117,7 @@ class Duck:
     [
         lambda duck: check_agent("agent", duck),
         Anneal,
-        lambda duck: PruningSampler([0, 1], agent=duck, budget=1),
+        lambda duck: PruningSampler(2, batch_size=1, agent=duck, budget=1),
     ],
 )
 def test_what_is_no_agent_is_refused(use):

@@ -25,8 +25,8 @@ from prune_agents.view import SampleTableView
 from prune_env.decision.observation import SAMPLE_COLUMN
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.env import DataPruningEnv
+from prune_env.loop.sampler import PruningSampler
 from prune_env.problem.recipes import Recipe
-from prune_env.sampler import PruningSampler
 
 # Three forward passes over eight samples.
 PASSES = np.array(
@@ -42,7 +42,8 @@ def selections(spec):
     """What a bandit selects in each epoch, a pass of `PASSES` after every second one."""
     passes = iter(PASSES)
     sampler = PruningSampler(
-        np.arange(8) % 2,
+        8,
+        batch_size=4,
         agent=f"{spec},period=2",
         budget=8 * 0.5 + 1,
         keep_fraction=0.5,
@@ -50,9 +51,9 @@ def selections(spec):
     )
     found = []
     for _ in sampler.epochs():
-        found.append(sorted(sampler))
-        wrong = torch.full((len(sampler),), 90.0)  # a loss in training that must not count
-        sampler.record(list(sampler), wrong, torch.zeros(len(sampler), dtype=torch.bool))
+        (batch,) = sampler.batches()
+        found.append(sorted(batch))
+        sampler.record(batch, torch.full((4,), 90.0))  # losses in training that must not count
     return found
 
 
@@ -135,7 +136,9 @@ def test_kakurenbo_hides_what_its_release_hides_at_a_learning_rate_of_its_own(
 
 def test_kakurenbos_learning_rate_follows_what_is_hidden():
     sampler = PruningSampler(
-        np.arange(10) % 2,
+        10,
+        batch_size=10,
+        whole_batches=False,
         agent="kakurenbo",
         budget=9,
         keep_fraction=0.4,
@@ -145,7 +148,7 @@ def test_kakurenbos_learning_rate_follows_what_is_hidden():
     correct = torch.tensor([1, 1, 0, 1, 1, 1, 0, 1, 0, 0]).bool()
     factors = []
     for epoch in sampler.epochs():
-        order = list(sampler)
+        (order,) = sampler.batches()
         factors.append(sampler.learning_rate_factor)
         sampler.record(order, losses[order], correct[order])
         if epoch == 1:

@@ -9,9 +9,9 @@ from conftest import blob_task, rollout, same
 from torch import nn
 
 from prune_env.env import DataPruningEnv
+from prune_env.loop.sampler import PruningSampler
 from prune_env.problem.models import build_model
 from prune_env.problem.recipes import Recipe
-from prune_env.sampler import PruningSampler
 from prune_env.training.augmentation import _crop, _crop_on_host, _mirror, _mirror_on_host
 from prune_env.training.updates import AutogradUpdate, CapturedUpdate, MLPUpdate, set_learning_rate
 from prune_env.vector import DataPruningVectorEnv
@@ -33,12 +33,14 @@ def network(name):
 
 
 def test_a_loop_of_ones_own_may_hand_over_what_is_on_the_device():
-    sampler = PruningSampler(torch.arange(90) % 3, agent="infobatch", budget=3, keep_fraction=0.3)
+    sampler = PruningSampler(90, batch_size=9, agent="infobatch", budget=3, keep_fraction=0.3)
     for _ in sampler.epochs():
-        indices = torch.tensor(list(sampler), device=cuda())
-        weights = sampler.weights(indices)
-        assert weights.device == indices.device
-        sampler.record(indices, torch.rand(len(indices), device=cuda()), weights > 1)
+        for batch in sampler.batches():
+            indices = torch.tensor(batch, device=cuda())
+            weights = sampler.weights(indices)
+            assert weights.device == indices.device
+            losses = torch.rand(9, device=cuda(), requires_grad=True)
+            assert sampler.loss(losses, indices, weights > 1).device == losses.device
     assert sampler.work == 3
 
 

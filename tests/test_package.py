@@ -129,10 +129,9 @@ env = gym.make("prune_env/DataPruning-v0", task="digits", budget=1.0)
 env.reset(seed=0)
 env.step(env.action_space.sample())
 
-sampler = prune_env.PruningSampler(np.arange(60) % 3, agent="ucb", budget=1.0, keep_fraction=0.5)
-for epoch in sampler.epochs():
-    indices = torch.tensor(list(sampler))
-    sampler.record(indices, torch.ones(len(indices)), torch.ones(len(indices), dtype=torch.bool))
+sampler = prune_env.PruningSampler(60, batch_size=10, agent="ucb", budget=1.0, keep_fraction=0.5)
+for _, indices in sampler.loader(np.arange(60)):
+    sampler.record(indices, torch.ones(len(indices)))
 
 main(["list"])
 main(["run", "--agents", "random", "ucb", "infobatch", "learned", "--epochs", "4"])

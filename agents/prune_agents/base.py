@@ -212,6 +212,8 @@ class LossAgent(MaskAgent):
             running mean starts from.
     """
 
+    reads = frozenset({"loss"})
+
     period: int = 1
     decay: float = 0.8
     refresh: str = "train"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from prune_env import RUN_COLUMN, SAMPLE_COLUMN
+from prune_env import RUN_COLUMN, SAMPLE_COLUMN, pack, unpack
 
 
 @dataclass
@@ -106,6 +106,28 @@ class Memories(Generic[M]):
             for position, (table, run) in enumerate(zip(tables, runs, strict=True))
         ]
         return views, batched
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept, by position and the memory's fields."""
+        return {
+            str(position): {
+                field.name: pack(field.name, getattr(memory, field.name))
+                for field in fields(memory)
+            }
+            for position, memory in self._memories.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state.
+
+        Args:
+            state: By `state_dict`, of memories of the same class.
+        """
+        self._memories = {}
+        for position, values in state.items():
+            memory = self._memories[int(position)] = self._fresh()
+            for name, value in values.items():
+                setattr(memory, name, unpack(getattr(memory, name), value))
 
     def at(self, position: int) -> M:
         """What is kept of one environment, made fresh if there is nothing yet.

@@ -59,6 +59,18 @@ class WorkClock:
         self._thirds += step
         return step / (3 * self.num_samples)
 
+    def state_dict(self) -> dict[str, int]:
+        """What was spent."""
+        return {"thirds": self._thirds}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a state.
+
+        Args:
+            state: by `state_dict`.
+        """
+        self._thirds = state["thirds"]
+
     def wait_for_agent(self) -> None:
         """The environment has answered: what follows is the agent's time."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,9 +15,15 @@ from prune_env.decision.interface import Interface
 from prune_env.decision.observation import Observation, RunSummary, SampleTable, Summary
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.flow import EpochResult, Evaluation, Selection
+from prune_env.state import pack, unpack
 
 # Indices (K,) int64 -> losses (K,) and correctness (K,) by a forward pass.
 Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+_FIXED = ("labels", "decay", "start")  # of the statistics
+_KNOWN = tuple(one.name for one in fields(SampleStatistics) if one.name not in _FIXED)
+_PLAIN = ("learning_rate", "work_thirds", "num_trained", "num_unseen", "diverged")
 
 
 @dataclass(kw_only=True)
@@ -157,6 +164,32 @@ class Pruner:
             self.validation = result
         self.learning_rate = learning_rate
         return self.validation
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes beside the clock, as tensors and plain containers."""
+        known = {name: pack(name, getattr(self.statistics, name)) for name in _KNOWN}
+        return {
+            "statistics": known,
+            "rng": pack("rng", self.rng),
+            "validation": [self.validation.loss, self.validation.accuracy],
+            "train_result": [self.train_result.loss, self.train_result.accuracy],
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state.
+
+        Args:
+            state: by `state_dict`, of as many samples and the same interface.
+        """
+        for name, value in state["statistics"].items():
+            setattr(self.statistics, name, unpack(None, value))
+        unpack(self.rng, state["rng"])
+        for name in ("validation", "train_result"):
+            loss, accuracy = state[name]
+            setattr(self, name, Evaluation(loss=loss, accuracy=accuracy))
+        for name in _PLAIN:
+            setattr(self, name, state[name])
 
     def summary(self) -> RunSummary:
         """Where the training stands."""

@@ -308,6 +308,10 @@ class Learned(Agent):
         self.path = None if self.path is None else str(self.path)
         self._take(load_policy(bundled_policy() if self.path is None else self.path))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the policy is in its file and keeps nothing of an episode."""
+        return {}
+
     @classmethod
     def of(cls, policy: Policy, *, keep_fraction: float | None = None) -> Learned:
         """An agent of a policy that is in no file yet.

@@ -35,6 +35,11 @@ class ClassBalance(Modifier):
         super().__post_init__()
 
     @property
+    def reads(self) -> frozenset[str]:
+        """What the agent must be told of the samples, and their labels."""
+        return self.agent.reads | {"labels"}
+
+    @property
     def knows_propensities(self) -> bool:
         """They are not known: the floor may change every class's."""
         return False

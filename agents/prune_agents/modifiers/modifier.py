@@ -67,6 +67,11 @@ class Modifier(Agent):
         return 1 + (self.agent.depth if isinstance(self.agent, Modifier) else 0)
 
     @property
+    def reads(self) -> frozenset[str]:
+        """What the agent must be told of the samples."""
+        return self.agent.reads
+
+    @property
     def prepares(self) -> bool:
         """Whether the agent trains beforehand."""
         return self.agent.prepares

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class Full(MaskAgent):
 
     It has no settings.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     keep_fraction: float = field(default=1.0, init=False)
     period: int | None = field(default=1, init=False)
@@ -52,6 +55,8 @@ class StaticRandom(MaskAgent):
         keep_fraction: Share of the N samples that are drawn, in (0, 1].
     """
 
+    reads: ClassVar[frozenset[str]] = frozenset()
+
     period: int | None = field(default=None, init=False)
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
@@ -68,6 +73,8 @@ class RandomDynamic(MaskAgent, KnowsPropensities):
         keep_fraction: Share of the N samples that are drawn, in (0, 1].
         period: Epochs between selections (T_p), at least 1.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """A uniform subset."""

@@ -41,6 +41,8 @@ class IES(MaskAgent):
         window: Second differences that are averaged, at least 1.
     """
 
+    reads = frozenset({"loss"})
+
     keep_fraction: float = field(default=1.0, init=False)
     period: int | None = field(default=1, init=False)
     threshold: float = 1e-3

@@ -43,6 +43,8 @@ class InfoBatch(WeightsAgent):
         delta: Share of the budget before annealing, in (0, 1]; 1 is no annealing.
     """
 
+    reads = frozenset({"loss"})
+
     period: int | None = field(default=1, init=False)
     r: float = LEFT_OPEN
     delta: float = 0.875

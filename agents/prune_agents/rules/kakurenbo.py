@@ -36,6 +36,8 @@ class Kakurenbo(MaskAgent):
         confidence: Smallest probability of the predicted class of a hidden sample, in [0, 1].
     """
 
+    reads = frozenset({"loss", "correct"})
+
     period: int | None = field(default=1, init=False)
     confidence: float = 0.7
 

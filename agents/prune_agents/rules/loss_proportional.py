@@ -29,6 +29,8 @@ class LossProportional(MaskAgent):
         delta: Share of the budget before full data, in (0, 1]; 1 is none.
     """
 
+    reads = frozenset({"loss"})
+
     period: int | None = field(default=1, init=False)
     b: float = 1.0
     delta: float = 0.9

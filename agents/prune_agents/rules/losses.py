@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from prune_agents.base import LossAgent, MaskAgent
@@ -92,6 +94,8 @@ class Forgotten(LossAgent):
             running mean starts from.
     """
 
+    reads = frozenset({"correct"})
+
     def known_scores(self, samples: SampleTableView) -> np.ndarray:
         """Times forgotten; more than any of them where a sample was never right."""
         times = samples["times_forgotten"]
@@ -109,6 +113,8 @@ class Stalest(MaskAgent):
         keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
         period: Epochs between selections (T_p), at least 1.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def select(self, samples: SampleTableView, count: int) -> np.ndarray:
         """The top `count` by age; a sample never met is as old as the run, older than any."""

@@ -25,6 +25,8 @@ class OrderDP(MaskAgent):
             of keep_fraction, near the 0.75 of which they keep 0.85 (ours).
     """
 
+    reads = frozenset({"loss"})
+
     period: int | None = field(default=1, init=False)
     pool: float = LEFT_OPEN
 

@@ -35,6 +35,8 @@ class RCAP(MaskAgent):
         period: Epochs between selections (T_p), at least 1.
     """
 
+    reads = frozenset({"loss", "labels"})
+
     temperature: float = 1.0
 
     def __post_init__(self) -> None:

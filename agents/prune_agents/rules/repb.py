@@ -41,6 +41,8 @@ class RePB(WeightsAgent):
         rho: Probability to drop, in [0, 0.9]; None is 1 - keep_fraction, at most 0.9.
     """
 
+    reads = frozenset({"loss"})
+
     period: int | None = field(default=1, init=False)
     rho: float = LEFT_OPEN
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class RS2(MaskAgent, KnowsPropensities):
         keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
         replacement: Whether a sample may come back in the next epoch.
     """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     period: int | None = field(default=1, init=False)
     replacement: bool = False

@@ -54,6 +54,8 @@ class SeTa(MaskAgent):
         delta: Share of the budget before annealing, in (0, 1]; 1 is no annealing.
     """
 
+    reads = frozenset({"loss"})
+
     period: int | None = field(default=1, init=False)
     num_groups: int = 10
     window: float = 0.5

@@ -1,0 +1,1 @@
+"""Agents in a training loop of one's own: samplers, loaders, state, several processes."""

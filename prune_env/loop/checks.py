@@ -1,0 +1,216 @@
+"""What a loop hands over, checked; and what an agent needs of it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from prune_env.agent import Agent
+from prune_env.arguments import check_count
+from prune_env.decision.amount import amount_arguments
+from prune_env.decision.clock import Stopwatch, WorkClock
+from prune_env.decision.interface import Interface
+from prune_env.decision.pruner import Pruner
+from prune_env.decision.statistics import SampleStatistics
+from prune_env.flow import Evaluation
+from prune_env.problem.data import MAX_CLASSES
+
+_RIGHT = "pass whether each prediction was right, such as logits.argmax(1) == targets"
+
+
+def check_num_samples(num_samples: Any) -> None:
+    """Check the number of samples of a sampler; labels in its place are a likely mistake."""
+    if isinstance(num_samples, (Tensor, np.ndarray, list, tuple)):
+        raise TypeError(
+            "`num_samples` must be a whole number, got several; say "
+            "PruningSampler(len(train), labels=labels, ...)"
+        )
+    check_count("num_samples", num_samples)
+
+
+def check_affords(num_samples: int, step: int, budget: float, *, done: bool) -> None:
+    """Raise ValueError unless there are samples, and budget, for an update of `step` samples."""
+    if step > num_samples:
+        raise ValueError(
+            f"`batch_size` times `accumulate` must be at most the {num_samples} samples, got "
+            f"{step}; lower one, or set whole_batches=False"
+        )
+    if done:
+        raise ValueError(
+            f"`budget` must afford one update of {step} samples, got {budget} full epochs of "
+            f"{num_samples}; raise it"
+        )
+
+
+def checked_labels(labels: Any, num_samples: int) -> np.ndarray:
+    """Labels (N,) int64; all of one class where none are given."""
+    if labels is None:
+        return np.zeros(num_samples, np.int64)
+    known = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if known.shape != (num_samples,) or known.dtype.kind not in "iu" or known.min() < 0:
+        raise ValueError(
+            f"`labels` must be one whole number from 0 for each of {num_samples} samples, got "
+            f"shape {known.shape} of {known.dtype}; leave them out where they are something else"
+        )
+    if known.max() >= MAX_CLASSES:
+        raise ValueError(
+            f"`labels` must be below {MAX_CLASSES}, got {known.max()}; number them from 0"
+        )
+    return known.astype(np.int64)
+
+
+def checked_batch(
+    indices: ArrayLike | Tensor, losses: ArrayLike | Tensor, correct: ArrayLike | Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Copies of what a mini-batch met, without gradients: indices, losses, correctness.
+
+    Raises:
+        ValueError: if shapes or values do not fit.
+        TypeError: if indices are no whole numbers.
+    """
+    where, fresh = torch.as_tensor(indices), torch.as_tensor(losses).detach()
+    right = torch.zeros_like(where, dtype=torch.bool) if correct is None else correct
+    right = torch.as_tensor(right).detach()
+    if where.dtype.is_floating_point or where.dtype.is_complex or where.dtype == torch.bool:
+        raise TypeError(f"`indices` must be whole numbers, got {where.dtype}")
+    shapes = {tuple(part.shape) for part in (where, fresh, right)}
+    if len(shapes) > 1 or where.ndim != 1:
+        raise ValueError(
+            "`indices`, `losses` and `correct` must each have one entry a sample, got shapes "
+            f"{', '.join(str(tuple(part.shape)) for part in (where, fresh, right))}; compute "
+            "losses with reduction='none'"
+        )
+    if len(fresh) > 1 and fresh.stride(0) == 0:
+        raise ValueError(
+            "`losses` must be one of each sample, got one number repeated; compute losses with "
+            "reduction='none'"
+        )
+    if right.device.type == "cpu":
+        check_correct(right)
+    return where.to(torch.int64).clone(), fresh.float().clone(), right.clone()
+
+
+def check_correct(correct: Tensor) -> None:
+    """Raise ValueError unless it is bool, or 0 and 1."""
+    if correct.dtype != torch.bool and not ((correct == 0) | (correct == 1)).all():
+        raise ValueError(
+            f"`correct` must be bool, or 0 and 1, got {correct.dtype} from "
+            f"{correct.min().item():g} to {correct.max().item():g}; {_RIGHT}"
+        )
+
+
+def checked_losses(found: Any, count: int, agent: Agent) -> tuple[np.ndarray, np.ndarray]:
+    """What a user's `score` has returned, on the host: losses and correctness (K,).
+
+    Raises:
+        TypeError: if it is nothing of the kind.
+        ValueError: if shapes or values do not fit.
+    """
+    losses, correct = (
+        found if isinstance(found, (tuple, list)) and len(found) == 2 else (found, None)
+    )
+    if not isinstance(losses, (Tensor, np.ndarray, list)):
+        raise TypeError(
+            "`score` must return losses (K,), or losses and correctness, got "
+            f"{type(found).__name__}"
+        )
+    if correct is None and "correct" in agent.reads:
+        raise ValueError(
+            f"`score` must return correctness beside losses, since {type(agent).__name__} reads it"
+        )
+    _, fresh, right = checked_batch(torch.arange(len(losses)), losses, correct)
+    if len(fresh) != count:
+        raise ValueError(f"`score` must return {count} losses, one an index, got {len(fresh)}")
+    check_correct(right.cpu())
+    if not torch.isfinite(fresh).all():
+        raise ValueError(
+            f"`score` must return finite losses, got {int((~torch.isfinite(fresh)).sum())} that "
+            "are not; has the training diverged?"
+        )
+    return fresh.cpu().numpy(), right.cpu().numpy().astype(bool)
+
+
+def interface_of(agent: Agent, keep_fraction: float, score: Any, has_labels: bool) -> Interface:
+    """What the agent sees and says.
+
+    Raises:
+        ValueError: if it needs what is not there.
+        TypeError: if `score` cannot be called.
+    """
+    name = type(agent).__name__
+    wanted = dict(agent.env_arguments)
+    unknown = sorted(set(wanted) - {one.name for one in fields(Interface)})
+    if unknown:
+        raise ValueError(
+            f"`agent` {name} needs {', '.join(unknown)}, which only the environment has"
+        )
+    if agent.prepares:
+        raise ValueError(
+            f"`agent` {name} trains networks of its own beforehand, which only the environment can "
+            "give it; choose one that does not"
+        )
+    if "labels" in agent.reads and not has_labels:
+        raise ValueError(f"`labels` must be given, since {name} reads them")
+    refreshes = wanted.get("refresh_period") is not None
+    if refreshes and score is None:
+        raise ValueError(f"`score` must be given, since {name} refreshes losses by forward passes")
+    if score is not None and not refreshes:
+        raise ValueError(
+            f"`score` goes with an agent that refreshes losses, got one for {name}: it would have "
+            "no effect"
+        )
+    if score is not None and not callable(score):
+        raise TypeError(f"`score` must be a function of indices, got {score!r}")
+    return Interface(**amount_arguments(wanted, keep_fraction) | wanted)
+
+
+def make_pruner(
+    labels: np.ndarray, interface: Interface, budget: float, rng: np.random.Generator
+) -> Pruner:
+    """Before the first epoch: what a guess has stands for validation results."""
+    num_samples, num_classes = len(labels), max(2, int(labels.max()) + 1)
+    return Pruner(
+        interface=interface,
+        encoding=interface.encoding(num_samples),
+        observer=interface.observer(num_samples),
+        statistics=SampleStatistics.empty(
+            labels, decay=interface.loss_decay, start=interface.loss_start
+        ),
+        clock=WorkClock(budget=budget, num_samples=num_samples),
+        rng=rng,
+        stopwatch=Stopwatch(device=torch.device("cpu")),
+        num_classes=num_classes,
+        validation=Evaluation(loss=math.log(num_classes), accuracy=1 / num_classes),
+    )
+
+
+def digest(labels: np.ndarray) -> str:
+    """Sixteen hex digits of labels."""
+    return hashlib.sha256(labels.tobytes()).hexdigest()[:16]
+
+
+def check_settings(there: Mapping[str, Any] | None, here: Mapping[str, Any]) -> None:
+    """Refuse the state of a sampler that was made otherwise.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    if there is None:
+        raise ValueError("`state` must be that of a PruningSampler, got one without its settings")
+    differing = [
+        f"{name} {there.get(name)!r} there and {here.get(name)!r} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"`state` must be of a sampler with the same arguments, got {'; '.join(differing)}"
+        )

@@ -1,0 +1,205 @@
+"""Who decides in a loop of one's own: asks the agent, shares out, takes in what was met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from prune_env.agent import Agent
+from prune_env.decision.clock import WorkClock
+from prune_env.decision.pruner import Pruner
+from prune_env.flow import EpochResult, Evaluation
+from prune_env.loop.checks import checked_losses
+from prune_env.loop.epoch import MOST_NOT_FINITE, OpenEpoch
+from prune_env.loop.processes import Processes
+from prune_env.state import pack, unpack
+from prune_env.training.trainer import weights_by_sample
+
+# (indices (K,) int64) -> losses (K,), or these and whether right (K,), by a forward pass.
+Score = Callable[[np.ndarray], Any]
+
+
+class Decider:
+    """Asks an agent what each epoch trains on, and tells it what was met there.
+
+    Args:
+        agent: what chooses.
+        pruner: what is known and spent.
+        order_rng: draws the order of each epoch.
+        batch_size: of a mini-batch in one process.
+        accumulate: mini-batches to an update.
+        whole: whether an epoch is a whole number of updates.
+        score: losses by a forward pass, or None.
+
+    Attributes:
+        agent: as given.
+        pruner: as given.
+        processes: that train together.
+        num_not_finite: losses left out so far.
+        reported: whether the agent has been told where the run stands since the last epoch.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        pruner: Pruner,
+        *,
+        order_rng: np.random.Generator,
+        batch_size: int,
+        accumulate: int,
+        whole: bool,
+        score: Score | None,
+    ):
+        self.agent, self.pruner, self.processes = agent, pruner, Processes()
+        self._order_rng, self._score = order_rng, score
+        self._batch_size, self._accumulate, self._whole = batch_size, accumulate, whole
+        self._state: Any = None
+        self._run = pruner.validation, pruner.learning_rate
+        # What the agent observes of the run: the table's agents look at losses alone.
+        self.reported = pruner.interface.in_table
+        self.num_not_finite = 0
+
+    @property
+    def step(self) -> int:
+        """Samples of an update over all processes; what an epoch is a multiple of."""
+        return self._batch_size * self._accumulate * self.processes.count if self._whole else 1
+
+    @property
+    def affords(self) -> bool:
+        """Whether what is left of the budget affords an epoch."""
+        return self.pruner.clock.samples_left >= self.step
+
+    def report(self, result: Evaluation, learning_rate: float) -> None:
+        """Tell the agent where the run stands.
+
+        Args:
+            result: on validation data.
+            learning_rate: share of its peak.
+        """
+        self._run = result, learning_rate
+        self.reported = True
+
+    def share(self, order: np.ndarray) -> np.ndarray:
+        """What this process trains on of an epoch's order: its mini-batch of every round."""
+        count = self.processes.count
+        if count == 1:
+            return order
+        rounds = order.reshape(-1, count, self._batch_size)
+        return rounds[:, self.processes.rank].reshape(-1)
+
+    def choose(self) -> OpenEpoch:
+        """What the next epoch goes through: the first process says it to all."""
+        order: np.ndarray | None = None
+        weights: np.ndarray | None = None
+        factor = np.ones(1)
+        if self.processes.rank == 0:
+            order, weights, factor[0] = self._ask()
+        order = self.processes.broadcast(order, np.int64)
+        factor = self.processes.broadcast(factor, np.float64)
+        if self.processes.broadcast(np.array([weights is not None]), np.bool_)[0]:
+            weights = self.processes.broadcast(weights, np.float32)
+        return OpenEpoch(order=order, weights=weights, learning_rate_factor=float(factor[0]))
+
+    def _ask(self) -> tuple[np.ndarray, np.ndarray | None, float]:
+        """The agent's choice in random order, of whole updates and within the budget."""
+        pruner = self.pruner
+        pruner.report(*self._run)
+        first = np.array([pruner.statistics.epoch == 0])
+        action, self._state = self.agent.predict(
+            pruner.observe(), self._state, first, deterministic=True
+        )
+        selection = pruner.select(action)
+        # The order of all N is drawn and then filtered, as an environment does.
+        drawn = self._order_rng.permutation(pruner.num_samples)
+        chosen = np.zeros(pruner.num_samples, dtype=bool)
+        chosen[selection.indices] = True
+        kept, left = drawn[chosen[drawn]], drawn[~chosen[drawn]]
+        count = max(self.step, len(kept) // self.step * self.step)
+        count = min(count, pruner.clock.samples_left // self.step * self.step)
+        weights = weights_by_sample(selection, pruner.num_samples)
+        if weights is not None:
+            weights[left] = 1.0  # of what fills up an update
+        return np.concatenate([kept, left])[:count], weights, selection.learning_rate_factor
+
+    def take(
+        self, epoch: OpenEpoch, indices: np.ndarray, losses: np.ndarray, correct: np.ndarray
+    ) -> None:
+        """Record and charge what this process met in an epoch, and all others.
+
+        Args:
+            epoch: that ends.
+            indices: (K,) int64.
+            losses: (K,) float32.
+            correct: (K,) bool.
+
+        Raises:
+            ValueError: if more than a hundredth of the losses are not finite.
+        """
+        gather = self.processes.gather
+        indices, losses, correct = gather(indices), gather(losses), gather(correct)
+        finite = np.isfinite(losses)
+        missing = int(len(finite) - finite.sum())
+        if missing > MOST_NOT_FINITE * len(losses):
+            raise ValueError(
+                f"`losses` must be finite, got {missing} NaN or infinite ones of {len(losses)}; "
+                "has the training diverged?"
+            )
+        self.num_not_finite += missing
+        pruner = self.pruner
+        pruner.record(
+            EpochResult(
+                indices=indices[finite],
+                losses=losses[finite],
+                correct=correct[finite],
+                num_updates=len(epoch.recorded),
+            )
+        )
+        pruner.num_trained = len(indices)
+        pruner.charge(pruner.refresh_if_due(self._forward))
+        self.reported = pruner.interface.in_table
+
+    def _forward(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and correctness by the user's `score`, each process its part, checked."""
+        assert self._score is not None  # an agent that refreshes is refused without
+        count, rank = self.processes.count, self.processes.rank
+        places = np.arange(rank, len(indices), count)
+        losses, correct = checked_losses(self._score(indices[places]), len(places), self.agent)
+        back = np.argsort(self.processes.gather(places))
+        gather = self.processes.gather
+        return gather(losses)[back], gather(correct)[back]
+
+    @property
+    def _clock(self) -> WorkClock:
+        assert isinstance(self.pruner.clock, WorkClock)  # a loop counts its work
+        return self.pruner.clock
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is known beside the present epoch."""
+        return {
+            "pruner": self.pruner.state_dict(),
+            "clock": self._clock.state_dict(),
+            "order": pack("order", self._order_rng),
+            "agent": self.agent.state_dict(),
+            "predicted": pack("predicted", self._state),
+            "run": [self._run[0].loss, self._run[0].accuracy, self._run[1]],
+            "reported": self.reported,
+            "num_not_finite": self.num_not_finite,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state.
+
+        Args:
+            state: by `state_dict`.
+        """
+        self.pruner.load_state_dict(state["pruner"])
+        self._clock.load_state_dict(state["clock"])
+        unpack(self._order_rng, state["order"])
+        self.agent.load_state_dict(state["agent"])
+        self._state = unpack(None, state["predicted"])
+        loss, accuracy, learning_rate = state["run"]
+        self._run = Evaluation(loss=loss, accuracy=accuracy), learning_rate
+        self.reported = state["reported"]
+        self.num_not_finite = state["num_not_finite"]

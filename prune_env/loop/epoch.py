@@ -1,0 +1,152 @@
+"""One epoch of a loop: what it goes through, and what was recorded of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prune_env.loop.checks import check_correct
+from prune_env.loop.processes import Processes
+from prune_env.state import pack, unpack
+
+MOST_NOT_FINITE = 0.01  # share of an epoch's losses
+
+
+@dataclass(kw_only=True)
+class OpenEpoch:
+    """What an epoch goes through, and what was recorded of it.
+
+    Attributes:
+        order: (K,) int64, what all processes together train on, in that order.
+        weights: (N,) float32 loss multipliers, or None for 1 everywhere.
+        learning_rate_factor: times the learning rate, for this epoch.
+        started: whether a loader has gone through it, or begun to.
+        skipped: first samples of this process that an interrupted run has trained on already.
+        handed_out: samples given to this process's loop, where its loader counts them.
+        recorded: indices, losses and correctness by mini-batch, as they came.
+    """
+
+    order: np.ndarray
+    weights: np.ndarray | None
+    learning_rate_factor: float
+    started: bool = False
+    skipped: int = 0
+    handed_out: int = 0
+    recorded: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    _on_device: dict[torch.device, Tensor] = field(default_factory=dict)
+
+    def weights_of(self, indices: Tensor) -> Tensor:
+        """Loss multipliers (K,) float32 of the samples at `indices` (K,), on their device."""
+        if self.weights is None:
+            return torch.ones(indices.shape, device=indices.device)
+        if indices.device not in self._on_device:
+            self._on_device[indices.device] = torch.from_numpy(self.weights).to(indices.device)
+        return self._on_device[indices.device][indices]
+
+    @property
+    def num_recorded(self) -> int:
+        """Samples recorded by this process."""
+        return sum(len(indices) for indices, *_ in self.recorded)
+
+    def fetch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What this process recorded, on the host: indices, losses, correctness.
+
+        Raises:
+            ValueError: if a loss is negative, or correctness something else.
+        """
+        if not self.recorded:
+            return np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, bool)
+        indices, losses, correct = (
+            torch.cat([part.cpu() for part in parts]) for parts in zip(*self.recorded, strict=True)
+        )
+        check_correct(correct)
+        if (losses < 0).any():
+            raise ValueError(
+                f"`losses` must be at least 0, got {losses.min():g}: agents rank by them and draw "
+                "in proportion; record a loss with its lower bound taken off"
+            )
+        return indices.numpy(), losses.numpy(), correct.numpy().astype(bool)
+
+    def state_dict(self, processes: Processes) -> dict[str, Any]:
+        """All of it, with what every process has recorded."""
+        recorded = (processes.gather(part) for part in self.fetch())
+        names = ("indices", "losses", "correct")
+        return {
+            "order": pack("order", self.order),
+            "weights": pack("weights", self.weights),
+            "learning_rate_factor": self.learning_rate_factor,
+            **{name: pack(name, part) for name, part in zip(names, recorded, strict=True)},
+        }
+
+    @classmethod
+    def of_state(
+        cls, state: dict[str, Any], share: Callable[[np.ndarray], np.ndarray]
+    ) -> OpenEpoch:
+        """An epoch to go on with, after the last mini-batch that was recorded.
+
+        Args:
+            state: by `state_dict`.
+            share: what this process trains on of an order.
+        """
+        order = unpack(None, state["order"])
+        mine = share(order)
+        here = np.isin(unpack(None, state["indices"]), mine)
+        parts = tuple(
+            state[name][torch.from_numpy(here)] for name in ("indices", "losses", "correct")
+        )
+        skipped = int(here.sum())
+        return cls(
+            order=order,
+            weights=unpack(None, state["weights"]),
+            learning_rate_factor=state["learning_rate_factor"],
+            started=skipped == len(mine),
+            skipped=skipped,
+            recorded=[parts] if skipped else [],
+        )
+
+
+def check_recorded(
+    indices: np.ndarray, order: np.ndarray, num_samples: int, handed_out: int
+) -> None:
+    """Check what one process recorded of its part of an epoch.
+
+    Args:
+        indices: (K,) int64, as they were recorded.
+        order: (L,) int64, what it was to train on.
+        num_samples: N.
+        handed_out: how many of these a loader has given to the loop.
+
+    Raises:
+        ValueError: if an index is not of this part, or was recorded twice.
+        RuntimeError: if one before the last recorded or of those handed out is missing, or there
+            is none at all.
+    """
+    if not len(indices):
+        raise RuntimeError(
+            "an epoch ended without losses: call `loss` or `record` for every mini-batch"
+        )
+    times = np.bincount(indices[(indices >= 0) & (indices < num_samples)], minlength=num_samples)
+    here = np.zeros(num_samples, bool)
+    here[order] = True
+    if times.sum() < len(indices) or times.max(initial=0) > 1 or (times[~here] > 0).any():
+        raise ValueError(
+            "`indices` recorded must be of this epoch's samples, each once; hand on those that "
+            "came with the mini-batch"
+        )
+    last = int(np.flatnonzero(times[order])[-1])
+    missing = last + 1 - len(indices)
+    if missing:
+        raise RuntimeError(
+            f"{missing} samples were handed out and not recorded, before others that were: call "
+            "`loss` or `record` for every mini-batch"
+        )
+    if handed_out > len(indices):
+        raise RuntimeError(
+            f"{handed_out - len(indices)} samples were handed out and not recorded: call `loss` or "
+            "`record` for every mini-batch"
+        )

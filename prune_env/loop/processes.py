@@ -1,0 +1,79 @@
+"""Several processes that train one network: one decides, all know the same.
+
+On `torch.distributed`, looked up when an epoch begins: frameworks start it late.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import distributed
+
+
+class Processes:
+    """The processes of a training; one alone where `torch.distributed` was not started."""
+
+    def __init__(self) -> None:
+        self._group: distributed.ProcessGroup | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether there are more than one."""
+        return distributed.is_available() and distributed.is_initialized() and self.count > 1
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        there = distributed.is_available() and distributed.is_initialized()
+        return distributed.get_world_size() if there else 1
+
+    @property
+    def rank(self) -> int:
+        """Which one this is."""
+        there = distributed.is_available() and distributed.is_initialized()
+        return distributed.get_rank() if there else 0
+
+    def broadcast(self, values: np.ndarray | None, dtype: type) -> np.ndarray:
+        """What the first process has, in all of them.
+
+        Args:
+            values: a vector in the first process, not looked at in the others.
+            dtype: of numpy, of the vector.
+        """
+        if not self.started:
+            assert values is not None
+            return values
+        size = torch.tensor([0 if values is None else len(values)])
+        distributed.broadcast(size, 0, group=self._own())
+        held: np.ndarray = np.empty(int(size), dtype)
+        if not self.rank and values is not None:
+            held[:] = values
+        tensor = torch.from_numpy(held)
+        distributed.broadcast(tensor, 0, group=self._own())
+        return tensor.numpy()
+
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """The vectors of all processes, one after another, in each of them.
+
+        Args:
+            values: this process's; the others may be of other lengths.
+        """
+        if not self.started:
+            return values
+        mine = torch.tensor([len(values)])
+        sizes = [torch.empty_like(mine) for _ in range(self.count)]
+        distributed.all_gather(sizes, mine, group=self._own())
+        lengths = [int(size) for size in sizes]
+        padded = torch.zeros(max(lengths), dtype=torch.from_numpy(values).dtype)
+        padded[: len(values)] = torch.from_numpy(values)
+        parts = [torch.empty_like(padded) for _ in range(self.count)]
+        distributed.all_gather(parts, padded, group=self._own())
+        return np.concatenate([p[:n].numpy() for p, n in zip(parts, lengths, strict=True)])
+
+    def _own(self) -> distributed.ProcessGroup:
+        """A group on the CPU, beside whatever the training itself uses."""
+        if self._group is None:
+            group = distributed.new_group(backend="gloo")
+            assert isinstance(group, distributed.ProcessGroup)  # every process is of it
+            self._group = group
+        return self._group

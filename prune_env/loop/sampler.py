@@ -1,0 +1,399 @@
+"""Agents in a training loop of one's own: which samples each epoch goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from prune_env.agent import Agent, check_agent
+from prune_env.arguments import (
+    check_at_least,
+    check_choice,
+    check_count,
+    check_fraction,
+    check_positive,
+)
+from prune_env.decision.clock import WorkClock
+from prune_env.decision.observation import SAMPLE_COLUMNS
+from prune_env.experiment.agents import make_agent
+from prune_env.experiment.spelling import spec_of
+from prune_env.flow import Evaluation
+from prune_env.loop.batches import EpochBatches, make_loader
+from prune_env.loop.checks import (
+    check_affords,
+    check_num_samples,
+    check_settings,
+    checked_batch,
+    checked_labels,
+    digest,
+    interface_of,
+    make_pruner,
+)
+from prune_env.loop.decider import Decider, Score
+from prune_env.loop.epoch import OpenEpoch, check_recorded
+from prune_env.loop.indexed import Collate, IndexedCollate
+
+
+class PruningSampler:
+    """Lets an agent choose what each epoch of your own training loop goes through.
+
+    ```
+    sampler = PruningSampler(len(train), batch_size=128, budget=40, agent="random")
+    loader = sampler.loader(train, num_workers=8)
+    for epoch in sampler.epochs():
+        for (inputs, targets), indices in loader:
+            losses = F.cross_entropy(network(inputs), targets, reduction="none")
+            sampler.loss(losses, indices).backward()
+            ...
+    ```
+
+    The unit of work is the environment's: N samples trained on are a full epoch, and a forward pass
+    over them a third. An epoch is a whole number of mini-batches, over all processes and with what
+    is accumulated: what a selection has beyond that is left out at random, and one that is too
+    small for one update is filled up at random. Let the learning rate follow `progress`, or a
+    scheduler of `num_updates`, so that its schedule completes.
+
+    With several processes (`torch.distributed`) the first decides, and each trains on its share of
+    every update; losses are gathered once an epoch.
+
+    Args:
+        num_samples: N, of the training set.
+        batch_size: of a mini-batch in one process, at most N.
+        budget: full epochs, above 0.
+        agent: an agent, or what `prune-env compare --agents` calls one.
+        keep_fraction: kept / N in (0, 1], for agents named by a text that take it.
+        labels: (N,) whole numbers from 0, for agents that read them.
+        seed: of all chance, the order included; at least 0.
+        score: losses (K,) of the samples at some indices (K,) int64, or losses and correctness, by
+            a forward pass of your network, without training it; asked for by agents that refresh
+            losses (`ucb:refresh=forward`, `ies`, `kakurenbo`, `pdd`), and charged a third of
+            training on them.
+        accumulate: mini-batches to an update of the optimiser.
+        whole_batches: False goes through all of a selection, and to the end of the budget, as the
+            environment does; the last mini-batch of an epoch may then be smaller.
+
+    Attributes:
+        agent: what chooses.
+        batch_size: as given.
+
+    Raises:
+        ValueError: if an argument is out of its range, or the agent needs what is not there.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        batch_size: int,
+        budget: float,
+        agent: str | Agent = "epsilon-greedy",
+        keep_fraction: float = 0.25,
+        labels: Sequence[int] | np.ndarray | Tensor | None = None,
+        seed: int = 0,
+        score: Score | None = None,
+        accumulate: int = 1,
+        whole_batches: bool = True,
+    ):
+        check_num_samples(num_samples)
+        check_count("batch_size", batch_size)
+        check_positive("budget", budget)
+        check_fraction("keep_fraction", keep_fraction)
+        check_count("seed", seed, least=0)
+        check_count("accumulate", accumulate)
+        check_choice("whole_batches", whole_batches, [False, True])
+        self.batch_size, self._accumulate, self._whole = batch_size, accumulate, whole_batches
+        self.agent = (
+            make_agent(agent, keep_fraction=keep_fraction) if isinstance(agent, str) else agent
+        )
+        check_agent("agent", self.agent)
+        known = checked_labels(labels, num_samples)
+        interface = interface_of(self.agent, keep_fraction, score, labels is not None)
+        self._settings = {
+            "num_samples": num_samples,
+            "batch_size": batch_size,
+            "budget": float(budget),
+            "agent": spec_of(self.agent, keep_fraction=keep_fraction),
+            "keep_fraction": float(keep_fraction),
+            "labels": digest(known),
+            "seed": seed,
+            "accumulate": accumulate,
+            "whole_batches": whole_batches,
+        }
+        streams = np.random.SeedSequence(seed).spawn(2)  # of the order, and of selection
+        self._pruner = make_pruner(known, interface, budget, np.random.default_rng(streams[1]))
+        self._decider = Decider(
+            self.agent,
+            self._pruner,
+            order_rng=np.random.default_rng(streams[0]),
+            batch_size=batch_size,
+            accumulate=accumulate,
+            whole=whole_batches,
+            score=score,
+        )
+        self.agent.reset(seed)
+        self._open: OpenEpoch | None = None
+        check_affords(num_samples, self._decider.step, budget, done=self.done)
+
+    def loader(
+        self,
+        dataset: Any,
+        *,
+        collate_fn: Collate | None = None,
+        index_key: str | None = None,
+        **options: Any,
+    ) -> DataLoader[Any]:
+        """A DataLoader over each epoch's samples, which hands out (batch, indices).
+
+        Args:
+            dataset: map-style, of N items of any kind.
+            collate_fn: makes a batch of items, as for `DataLoader`.
+            index_key: put the indices into the batch, a dict, under this key.
+            **options: others of `DataLoader`, such as `num_workers`.
+
+        Returns:
+            What iterates over the present epoch, or the next; its length is that epoch's.
+
+        Raises:
+            ValueError: if the dataset has another length, or an option is the sampler's to say.
+        """
+        return make_loader(self, dataset, IndexedCollate(collate_fn, index_key), options)
+
+    def batches(self) -> EpochBatches:
+        """Indices of the mini-batches of each epoch, for a loader of one's own."""
+        return EpochBatches(self)
+
+    def epochs(self) -> Iterator[int]:
+        """Number of each epoch, until the budget is used up; go through the loader within.
+
+        Raises:
+            RuntimeError: if an epoch ends without its losses, or without the `report` that the
+                agent observes.
+            ValueError: if losses are not finite.
+        """
+        while True:
+            if self._open is not None and self._open.started:
+                self.end_epoch()
+            if self.done:
+                return
+            if self._open is None:
+                self._open = self._decider.choose()
+            yield self._pruner.statistics.epoch
+
+    def loss(
+        self, losses: Tensor, indices: Tensor, correct: ArrayLike | Tensor | None = None
+    ) -> Tensor:
+        """Record what a mini-batch met, and what to call `backward` on.
+
+        Args:
+            losses: (K,) of each sample, with their gradients, before any weight.
+            indices: (K,) int64, as the loader gave them.
+            correct: (K,) bool, whether the predictions were right, for agents that read it.
+
+        Returns:
+            The weighted sum over the nominal size of an update, a scalar of at least float32: a
+            mini-batch that is smaller takes a smaller step, as in the environment.
+        """
+        self.record(indices, losses, correct)
+        exact = losses.to(torch.promote_types(losses.dtype, torch.float32))
+        weighted = exact * self.weights(torch.as_tensor(indices).to(losses.device))
+        return weighted.sum() / (self.batch_size * self._accumulate)
+
+    def weights(self, indices: ArrayLike | Tensor) -> Tensor:
+        """What to multiply the losses of samples by.
+
+        Args:
+            indices: (K,) whole numbers.
+
+        Returns:
+            (K,) float32 on the device of `indices`.
+        """
+        return self._current().weights_of(torch.as_tensor(indices))
+
+    def record(
+        self,
+        indices: ArrayLike | Tensor,
+        losses: ArrayLike | Tensor,
+        correct: ArrayLike | Tensor | None = None,
+    ) -> None:
+        """Take in a copy of what a mini-batch met in training; `loss` does it too.
+
+        Args:
+            indices: (K,) whole numbers.
+            losses: (K,) at least 0, before any weight.
+            correct: (K,) bool, or 0 and 1: whether the predictions were right.
+
+        Raises:
+            ValueError: if shapes or values do not fit, or the agent reads what is not given.
+            TypeError: if indices are no whole numbers.
+        """
+        if correct is None and "correct" in self.agent.reads:
+            raise ValueError(
+                f"`correct` must be given, since {type(self.agent).__name__} reads it; pass "
+                "logits.argmax(1) == targets"
+            )
+        self._current().recorded.append(checked_batch(indices, losses, correct))
+
+    def report(
+        self, *, validation_accuracy: float, validation_loss: float, learning_rate: float
+    ) -> None:
+        """Say where the run stands, once an epoch; needed by agents that observe a summary.
+
+        Args:
+            validation_accuracy: in [0, 1].
+            validation_loss: mean loss, at least 0.
+            learning_rate: share of its peak, in [0, 1].
+        """
+        check_fraction("validation_accuracy", validation_accuracy, zero=True)
+        check_fraction("learning_rate", learning_rate, zero=True)
+        check_at_least("validation_loss", validation_loss, 0)
+        result = Evaluation(loss=validation_loss, accuracy=validation_accuracy)
+        self._decider.report(result, learning_rate)
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget spent, in [0, 1], what was recorded of this epoch included."""
+        recorded = self._open.num_recorded if self._open else 0
+        return self._pruner.clock.progress(recorded * self._decider.processes.count)
+
+    @property
+    def work(self) -> float:
+        """Full epochs spent in the epochs completed, scoring included."""
+        return self._pruner.work
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+        return self._pruner.num_samples
+
+    @property
+    def done(self) -> bool:
+        """Whether what is left of the budget affords no further epoch."""
+        return self._open is None and not self._decider.affords
+
+    @property
+    def num_not_finite(self) -> int:
+        """Losses that were NaN or infinite so far, and left out of the statistics."""
+        return self._decider.num_not_finite
+
+    @property
+    def num_batches(self) -> int:
+        """Mini-batches of this process in the present epoch, or in the next if none is open."""
+        if self._open is None and not self.done:
+            self._open = self._decider.choose()
+        return (
+            0
+            if self._open is None
+            else -(-len(self._decider.share(self._open.order)) // self.batch_size)
+        )
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the optimiser in the whole run, for schedulers; known beforehand.
+
+        Raises:
+            ValueError: if it is not known, since scoring passes or parts of a batch are charged.
+        """
+        if self._pruner.interface.refresh_period is not None or not self._whole:
+            raise ValueError(
+                "`num_updates` is not known where scoring passes are charged or batches are not "
+                "whole; let the learning rate follow `progress`"
+            )
+        return (
+            WorkClock(
+                budget=self._pruner.clock.budget, num_samples=self._pruner.num_samples
+            ).samples_left
+            // self._decider.step
+        )
+
+    @property
+    def learning_rate_factor(self) -> float:
+        """What to multiply this epoch's learning rate by: 1, but for KAKURENBO."""
+        return self._current().learning_rate_factor
+
+    @property
+    def statistics(self) -> dict[str, np.ndarray]:
+        """What is known of each sample, by name, (N,) each: a table for `pandas.DataFrame`.
+
+        `loss` (the last recorded), `loss_mean` and `loss_variance` (running), `correct`,
+        `correct_mean`, `times_forgotten`, `times_seen`, `epochs_since_seen`, `label`.
+        """
+        known = self._pruner.statistics
+        return {column.name: np.array(column.fill(known)) for column in SAMPLE_COLUMNS}
+
+    def begin_epoch(self) -> list[list[int]]:
+        """End the epoch that was gone through, begin the next, and say its mini-batches.
+
+        Returns:
+            Indices of each mini-batch of this process that is left; none if the budget is spent.
+        """
+        if self._open is not None and self._open.started:
+            self.end_epoch()
+        if self.done:
+            return []
+        epoch = self._open = self._open or self._decider.choose()
+        epoch.started = True
+        left = self._decider.share(epoch.order)[epoch.skipped :].tolist()
+        return [left[i : i + self.batch_size] for i in range(0, len(left), self.batch_size)]
+
+    def hand_out(self) -> None:
+        """Count a mini-batch that a loader has handed out, so that its losses are missed."""
+        self._current().handed_out += 1
+
+    def end_epoch(self) -> None:
+        """Take in what the epoch recorded and charge it; the next loop over a loader does it too.
+
+        Raises:
+            RuntimeError: as for `epochs`.
+        """
+        epoch = self._current()
+        share = self._decider.share(epoch.order)
+        indices, losses, correct = epoch.fetch()
+        handed_out = min(len(share), epoch.skipped + epoch.handed_out * self.batch_size)
+        check_recorded(indices, share, self._pruner.num_samples, handed_out)
+        if not self._decider.reported:
+            raise RuntimeError(
+                f"{type(self.agent).__name__} observes validation results: call `report(...)` "
+                "once in every epoch"
+            )
+        self._decider.take(epoch, indices, losses, correct)
+        self._open = None
+
+    def _current(self) -> OpenEpoch:
+        if self._open is None:
+            raise RuntimeError(
+                "no epoch is running: iterate `for epoch in sampler.epochs():`, or go through the "
+                "loader"
+            )
+        return self._open
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the sampler and its agent know, in the middle of an epoch too.
+
+        Tensors and plain containers, which `torch.load(..., weights_only=True)` reads. With
+        several processes call it in all of them, and save that of the first.
+        """
+        epoch = None if self._open is None else self._open.state_dict(self._decider.processes)
+        settings = dict(self._settings)
+        return {"settings": settings, "epoch": epoch, **self._decider.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a state was taken: with the mini-batch after the last one recorded.
+
+        Args:
+            state: by `state_dict`, of a sampler that was made with the same arguments.
+
+        Raises:
+            ValueError: if it is of other arguments; the sampler stays as it is.
+        """
+        check_settings(state.get("settings"), self._settings)
+        self._decider.load_state_dict(state)
+        epoch = state["epoch"]
+        self._open = None if epoch is None else OpenEpoch.of_state(epoch, self._decider.share)
+        if self._open is not None and not self._decider.reported:
+            self._open.started = False  # what follows its mini-batches is still to come
