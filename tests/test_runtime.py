@@ -66,6 +66,7 @@ def test_a_forked_process_does_not_wait_for_its_parents_threads():
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its workers too, if it hangs
+        process.wait()
 
 
 def test_importing_the_environment_tunes_nothing():
