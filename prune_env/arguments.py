@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,23 @@ def check_each_once(name: str, values: tuple[Any, ...]) -> None:
         raise ValueError(f"`{name}` must be one or more, each once, got {values}")
 
 
+def check_each_once_as(name: str, meanings: Mapping[str, Any]) -> None:
+    """Raise ValueError if two spellings mean the same.
+
+    Args:
+        name: of the argument.
+        meanings: what each spelling means, of which equal ones are the same.
+    """
+    spelt: dict[Any, str] = {}
+    for spelling, meaning in meanings.items():
+        first = spelt.setdefault(meaning, spelling)
+        if first != spelling:
+            raise ValueError(
+                f"`{name}` must be one or more, each once, got {first!r} and {spelling!r}, which "
+                "are the same; leave one out"
+            )
+
+
 def check_real(name: str, value: Any) -> None:
     """Raise TypeError unless `value` is a number."""
     if not isinstance(value, Real) or isinstance(value, bool):
@@ -100,7 +117,7 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(1, device=resolved)
+        torch.empty(1, device=resolved).tolist()  # the device "meta" holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(

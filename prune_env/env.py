@@ -42,7 +42,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         cut to what is left of the budget. The learning rate follows work spent / budget, so the
         schedule completes whatever is pruned. A last, partial mini-batch sums its losses and
         divides by the nominal batch size. What surrounds a call (`torch.no_grad`,
-        `torch.inference_mode`, `torch.autocast`) changes nothing.
+        `torch.inference_mode`, `torch.autocast`) changes nothing. In a process that was forked,
+        as `vectorization_mode="async"` does, torch computes on one thread, as in PyTorch's own
+        DataLoader: those of the parent are not there, and would be waited for.
 
     Action:
         | `action`   | space                    | meaning                                          |

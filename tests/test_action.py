@@ -355,6 +355,15 @@ def test_a_tensor_that_numpy_cannot_read_is_refused_by_name():
         decode("scores", object())
 
 
+@pytest.mark.parametrize("name", ["scores", "mask", "weights", "mixture", "rule"])
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy, np.ndarray.tolist])
+def test_complex_numbers_are_refused_and_not_cut_to_their_real_parts(name, make):
+    length = 5 if name == "mixture" else NUM
+    action = make(np.zeros((), complex) if name == "rule" else np.ones(length, complex))
+    with pytest.raises(TypeError, match=f"`action` '{name}' must be real numbers, got complex"):
+        decode(name, action)
+
+
 GIVEN = {"keep_fraction": 0.5, "min_keep_fraction": 0.1, "choose_keep_fraction": True}
 
 

@@ -5,10 +5,11 @@ import os
 import re
 
 import pytest
-from PIL import Image
 from test_sources import reds, write_folder, write_picture
 
 from prune_env.problem import sources
+from prune_env.problem.class_folders import UNREAD
+from prune_env.problem.pictures import EXTENSIONS
 from prune_env.problem.sources import load_folder
 
 
@@ -63,10 +64,26 @@ def test_an_empty_class_is_named_with_what_is_in_it_and_the_way_out(folder):
         file.unlink()
     with pytest.raises(ValueError, match=r"test/cat must hold at least 1 picture .*, got 0; add"):
         load_folder(str(folder))
-    Image.new("L", (2, 2)).save(folder / "test" / "cat" / "0.gif")
-    message = r"got 0 beside others such as 0\.gif; add or convert some, or remove the folder"
+    (folder / "test" / "cat" / "0.txt").write_text("no picture")
+    message = r"got 0 beside others such as 0\.txt; add or convert some, or remove the folder"
     with pytest.raises(ValueError, match=message):
         load_folder(str(folder))
+
+
+@pytest.mark.parametrize(
+    "name", ["2.gif", "2.GIF", "2.heic", "2.avif", "2.jp2", "2.svg", "2.pdf", "2.jfif", "a/2.dng"]
+)
+def test_a_picture_of_a_kind_that_is_not_read_is_named(folder, name):
+    file = folder / "train" / "cat" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"a picture")
+    message = rf"`task` picture {re.escape(str(file))} must be one of \.jpg, .*, got \.\w+; convert"
+    with pytest.raises(ValueError, match=message):
+        load_folder(str(folder))
+
+
+def test_no_kind_of_picture_is_both_read_and_not():
+    assert not UNREAD & set(EXTENSIONS)
 
 
 def test_links_are_followed(tmp_path, folder):

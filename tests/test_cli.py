@@ -103,6 +103,13 @@ BAD = [
     (["--epochs", "0.002"], "`epochs` must afford every agent a step, got 0.002"),
     (["--epochs", "-1"], "`epochs` must be finite and above 0"),
     (["--seeds", "0"], "`seeds` must be at least 1"),
+    (["--seeds", "9" * 23], "`seeds` must be at most 1,000,000 seeds"),
+    (
+        ["--scenarios", "noise:0.30", "noise:0.3"],
+        "'noise:0.30' and 'noise:0.3', which are the same",
+    ),
+    (["--model", f"mlp:{10**12}"], "`model` 'mlp:1000000000000' must fit into memory"),
+    (["--device", "meta"], "`device` must be a device that is there, got 'meta'"),
     (["--threads", "0"], "`threads` must be at least 1"),
     (["--model", "lenet"], "`model` must be one of"),
     (["--num-samples", "1000000"], "`num_samples` must be at most"),
@@ -171,6 +178,7 @@ def test_results_of_other_settings_are_left_alone(tmp_path):
     [
         (["--help"], "compare"),
         (["compare", "--help"], "--keep-fraction"),
+        (["run", "--help"], "(3-7, or 900000 900001)"),
         (["train", "--help"], "--algo"),
         (["list"], "stalest"),
         (["list", "agents"], "el2n"),

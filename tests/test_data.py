@@ -137,7 +137,7 @@ def test_from_arrays_takes_a_number_of_classes_above_the_labels():
 
 def test_from_arrays_refuses_a_label_count_that_differs():
     inputs = np.zeros((3, 1))
-    with pytest.raises(ValueError, match=r"one length, got shapes \(3,\) and \(2,\)"):
+    with pytest.raises(ValueError, match=r"each of the 3 .* got shape \(2,\); give as many"):
         Dataset.from_arrays(inputs, np.array([0, 1]), inputs, np.array([0, 1, 0]))
 
 
@@ -319,8 +319,9 @@ ONES = np.ones((4, 2), np.float32)
         (np.ones((4, 3, 0, 2)), [0, 1, 0, 1], r"each of at least 1, got shape \(4, 3, 0, 2\)"),
         (ONES, [0, 10**12, 0, 0], r"labels must be numbered from 0, got 1000000000000 .* of 8"),
         (ONES, [0, 100, 0, 0], "labels must be numbered from 0, got 100 as the largest of 8"),
-        (ONES, np.zeros((4, 2), int), "`rows` and `labels` must be vectors of one length"),
-        (ONES, 3, "`rows` and `labels` must be vectors of one length"),
+        (ONES, np.zeros((4, 2), int), r"`train_labels` must be a vector of .* argmax\(1\)"),
+        (ONES, np.zeros((4, 1), int), r"in `train_inputs`, got shape \(4, 1\); .* reshape\(-1\)"),
+        (ONES, 3, r"`train_labels` must be a vector of one label for each of the 4 .* got shape"),
     ],
 )
 def test_arrays_that_nothing_can_be_trained_on_are_refused_by_name(inputs, labels, message):

@@ -1,5 +1,7 @@
 """Pictures of a comparison."""
 
+from fnmatch import fnmatch
+
 import matplotlib.figure
 import matplotlib.image
 import numpy as np
@@ -8,6 +10,7 @@ from conftest import make_record
 
 from prune_env.experiment.drawing import _coloured, _file_name, _file_names, mean_curve, pictures
 from prune_env.experiment.records import Record
+from prune_env.experiment.results import PICTURES
 
 
 def make_episode(works, accuracies, **fields):
@@ -33,6 +36,13 @@ def test_the_curve_is_mean_and_standard_error_and_an_early_end_stays_where_it_wa
     assert curve.mean.tolist() == pytest.approx([0.2, 0.5, 0.7])
     assert curve.error.tolist() == pytest.approx([0.1, 0.1, 0.1])  # half the difference
     assert curve.seconds.tolist() == [0, 2.5, 3.5]
+
+
+def test_pictures_are_called_what_no_folder_without_results_may_hold():
+    names = _file_names(
+        [("digits", "clean"), ("folder:/a/b@8", "noise:0.3+imbalance:3"), ("A", "b")]
+    )
+    assert all(fnmatch(name, PICTURES) for name in names.values())
 
 
 def test_a_single_episode_has_no_error_and_one_without_times_no_seconds():

@@ -403,6 +403,7 @@ BAD = [
     ({"max_weight": 5}, "`max_weight` goes with the action weights, got 5 for 'scores'"),
     ({"device": "cuda:99"}, "`device` must be a device that is there, got 'cuda:99'"),
     ({"device": "gpu"}, "`device` must be a device that is there, got 'gpu'"),
+    ({"device": "meta"}, "`device` must be a device that is there, got 'meta'"),
     ({"device": None}, "`device` must be a device that is there, got None"),
     ({"choose_keep_fraction": "yes"}, "`choose_keep_fraction` must be one of False, True"),
     ({"choose_keep_fraction": True}, "`choose_keep_fraction` goes with the actions mixture"),

@@ -166,6 +166,22 @@ BAD = [
     ({"seeds": ()}, "`seeds` must be one or more"),
     ({"seeds": (0, -1)}, "`seed` must be at least 0, got -1"),
     ({"scenarios": ("clean", "clean")}, "`scenarios` must be one or more, each once"),
+    (
+        {"scenarios": ("noise:0.30", "noise:0.3")},
+        "`scenarios` must be .* each once, got 'noise:0.30' and 'noise:0.3', which are the same",
+    ),
+    (
+        {"scenarios": ("noise:0.3+imbalance:3", "imbalance:3+noise:0.3")},
+        r"got 'noise:0.3\+imbalance:3' and 'imbalance:3\+noise:0.3', which are the same",
+    ),
+    (
+        {"agents": ("random", "short", "random:period=1")},
+        "`agents` must be .* each once, got 'random' and 'random:period=1', which are the same",
+    ),
+    (
+        {"agents": ("ucb+anneal:0.25", "ucb+anneal:share=0.25")},
+        "'ucb.anneal:0.25' and 'ucb.anneal:share=0.25', which are the same",
+    ),
 ]
 
 

@@ -102,6 +102,10 @@ def test_cells_of_earlier_versions_count(tmp_path, cells):
         ({"seeds": (3,)}, "`seeds` must be at least 2147483648, got 3"),
         ({"instances": ()}, "`instances` must be one or more, each once"),
         ({"scenarios": ("clean", "clean")}, "`scenarios` must be one or more, each once"),
+        (
+            {"scenarios": ("noise:0.3", "noise:.3")},
+            "'noise:0.3' and 'noise:.3', which are the same",
+        ),
         ({"scenarios": ("nois:1",)}, "`scenario` must be one of"),
         (
             {"instances": (Setting(task="folder:a/p"), Setting(task="folder:b/p"))},

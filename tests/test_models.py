@@ -133,6 +133,13 @@ def test_a_network_for_pictures_refuses_vectors(model):
         build(model, (6,))
 
 
+@pytest.mark.parametrize("width", [10**12, 10**18, 10**30])
+def test_a_width_beyond_memory_is_refused(width):
+    message = rf"`model` 'mlp:{width}' must fit into memory .* \(64,\) .*; name a smaller one"
+    with pytest.raises(ValueError, match=message):
+        build(f"mlp:{width}", (64,))
+
+
 class Own(nn.Module):
     """Initialises itself from the global generator, as PyTorch's layers do."""
 

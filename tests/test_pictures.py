@@ -124,11 +124,19 @@ def test_cmyk_becomes_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.webp"])
-def test_of_an_animation_or_several_pages_the_first_is_taken(tmp_path, name):
+def test_an_animation_and_several_pages_are_refused_by_name(tmp_path, name):
     frames = [Image.new("RGB", (16, 16), (value, 0, 0)) for value in (200, 10, 90)]
     options = {"lossless": True} if name == "x.webp" else {}
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
-    assert read_picture(tmp_path / name)[0].unique().tolist() == [200]
+    message = rf"`task` picture .*{name} must be one picture, got 3 pages or frames; save each"
+    with pytest.raises(ValueError, match=message):
+        read_picture(tmp_path / name)
+
+
+def test_a_camera_s_jpeg_with_previews_is_its_first_picture(tmp_path):
+    frames = [Image.new("RGB", (16, 16), (value, 0, 0)) for value in (200, 10)]
+    frames[0].save(tmp_path / "x.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    assert read_picture(tmp_path / "x.jpg")[0].unique().tolist() == [200]
 
 
 def test_a_picture_is_turned_as_its_camera_says(tmp_path):

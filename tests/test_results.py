@@ -116,7 +116,7 @@ def test_other_settings_are_refused_and_nothing_is_changed(tmp_path, changed, me
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", [EPISODES, SUMMARY])
+@pytest.mark.parametrize("name", [EPISODES, SUMMARY, "accuracy-digits-clean.png"])
 def test_results_without_their_settings_are_refused(tmp_path, name):
     (tmp_path / name).write_text("{}\n")
     with pytest.raises(ValueError, match=r"`out` .* holds results without their settings.json"):

@@ -1,8 +1,10 @@
 """Threads by the size of the network, and the allocator."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 import torch
@@ -42,6 +44,29 @@ def test_one_name_instead_of_several_is_refused():
         TypeError, match=r"`models` must be a list of names, got 'mlp'; write \['ml"
     ):
         tune_process("mlp")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_a_forked_process_does_not_wait_for_its_parents_threads():
+    """GNU OpenMP's threads are not inherited: without care the first large operation hangs."""
+    code = (
+        "import gymnasium as gym, prune_env, torch\n"
+        "torch.set_num_threads(2)\n"
+        "torch.randn(500, 500) @ torch.randn(500, 500)\n"
+        "envs = gym.make_vec('prune_env/DataPruningSummary-v0', num_envs=2, num_samples=200,\n"
+        "    vectorization_mode='async', vector_kwargs={'context': 'fork'})\n"
+        "envs.reset(seed=0)\n"
+        "envs.step(envs.action_space.sample())\n"
+        "envs.close()\n"
+        "assert torch.get_num_threads() == 2"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    try:
+        assert process.wait(timeout=120) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too, if it hangs
+        process.wait()
 
 
 def test_importing_the_environment_tunes_nothing():

@@ -14,6 +14,7 @@ from prune_env.experiment.seeds import parse_seeds
         (["900000", "900001"], (900000, 900001)),
         (["3-5", "9"], (3, 4, 5, 9)),
         (["0", "2"], (0, 2)),
+        (["1" + "0" * 23 + "-1" + "0" * 23], (10**23,)),
     ],
 )
 def test_one_number_says_how_many_and_anything_else_which(words, seeds):
@@ -37,6 +38,10 @@ def test_how_many_may_start_elsewhere():
         (["1", "1"], r"`seeds` must be one or more, each once, got \(1, 1\)"),
         (["1-3", "2"], r"each once, got \(1, 2, 3, 2\)"),
         ([], r"`seeds` must be one or more"),
+        (["9" * 23], rf"`seeds` must be at most 1,000,000 seeds, got {'9' * 23}; .* a single seed"),
+        (["1000001"], "at most 1,000,000 seeds, got 1000001"),
+        (["0-" + "9" * 23], "at most 1,000,000 seeds, got '0-9+'; name fewer"),
+        (["7", "0-999999"], "at most 1,000,000 seeds, got '0-999999'"),
     ],
 )
 def test_what_is_no_seed_is_named(words, message):

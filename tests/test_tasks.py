@@ -130,11 +130,14 @@ def test_a_registered_task_is_made_once_and_listed():
 
 
 @pytest.mark.usefixtures("registry")
-@pytest.mark.parametrize("name", ["digits", "my:task", "folder:x"])
-def test_a_taken_name_or_one_with_a_colon_is_refused(name):
+@pytest.mark.parametrize(
+    "name", ["digits", "my:task", "folder:x", "", " ", "a b", "a\tb", "a\n", "a'b", 'a"b', "a\\b"]
+)
+def test_a_taken_name_or_one_that_options_cannot_follow_is_refused(name):
     before = task_names()
-    with pytest.raises(ValueError, match=rf"`name` must be new .*, got '{name}'; taken: digits"):
+    with pytest.raises(ValueError, match=r"`name` must be new, .*; taken: digits") as caught:
         register_task(name, make_task)
+    assert f"got {name!r}" in str(caught.value)
     assert task_names() == before
 
 

@@ -62,7 +62,8 @@ class Encoding:
             The selection, of at least the minimum number of samples.
 
         Raises:
-            TypeError: if the action is nothing that numpy can read, or no whole number for `rule`.
+            TypeError: if the action is nothing that numpy can read, complex, or no whole number for
+                `rule`.
             ValueError: if the action has another shape, is not finite or out of bounds, or
                 keeps nothing.
         """
@@ -141,10 +142,18 @@ class Encoding:
 
 def _as_array(name: str, action: ArrayLike) -> np.ndarray:
     try:
-        return np.asarray(action if name == "rule" else np.asarray(action, dtype=np.float32))
+        values = np.asarray(action)
+        if name != "rule" and not np.iscomplexobj(values):
+            values = np.asarray(action, dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, or with gradients
         raise TypeError(
             f"`action` {name!r} must be numbers that numpy can read, got a "
             f"{type(action).__name__} ({error}); hand a tensor over as "
             "action.detach().cpu().numpy()"
         ) from error
+    if np.iscomplexobj(values):
+        raise TypeError(
+            f"`action` {name!r} must be real numbers, got {values.dtype}; take its real part, or "
+            "its magnitude"
+        )
+    return values

@@ -82,7 +82,7 @@ class Run(_Play):
     agents: Several = ("random",)
     """name, or name:key=value,key=value, with modifiers as in ucb+anneal:0.125+rescale"""
     seeds: Seeds = ("1",)
-    """of data split, weights, order and agent: how many, or which (7-7, or 900000 900001)"""
+    """of data split, weights, order and agent: how many, or which (3-7, or 900000 900001)"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from prune_env.arguments import (
     check_choice,
     check_count,
     check_each_once,
+    check_each_once_as,
     check_fraction,
     check_positive,
     check_type,
@@ -87,7 +88,9 @@ class Comparison:
             Instance(task=task, model=self.model, num_samples=self.num_samples)
         check_each_once("tasks", tuple(map(_task_name, self.tasks)))
         check_each_once("scenarios", tuple(map(str, self.scenarios)))
+        check_each_once_as("scenarios", {str(one): _scenario(one) for one in self.scenarios})
         check_each_once("agents", tuple(map(self._spec, self.agents)))
+        check_each_once_as("agents", {self._spec(one): self._meaning(one) for one in self.agents})
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -137,10 +140,14 @@ class Comparison:
 
     def _spec(self, agent: str | Agent) -> str:
         """What records call an agent."""
-        if isinstance(agent, Agent):
-            return spec_of(agent, keep_fraction=self.keep_fraction)
-        make_agent(agent, keep_fraction=self.keep_fraction)  # whether it can be made
-        return agent
+        return self._meaning(agent) if isinstance(agent, Agent) else agent
+
+    def _meaning(self, agent: str | Agent) -> str:
+        """An agent with nothing said that goes without saying, the same for all spellings."""
+        made = agent
+        if isinstance(made, str):
+            made = make_agent(made, keep_fraction=self.keep_fraction)
+        return spec_of(made, keep_fraction=self.keep_fraction)
 
     def _agent(self, spec: str) -> Agent:
         """One to play with."""
@@ -251,6 +258,10 @@ class Comparison:
                 f"`epochs` must afford every agent a step, got {self.epochs}, of which {spec!r} "
                 f"has {budget:.4g} full epochs of {num_samples} samples; raise it"
             )
+
+
+def _scenario(scenario: str | Scenario) -> Scenario:
+    return scenario if isinstance(scenario, Scenario) else Scenario.parse(scenario)
 
 
 def _task_name(task: str | Task) -> str:

@@ -15,6 +15,7 @@ from prune_env.storage.lines import append_line, take_lines
 
 EPISODES = "episodes.jsonl"
 SUMMARY = "summary.json"
+PICTURES = "accuracy-*.png"  # that `prune_env.experiment.drawing` writes beside them
 
 
 class Results:
@@ -40,7 +41,7 @@ class Results:
         self.records: list[Record] = []
         if folder is not None:
             self._lock = lock_folder(folder)
-            claim_folder(folder, settings, (EPISODES, SUMMARY))
+            claim_folder(folder, settings, (EPISODES, SUMMARY, PICTURES))
             if (folder / SUMMARY).exists():  # is made anew, whatever is in it
                 check_file(folder / SUMMARY, "out")
             self.records = _read(folder / EPISODES, settings)

@@ -48,7 +48,7 @@ def _plain(agent: Agent, inner: Agent | None, keep_fraction: float) -> Agent | N
         arguments["keep_fraction"] = keep_fraction
     try:
         return kind(**arguments) if inner is None else kind(inner, **arguments)  # type: ignore[call-arg]
-    except TypeError:
+    except (TypeError, ValueError):
         return None
 
 

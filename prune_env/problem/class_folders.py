@@ -10,6 +10,13 @@ from typing import NamedTuple
 
 from prune_env.problem.pictures import EXTENSIONS
 
+# Pictures to those who put them there, and not read here: they are never left out in silence.
+_MOVING = (".gif", ".apng", ".mng")
+_COMPRESSED = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".qoi")
+_BY_OTHER_NAMES = (".jfif", ".jpe", ".jif", ".pbm", ".pnm", ".pam", ".dib", ".tga", ".ico", ".pcx")
+_DRAWN = (".svg", ".svgz", ".eps", ".pdf", ".psd", ".xcf")
+_MEASURED = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".exr", ".fits")
+UNREAD = {*_MOVING, *_COMPRESSED, *_BY_OTHER_NAMES, *_DRAWN, *_MEASURED}
 PARTS = {"train": ("train",), "test": ("test",), "validation": ("validation", "val")}
 _LAYOUT = "must hold train/ and test/ (or validation/, or val/), each with one folder of pictures"
 Identity = tuple[int, int]  # device and number of a folder, the same through every link
@@ -34,16 +41,16 @@ class PictureFile(NamedTuple):
 def find_pictures(folder: Path) -> tuple[list[str], dict[str, list[PictureFile]]]:
     """The classes of a folder, and the pictures of each of its parts, class by class, by name.
 
-    Names that begin with a dot are passed over, as are files of other extensions than `EXTENSIONS`
-    beside pictures. Links are followed.
+    Classes are numbered by train/, by name; the other parts may lack some of them. Names that begin
+    with a dot are passed over, as are files beside pictures that are none. Links are followed.
 
     Args:
         folder: holds `train/` and one or both of `test/` and `validation/` (or `val/`).
 
     Raises:
         ValueError: if a part is missing or there twice, has no pictures or less than two classes,
-            if a class has none (in train/, less than two), or if a link leads nowhere or in a
-            circle.
+            if a class has none (in train/, less than two) or train/ lacks it, if a picture is of a
+            kind that is not read (`UNREAD`), or if a link leads nowhere or in a circle.
     """
     try:
         return _find(folder)
@@ -116,10 +123,15 @@ def _below(
                     f"`task` folder {entry.path} leads back to itself; remove the link"
                 )
             yield from _below(entry.path, inside, others, (*above, identity))
-        elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
-            others.append(entry.name)
-        else:
+        elif (extension := os.path.splitext(entry.name)[1].lower()) in EXTENSIONS:
             yield _picture_file(entry, inside)
+        elif extension in UNREAD:
+            raise ValueError(
+                f"`task` picture {entry.path} must be one of {', '.join(EXTENSIONS)}, got "
+                f"{extension}; convert it, or remove it"
+            )
+        else:
+            others.append(entry.name)
 
 
 def _picture_file(entry: os.DirEntry[str], name: tuple[str, ...]) -> PictureFile:

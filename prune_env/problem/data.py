@@ -199,9 +199,23 @@ def _all_rows(name: str, inputs: np.ndarray | Tensor, labels: np.ndarray | Tenso
         raise TypeError(f"`{name}` inputs must be real numbers, got {pool.dtype}")
     if pool.ndim == 0:
         raise ValueError(f"`{name}` inputs must have an axis of samples, got a single number")
+    if classes.shape != pool.shape[:1]:
+        raise ValueError(
+            f"`{name}_labels` must be a vector of one label for each of the {len(pool)} in "
+            f"`{name}_inputs`, got shape {tuple(classes.shape)}; {_label_hint(pool, classes)}"
+        )
     if pool.dtype != torch.uint8:
         pool = pool.float()
     return Samples(pool=pool.contiguous(), rows=torch.arange(len(pool)), labels=classes.long())
+
+
+def _label_hint(pool: Tensor, classes: Tensor) -> str:
+    """How labels of another shape may become a vector."""
+    if classes.numel() == len(pool):
+        return "flatten them with reshape(-1)"
+    if classes.shape[:1] == pool.shape[:1]:
+        return "of one-hot labels take argmax(1)"
+    return "give as many labels as inputs"
 
 
 def _tensor(name: str, values: np.ndarray | Tensor) -> Tensor:

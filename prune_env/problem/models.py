@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from prune_env.problem.names import MODELS
-
-# Builds an uninitialised or default-initialised network for (input_shape, num_classes).
-ModelFactory = Callable[[tuple[int, ...], int], nn.Module]
+from prune_env.problem.own_networks import ModelFactory, build_own
 
 
 class MLP(nn.Sequential):
@@ -103,10 +99,11 @@ def build_model(
         The network, on the CPU, in training mode.
 
     Raises:
-        ValueError: if the name is unknown or the network cannot take such inputs.
+        ValueError: if the name is unknown, the network cannot take such inputs or does not fit into
+            memory.
     """
     if not isinstance(model, str):
-        return _build_users(model, input_shape, num_classes, generator)
+        return build_own(model, input_shape, num_classes, generator)
     check_model(model)
     name, _, width = model.partition(":")
     if name != "mlp" and len(input_shape) != 3:
@@ -116,8 +113,14 @@ def build_model(
         )
     if name == "cnn" and min(input_shape[1:]) < 8:
         raise ValueError(f"`model` 'cnn' needs pictures of at least 8 x 8, got {input_shape}")
-    network = copy.deepcopy(_template(name, width, input_shape, num_classes))
-    network.to_empty(device="cpu")
+    try:
+        network = copy.deepcopy(_template(name, width, input_shape, num_classes))
+        network.to_empty(device="cpu")
+    except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
+        raise ValueError(
+            f"`model` {model!r} must fit into memory with {num_classes} classes of inputs of shape "
+            f"{input_shape} ({str(error).splitlines()[0]}); name a smaller one"
+        ) from error
     _initialise(network, generator)
     return network
 
@@ -131,37 +134,6 @@ def _template(name: str, width: str, input_shape: tuple[int, ...], num_classes: 
         if name == "cnn":
             return _cnn(input_shape, num_classes)
         return _resnet(name, input_shape, num_classes)
-
-
-def _build_users(
-    factory: ModelFactory,
-    input_shape: tuple[int, ...],
-    num_classes: int,
-    generator: torch.Generator,
-) -> nn.Module:
-    # A module of unknown layers initialises itself from the global CPU generator.
-    with seeded_torch(generator.initial_seed(), torch.device("cpu")):
-        network = factory(input_shape, num_classes)
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"`model` must return a torch.nn.Module, got {type(network).__name__}")
-    if not any(True for _ in network.parameters()):
-        raise ValueError(f"`model` must return a network with parameters to train, got {network}")
-    return network.train()
-
-
-@contextmanager
-def seeded_torch(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators of the CPU and of `device`, and put them back afterwards.
-
-    Layers such as dropout draw from these and take no generator of one's own.
-    """
-    on_cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if on_cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")  # that files of these names are opened as
+_WITH_PREVIEWS = ("JPEG", "MPO")  # MPO is what Pillow calls a JPEG with others in its file
 _BYTES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 _DEEP = {"I;16", "I;16L", "I;16B", "I;16N"}
 _BITS, _PHOTOMETRIC = 258, 262  # TIFF's BitsPerSample and PhotometricInterpretation
@@ -31,7 +32,8 @@ def read_picture(file: Path | str, side: int | None = None) -> Tensor:
     Grey is repeated for the three channels. Of 16-bit pictures, grey or coloured, the high byte is
     taken: the range is the type's, whatever values there are (of a 12-bit TIFF, 12 bits). Alpha is
     dropped: a transparent pixel has the colour that it has beneath. CMYK is converted without a
-    colour profile. Of an animation or of several pages the first is taken.
+    colour profile. Beside a camera's JPEG there may be others in its file, such as a preview, which
+    are not looked at.
 
     Args:
         file: one of `FORMATS`, whatever its extension says.
@@ -39,8 +41,8 @@ def read_picture(file: Path | str, side: int | None = None) -> Tensor:
 
     Raises:
         ValueError: if it is of another format, cannot be read, has more pixels than
-            `PIL.Image.MAX_IMAGE_PIXELS`, or has numbers whose range is unknown: integers of 32
-            bits or with a sign, or floats.
+            `PIL.Image.MAX_IMAGE_PIXELS`, is an animation or has several pages, or has numbers whose
+            range is unknown: integers of 32 bits or with a sign, or floats.
     """
     try:
         with Image.open(file, formats=FORMATS) as opened:
@@ -63,6 +65,9 @@ def _refusal(opened: Image.Image) -> str:
     if limit is not None and opened.width * opened.height > limit:
         size = f"{opened.width} x {opened.height}"
         return f"is too large ({size} pixels, and {limit} are allowed); make it smaller"
+    pages = 1 if opened.format in _WITH_PREVIEWS else getattr(opened, "n_frames", 1)
+    if pages > 1:
+        return f"must be one picture, got {pages} pages or frames; save each as a file of its own"
     if opened.mode in _BYTES or _depth(opened):
         return ""
     return (

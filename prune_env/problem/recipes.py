@@ -50,9 +50,9 @@ class Recipe:
         check_count("crop_padding", self.crop_padding, least=0)
         rules = {
             "optimiser": (f"one of {get_args(Optimiser)}", self.optimiser in get_args(Optimiser)),
-            "learning_rate": ("above 0", 0 < self.learning_rate < math.inf),
+            "learning_rate": ("finite and above 0", 0 < self.learning_rate < math.inf),
             "momentum": ("in [0, 1)", 0 <= self.momentum < 1),
-            "weight_decay": ("at least 0", 0 <= self.weight_decay < math.inf),
+            "weight_decay": ("finite and at least 0", 0 <= self.weight_decay < math.inf),
             "label_smoothing": ("in [0, 1)", 0 <= self.label_smoothing < 1),
             "schedule": (f"one of {get_args(Schedule)}", self.schedule in get_args(Schedule)),
             "warmup": ("in (0, 1)", 0 < self.warmup < 1),

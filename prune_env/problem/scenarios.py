@@ -73,9 +73,7 @@ class Scenario:
     def __init__(self, *parts: Part):
         kinds = [type(part) for part in parts]
         if len(set(kinds)) < len(kinds):
-            raise ValueError(
-                f"`scenario` must have each kind at most once, got {'+'.join(map(str, parts))!r}"
-            )
+            raise _twice("+".join(map(str, parts)))
         self._parts = parts
 
     @property
@@ -96,11 +94,17 @@ class Scenario:
         parts: dict[str, Part] = {}
         for piece in [] if text == "clean" else str(text).split("+"):
             kind, _, value = piece.partition(":")
-            if kind not in KINDS or kind in parts:
+            if piece == "clean":
                 raise ValueError(
-                    f"`scenario` must be one of {', '.join(SCENARIOS)}, or several joined by '+', "
-                    f"got {text!r}"
+                    f"`scenario` 'clean' must stand alone, got {text!r}; leave it out of the others"
                 )
+            if kind not in KINDS:
+                raise ValueError(
+                    f"`scenario` must be one of {', '.join(SCENARIOS)}, or several but clean "
+                    f"joined by '+', got {text!r}"
+                )
+            if kind in parts:
+                raise _twice(text)
             parts[kind] = _part(KINDS[kind], value, text)
         return Scenario(*parts.values())
 
@@ -115,10 +119,15 @@ class Scenario:
         return Scenario(*self.parts, *other.parts)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Scenario) and str(self) == str(other)
+        return isinstance(other, Scenario) and self._values == other._values
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash(self._values)
+
+    @property
+    def _values(self) -> frozenset[tuple[str, float]]:
+        """What it does: its parts, which are applied in one order however they are written."""
+        return frozenset((part.kind, part.value) for part in self.parts)
 
     def __str__(self) -> str:
         return "+".join(f"{part.kind}:{_text(part.value)}" for part in self.parts) or "clean"
@@ -264,6 +273,12 @@ def _cut(train: Samples, count: int, scenario: str | Scenario, rng: np.random.Ge
             f"{str(scenario)!r} leaves, got {count}"
         )
     return train.subset(np.sort(rng.permutation(len(train))[:count]))
+
+
+def _twice(text: str) -> ValueError:
+    return ValueError(
+        f"`scenario` must have each kind at most once, got {text!r}; write one value of it"
+    )
 
 
 def _part(kind: type[Part], value: str, text: str) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
@@ -13,8 +14,9 @@ from torch import nn
 from prune_env.arguments import check_callable, check_real, check_type
 from prune_env.problem import sources
 from prune_env.problem.data import Dataset, DatasetLoader
-from prune_env.problem.models import ModelFactory, check_model
+from prune_env.problem.models import check_model
 from prune_env.problem.names import TASK_MODELS, TASKS
+from prune_env.problem.own_networks import ModelFactory, check_factory
 from prune_env.problem.recipes import MODEL_RECIPES, Recipe
 from prune_env.problem.split import SplitMaker
 
@@ -26,7 +28,8 @@ class Task:
     Attributes:
         name: as registered.
         load: delivers the dataset; called once a process.
-        model: a name of `prune_env.problem.names.MODELS`, or (input_shape, num_classes) -> module.
+        model: a name of `prune_env.problem.names.MODELS`, or (input_shape, num_classes) -> module,
+            a new one each time; what is frozen in it may be shared.
         recipe: how `model` is trained.
         validation_fraction: share of the training data to validate on, in (0, 1).
         citation: where the data are from, one line.
@@ -60,6 +63,7 @@ class Task:
         else:
             rule = "a name or a function (input_shape, num_classes) -> module"
             check_callable("model", self.model, rule)
+            check_factory(self.model)
 
     @property
     def as_pictures(self) -> bool:
@@ -129,18 +133,19 @@ def register_task(name: str, factory: TaskFactory) -> None:
     A spawned worker process starts without it: register in a module that the worker imports.
 
     Args:
-        name: new name, not containing a colon.
+        name: new name, without a blank, a quote or a colon, which part names from options.
         factory: called without arguments when the task is first used.
 
     Raises:
-        ValueError: if the name is taken or has a colon.
+        ValueError: if the name is taken, empty, or has a blank, a quote or a colon.
         TypeError: if the name is no text, or the factory cannot be called.
     """
     check_type("name", name, str, "a text")
     check_callable("factory", factory, "a function without arguments that returns a Task")
-    if ":" in name or name in _FACTORIES:
+    if name in _FACTORIES or not re.fullmatch(r"[^\s:\"'\\]+", name):
         raise ValueError(
-            f"`name` must be new and without a colon, got {name!r}; taken: {', '.join(_FACTORIES)}"
+            "`name` must be new, not empty, and without blanks, quotes, backslashes and colons, "
+            f"got {name!r}; taken: {', '.join(_FACTORIES)}"
         )
     _FACTORIES[name] = factory
 

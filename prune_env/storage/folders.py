@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,8 @@ def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -
     Args:
         folder: is made with its parents.
         settings: what all results in it share, kept as `settings.json`.
-        holds: names of files that no folder without settings may hold.
+        holds: names of files that no folder without settings may hold, or patterns of them such as
+            `*.png`: what is written there, and is somebody else's now.
 
     Raises:
         ValueError: if it cannot be written or holds results of other settings; it is left as it
@@ -61,9 +64,10 @@ def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -
                 f"`out` {folder} holds results of other settings ({differing}); name another "
                 "folder or remove this one"
             )
-    elif any((folder / name).exists() for name in holds):
+    elif found := _first_of(folder, holds):
         raise ValueError(
-            f"`out` {folder} holds results without their {SETTINGS}; name another folder"
+            f"`out` {folder} holds results without their {SETTINGS}, such as {found}; name another "
+            "folder"
         )
     else:
         with writing(f"`out` {held}"), replacing(held) as file:
@@ -78,6 +82,11 @@ def differences(held: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         for name in sorted(set(held) | set(here))
         if held.get(name) != here.get(name)
     )
+
+
+def _first_of(folder: Path, patterns: Iterable[str]) -> str | None:
+    names = sorted(os.listdir(folder))
+    return next((n for pattern in patterns for n in names if fnmatch.fnmatch(n, pattern)), None)
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,20 +1,26 @@
-"""What surrounds a call must not change a training: torch's modes of the caller, put aside."""
+"""What surrounds a call must not change a training, nor stop it: torch's modes, a fork."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+_process = os.getpid()  # that torch's threads are known to be of
 
 
 @contextmanager
 def own_context() -> Iterator[None]:
     """Gradients, no inference mode and no autocast, whatever the caller's are; then his again.
 
+    In a process that was forked, torch has one thread from the first of these blocks on.
+
     Those who collect experience call an environment inside `torch.no_grad()` or
     `torch.inference_mode()`, and some inside `torch.autocast`.
     """
+    _leave_parents_threads()
     if torch.is_grad_enabled() and not (
         torch.is_inference_mode_enabled()
         or torch.is_autocast_enabled("cpu")
@@ -29,3 +35,15 @@ def own_context() -> Iterator[None]:
         torch.autocast("cuda", enabled=False),
     ):
         yield
+
+
+def _leave_parents_threads() -> None:
+    """Set torch to one thread in a process that was forked, as PyTorch's DataLoader does.
+
+    Once a process has computed on several, a fork of it waits for threads that it does not have:
+    GNU OpenMP's belong to the parent. A number of threads that is set afterwards stays.
+    """
+    global _process
+    if os.getpid() != _process:
+        _process = os.getpid()
+        torch.set_num_threads(1)

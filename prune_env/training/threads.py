@@ -2,6 +2,7 @@
 
 They change what a host program may have chosen, so nothing in this package calls them but the
 command line and the benchmarks; call `tune_process` yourself at the start of a script of your own.
+A process that was forked is another matter: see `prune_env.training.isolation`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from prune_env.decision.clock import EpochCost, synchronise
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.data import Samples
-from prune_env.problem.models import MLP, seeded_torch
+from prune_env.problem.models import MLP
+from prune_env.problem.own_networks import run_own, seeded_torch
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import Split
 from prune_env.training.augmentation import Augmentation
@@ -260,7 +261,7 @@ class Trainer:
             return
         train = self._split.train.subset(np.arange(min(2, len(self._split.train))))
         with self.seeded_evaluation() as network, autocast(self._device, self.precision):
-            logits = network(self._split.inputs(train, train.rows))
+            logits = run_own(network, self._split.inputs(train, train.rows))
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         if shape != (len(train), self._split.num_classes):
             raise ValueError(

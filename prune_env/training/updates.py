@@ -69,6 +69,11 @@ class AutogradUpdate:
         labels, gradients = targets
         with autocast(inputs.device, self._precision):
             logits = self._model(inputs)
+        if not logits.requires_grad:
+            raise ValueError(
+                "`model` must return logits that its parameters can be trained through, got some "
+                "without gradients; leave out detach() and torch.no_grad() in its forward()"
+            )
         losses = F.cross_entropy(
             logits.float(), labels, reduction="none", label_smoothing=self._smoothing
         )

@@ -26,7 +26,7 @@ from prune_env import (
     make_agent,
     on_test_data,
 )
-from prune_env.arguments import check_count, check_each_once, resolve_device
+from prune_env.arguments import check_count, check_each_once, check_each_once_as, resolve_device
 from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.lines import append_line, take_lines
 
@@ -79,8 +79,7 @@ class Heldout:
         for seed in self.seeds:
             check_count("seeds", seed, least=FIRST_SEED)
         Setting.check_names(self.instances)
-        for scenario in self.scenarios:
-            Scenario.parse(scenario)
+        check_each_once_as("scenarios", {text: Scenario.parse(text) for text in self.scenarios})
 
     def check(self) -> None:
         """Raise ValueError if a task has no data, or an instance does not fit them."""
