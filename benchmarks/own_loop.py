@@ -110,10 +110,9 @@ def overhead(num_samples: int, batch_size: int, agent: str, turns: int) -> list[
 def digits(count: int) -> Dataset:
     """Digits with so many training samples beside those to validate on."""
     data = load_digits()
-    inputs, labels = data.train.pool, data.train.labels
     return Dataset(
         train=data.train.subset(np.arange(count)),
-        validation=data.train.subset(np.arange(count, len(labels))),
+        validation=data.train.subset(np.arange(count, len(data.train))),
         test=data.test,
         num_classes=10,
     )

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import documents
+import gymnasium
 import pytest
+
+import prune_env  # noqa: F401  # registers the ids
 
 ROOT = Path(__file__).parent.parent
 MARKS = {
@@ -37,3 +40,12 @@ def test_the_documents_show_the_speed_that_was_measured():
     rows = json.loads((documents.RESULTS / "speed-cpu.json").read_text())["rows"]
     assert len(shown.splitlines()) == len(rows) + 2
     assert shown in (ROOT / "docs" / "speed.md").read_text()
+
+
+def test_reward_thresholds_are_the_returns_that_were_measured():
+    measured = json.loads((documents.RESULTS / "returns.json").read_text())
+    (rows,) = (rows for name, rows in measured["returns"].items() if "default" in name)
+    means = {row["id"]: row["return"]["mean"] for row in rows if row["policy"] == "stalest"}
+    assert len(means) == 3
+    for name, mean in means.items():
+        assert gymnasium.spec(f"prune_env/{name}").reward_threshold == round(mean, 4)
