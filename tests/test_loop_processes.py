@@ -16,7 +16,7 @@ from prune_env.loop.sampler import PruningSampler
 DATA = blobs(num_train=170)
 INPUTS, LABELS = DATA.train.pool, DATA.train.labels
 ITEMS = list(zip(INPUTS, LABELS, strict=True))
-SPECS = ["ucb", "infobatch", "random", "ucb:refresh=forward,period=2", "stalest+class-balance:1"]
+SPECS = ["ucb+rescale", "ucb:refresh=forward,period=2", "stalest+class-balance:1"]
 
 
 def train(spec, batch_size, state=None, stop=None):
