@@ -7,6 +7,7 @@ mini-batch of one sample costs in accuracy, over seeds, in a loop and in the env
 
 from __future__ import annotations
 
+import copy
 import json
 import statistics
 import time
@@ -118,48 +119,44 @@ def digits(count: int) -> Dataset:
     )
 
 
-def in_environment(task: Task, spec: str, seed: int, budget: float) -> float:
-    """Test accuracy of an episode."""
+def both(task: Task, spec: str, seed: int, budget: float, *, whole: bool) -> list[float]:
+    """Test accuracies of an episode, and of a loop on the same data from the same weights."""
     agent = make_agent(spec, keep_fraction=KEPT / 430)
     agent.reset(seed)
     env = DataPruningEnv(task, budget=budget, device="cpu", **agent.env_arguments)
     observation, _ = env.reset(seed=seed)
+    network, split = copy.deepcopy(env.network), env._any_episode().split
+    train, test = split.train, split.test
     terminated, first = False, np.ones(1, bool)
     while not terminated:
         action, _ = agent.predict(observation, None, first)
         observation, _, terminated, _, _ = env.step(action)
         first[:] = False
-    return on_test_data(env).accuracy
-
-
-def in_loop(task: Task, spec: str, seed: int, budget: float, *, whole: bool) -> float:
-    """Test accuracy of the documented loop on the same data, by the same recipe."""
-    data = task.load()
-    inputs, labels = data.train.pool[data.train.rows].float() / 16, data.train.labels
-    torch.manual_seed(seed)
-    layers = torch.nn.Flatten(), torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)
-    network = torch.nn.Sequential(*layers)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     sampler = PruningSampler(
-        len(labels),
+        len(train),
         batch_size=BATCH,
         budget=budget,
         agent=spec,
         keep_fraction=KEPT / 430,
-        labels=labels,
+        labels=train.labels,
         seed=seed,
         whole_batches=whole,
     )
-    loader = sampler.loader(list(zip(inputs, labels, strict=True)))
+    recipe = task.recipe
+    optimiser = torch.optim.SGD(
+        network.parameters(), 0.1, recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay
+    )
+    items = list(zip(split.inputs(train, train.rows), train.labels, strict=True))
+    loader = sampler.loader(items)
     for _ in sampler.epochs():
         for (batch, targets), indices in loader:
-            optimiser.param_groups[0]["lr"] = task.recipe.learning_rate_at(sampler.progress)
+            optimiser.param_groups[0]["lr"] = recipe.learning_rate_at(sampler.progress)
             losses = F.cross_entropy(network(batch), targets, reduction="none")
             optimiser.zero_grad()
             sampler.loss(losses, indices).backward()
             optimiser.step()
-    tested = data.test.pool[data.test.rows].float() / 16
-    return float((network(tested).argmax(1) == data.test.labels).float().mean())
+    right = network(split.inputs(test, test.rows)).argmax(1) == test.labels
+    return [on_test_data(env).accuracy, float(right.float().mean())]
 
 
 def leftovers(seeds: int, budget: float) -> list[dict[str, Any]]:
@@ -168,14 +165,12 @@ def leftovers(seeds: int, budget: float) -> list[dict[str, Any]]:
     task = Task(name="digits-430", load=lambda: digits(430), model="mlp:64", recipe=recipe)
     rows = []
     for spec in RULES:
+        whole = [both(task, spec, s, budget, whole=True) for s in range(seeds)]
+        parts = [both(task, spec, s, budget, whole=False) for s in range(seeds)]
         found = {
-            "environment": [in_environment(task, spec, s, budget) for s in range(seeds)],
-            "loop, whole batches": [
-                in_loop(task, spec, s, budget, whole=True) for s in range(seeds)
-            ],
-            "loop, one left over": [
-                in_loop(task, spec, s, budget, whole=False) for s in range(seeds)
-            ],
+            "environment": [accuracy for accuracy, _ in whole],
+            "loop, whole batches": [accuracy for _, accuracy in whole],
+            "loop, one left over": [accuracy for _, accuracy in parts],
         }
         rows.append({"agent": spec, **{name: mean_interval(v) for name, v in found.items()}})
     return rows

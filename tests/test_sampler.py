@@ -221,9 +221,9 @@ def test_indices_can_travel_in_a_dict():
         assert torch.equal(batch["a"], batch["index"])
         sampler.record(batch["index"], np.ones(10))
     with pytest.raises(TypeError, match="`index_key` must be None where a batch is no dict"):
-        IndexedCollate(key="index")([Indexed(range(3))[0]])
+        IndexedCollate(key="index")(Indexed(range(3)).__getitems__([0]))
     with pytest.raises(ValueError, match="`index_key` must be new, got 'a'"):
-        IndexedCollate(key="a")([Indexed([{"a": 1}])[0]])
+        IndexedCollate(key="a")(Indexed([{"a": 1}]).__getitems__([0]))
 
 
 def test_workers_load_and_choose_nothing():
@@ -431,8 +431,12 @@ def test_rules_that_read_correctness_ask_for_it():
 
 def test_a_loader_of_ones_own_takes_the_batches():
     sampler = make_sampler(agent="random", budget=1)
-    loader = DataLoader(Indexed(range(90)), batch_sampler=sampler.batches())
-    for one in loader:
-        sampler.record(one.position, np.ones(10))
+    loader = DataLoader(
+        Indexed(range(90)), batch_sampler=sampler.batches(), collate_fn=IndexedCollate()
+    )
+    for items, indices in loader:
+        assert torch.equal(items, indices)
+        sampler.record(indices, np.ones(10))
+    assert Indexed(range(90))[7] == (7, 7)
     sampler.end_epoch()
     assert make_agent("random", keep_fraction=0.4).reads == frozenset()

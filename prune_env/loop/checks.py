@@ -69,33 +69,33 @@ def checked_labels(labels: Any, num_samples: int) -> np.ndarray:
 
 def checked_batch(
     indices: ArrayLike | Tensor, losses: ArrayLike | Tensor, correct: ArrayLike | Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Copies of what a mini-batch met, without gradients: indices, losses, correctness.
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Copies of what a mini-batch met, without gradients: indices, losses, correctness if known.
 
     Raises:
         ValueError: if shapes or values do not fit.
         TypeError: if indices are no whole numbers.
     """
     where, fresh = torch.as_tensor(indices), torch.as_tensor(losses).detach()
-    right = torch.zeros_like(where, dtype=torch.bool) if correct is None else correct
-    right = torch.as_tensor(right).detach()
+    right = None if correct is None else torch.as_tensor(correct).detach()
     if where.dtype.is_floating_point or where.dtype.is_complex or where.dtype == torch.bool:
         raise TypeError(f"`indices` must be whole numbers, got {where.dtype}")
-    shapes = {tuple(part.shape) for part in (where, fresh, right)}
-    if len(shapes) > 1 or where.ndim != 1:
+    parts = [part for part in (where, fresh, right) if part is not None]
+    if where.ndim != 1 or any(part.shape != where.shape for part in parts):
         raise ValueError(
             "`indices`, `losses` and `correct` must each have one entry a sample, got shapes "
-            f"{', '.join(str(tuple(part.shape)) for part in (where, fresh, right))}; compute "
-            "losses with reduction='none'"
+            f"{', '.join(str(tuple(part.shape)) for part in parts)}; compute losses with "
+            "reduction='none'"
         )
     if len(fresh) > 1 and fresh.stride(0) == 0:
         raise ValueError(
             "`losses` must be one of each sample, got one number repeated; compute losses with "
             "reduction='none'"
         )
-    if right.device.type == "cpu":
+    if right is not None and right.device.type == "cpu":
         check_correct(right)
-    return where.to(torch.int64).clone(), fresh.float().clone(), right.clone()
+    copied = fresh.to(torch.float32, copy=True)
+    return where.to(torch.int64, copy=True), copied, None if right is None else right.clone()
 
 
 def check_correct(correct: Tensor) -> None:
@@ -129,6 +129,8 @@ def checked_losses(found: Any, count: int, agent: Agent) -> tuple[np.ndarray, np
     _, fresh, right = checked_batch(torch.arange(len(losses)), losses, correct)
     if len(fresh) != count:
         raise ValueError(f"`score` must return {count} losses, one an index, got {len(fresh)}")
+    if right is None:
+        right = torch.zeros(count, dtype=torch.bool)
     check_correct(right.cpu())
     if not torch.isfinite(fresh).all():
         raise ValueError(

@@ -37,7 +37,7 @@ class OpenEpoch:
     started: bool = False
     skipped: int = 0
     handed_out: int = 0
-    recorded: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    recorded: list[tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=list)
     _on_device: dict[torch.device, Tensor] = field(default_factory=dict)
 
     def weights_of(self, indices: Tensor) -> Tensor:
@@ -61,8 +61,13 @@ class OpenEpoch:
         """
         if not self.recorded:
             return np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, bool)
-        indices, losses, correct = (
-            torch.cat([part.cpu() for part in parts]) for parts in zip(*self.recorded, strict=True)
+        indices = torch.cat([where.cpu() for where, _, _ in self.recorded])
+        losses = torch.cat([fresh.cpu() for _, fresh, _ in self.recorded])
+        correct = torch.cat(
+            [
+                torch.zeros(len(where), dtype=torch.bool) if right is None else right.cpu()
+                for where, _, right in self.recorded
+            ]
         )
         check_correct(correct)
         if (losses < 0).any():

@@ -18,8 +18,15 @@ class IndexedItem(NamedTuple):
     position: int
 
 
+class IndexedItems(NamedTuple):
+    """The items of a mini-batch, as they are, and their positions."""
+
+    items: Sequence[Any]
+    positions: Sequence[int]
+
+
 class Indexed(Dataset[IndexedItem]):
-    """A map-style dataset whose items are pairs of an item and its index.
+    """A map-style dataset whose items bring their positions along; for `IndexedCollate`.
 
     Args:
         dataset: with `__getitem__` and `__len__`; its `__getitems__` is used where it has one.
@@ -27,8 +34,6 @@ class Indexed(Dataset[IndexedItem]):
 
     def __init__(self, dataset: Any):
         self._dataset = dataset
-        if hasattr(dataset, "__getitems__"):  # a DataLoader looks for it on the object
-            self.__getitems__ = self._items
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -36,8 +41,11 @@ class Indexed(Dataset[IndexedItem]):
     def __getitem__(self, index: int) -> IndexedItem:
         return IndexedItem(self._dataset[index], index)
 
-    def _items(self, indices: Sequence[int]) -> list[IndexedItem]:
-        return list(map(IndexedItem, self._dataset.__getitems__(indices), indices))
+    def __getitems__(self, indices: Sequence[int]) -> IndexedItems:
+        """What a DataLoader asks a mini-batch of."""
+        at_once = getattr(self._dataset, "__getitems__", None)
+        items = [self._dataset[i] for i in indices] if at_once is None else at_once(indices)
+        return IndexedItems(items, indices)
 
 
 class IndexedCollate:
@@ -52,10 +60,10 @@ class IndexedCollate:
         self._collate: Collate = default_collate if collate is None else collate
         self._key = key
 
-    def __call__(self, items: Sequence[IndexedItem]) -> Any:
-        """A batch: (batch, indices (K,) int64), or the batch with the indices in it."""
-        batch = self._collate([one.item for one in items])
-        indices = torch.tensor([one.position for one in items], dtype=torch.int64)
+    def __call__(self, found: Any) -> Any:
+        """A batch of `IndexedItems`: (batch, indices (K,) int64), or with the indices in it."""
+        batch = self._collate(list(found.items))
+        indices = torch.tensor(found.positions, dtype=torch.int64)
         if self._key is None:
             return batch, indices
         if not isinstance(batch, Mapping):

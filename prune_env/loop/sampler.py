@@ -201,8 +201,9 @@ class PruningSampler:
         """
         self.record(indices, losses, correct)
         exact = losses.to(torch.promote_types(losses.dtype, torch.float32))
-        weighted = exact * self.weights(torch.as_tensor(indices).to(losses.device))
-        return weighted.sum() / (self.batch_size * self._accumulate)
+        if self._current().weights is not None:
+            exact = exact * self.weights(torch.as_tensor(indices).to(losses.device))
+        return exact.sum() / (self.batch_size * self._accumulate)
 
     def weights(self, indices: ArrayLike | Tensor) -> Tensor:
         """What to multiply the losses of samples by.
