@@ -194,6 +194,12 @@ def check_agent(name: str, value: Any) -> None:
             f"`{name}` must be an agent, got {value!r}; derive its class from prune_env.Agent and "
             "declare its settings as dataclass fields"
         )
+    for one in ("env_arguments", "reads", "reference", "prepares", "charged_work"):
+        if callable(getattr(value, one)):
+            raise TypeError(
+                f"`{one}` of {type(value).__name__} must be a property, got a method; put "
+                "@property before it"
+            )
 
 
 def _as_json(kind: str, name: str, value: Any) -> Any:

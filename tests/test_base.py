@@ -279,3 +279,23 @@ def test_bad_arguments_are_refused(arguments, error, message):
 
 def test_refresh_modes_are_those_of_the_message():
     assert list(REFRESH_MODES) == ["train", "forward", "forward-only"]
+
+
+@pytest.mark.parametrize(
+    ("found", "error"),
+    [
+        ([0, 0], ValueError),
+        ([-1, 2], ValueError),
+        ([500], ValueError),
+        ([0.0, 1.0], TypeError),
+        ([True, False], TypeError),
+        ([[0, 1]], TypeError),
+    ],
+)
+def test_what_select_cannot_return_is_named(found, error):
+    class Wrong(MaskAgent):
+        def select(self, samples, count):
+            return np.array(found)
+
+    with pytest.raises(error, match=r"`select` of Wrong must return .*indices"):
+        Wrong().predict(observe(0.5, 8, loss=np.ones(8)))

@@ -440,3 +440,14 @@ def test_a_loader_of_ones_own_takes_the_batches():
     assert Indexed(range(90))[7] == (7, 7)
     sampler.end_epoch()
     assert make_agent("random", keep_fraction=0.4).reads == frozenset()
+
+
+def test_an_epoch_that_goes_through_no_loader_is_an_error():
+    with pytest.raises(RuntimeError, match="an epoch went through no loader of this sampler"):
+        for _ in make_sampler().epochs():
+            pass
+
+
+def test_a_dataset_without_a_length_is_refused():
+    with pytest.raises(TypeError, match="`dataset` must be map-style"):
+        make_sampler().loader(iter(range(90)))

@@ -105,3 +105,23 @@ def test_every_modifier_can_be_written():
     for name in modifier_entries():
         spec = f"random+{name}"
         assert spec_of(make_agent(spec, keep_fraction=0.25), keep_fraction=0.25) == spec
+
+
+def test_what_is_no_tuple_and_no_agent_is_named():
+    common = {"tasks": ("blobs",), "scenarios": ("clean",), "epochs": 4.0, "keep_fraction": 0.25}
+    with pytest.raises(TypeError, match="`agents` must be a tuple of one or more, got UCB"):
+        Comparison(agents=UCB(c=2), seeds=(0,), **common)
+    with pytest.raises(TypeError, match="`seeds` must be a tuple of one or more, got 3"):
+        Comparison(agents=("random",), seeds=3, **common)
+    with pytest.raises(TypeError, match=r"`agent` must be an agent, got Noise"):
+        spec_of(Noise(0.3))
+    assert spec_of(UCB(c=2)) == "ucb:c=2"
+
+
+def test_a_method_where_a_property_belongs_is_named():
+    class Method(RandomDynamic):
+        def env_arguments(self):  # type: ignore[override]
+            return {"action": "mask"}
+
+    with pytest.raises(TypeError, match="`env_arguments` of Method must be a property"):
+        spec_of(Method())

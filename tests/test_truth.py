@@ -59,5 +59,7 @@ def test_an_oracle_can_be_written_around_a_made_environment():
 def test_what_is_no_such_environment_or_was_not_reset_is_named():
     with pytest.raises(TypeError, match="`env` must be a DataPruningEnv"):
         truth(gym.make("CartPole-v1"))
+    with pytest.raises(TypeError, match="`env` must be a DataPruningEnv, wrapped or not, got 3"):
+        truth(3)
     with pytest.raises(gym.error.ResetNeeded):
         truth(DataPruningEnv("blobs", budget=1.0))

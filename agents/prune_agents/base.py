@@ -128,7 +128,19 @@ class MaskAgent(Agent):
         return mask
 
     def _selected(self, samples: SampleTableView) -> np.ndarray:
-        return self.select(samples, max(1, round(self.keep_fraction * len(samples))))
+        found = np.asarray(self.select(samples, max(1, round(self.keep_fraction * len(samples)))))
+        if found.dtype.kind not in "iu" or found.ndim != 1:
+            raise TypeError(
+                f"`select` of {type(self).__name__} must return indices (K,), whole numbers, got "
+                f"shape {found.shape} of {found.dtype}"
+            )
+        times = np.bincount(found[(found >= 0) & (found < len(samples))], minlength=1)
+        if times.sum() < len(found) or times.max() > 1:
+            raise ValueError(
+                f"`select` of {type(self).__name__} must return distinct indices in "
+                f"[0, {len(samples)}), got {found}"
+            )
+        return found
 
     def _held_action(self, samples: SampleTableView[Held]) -> np.ndarray:
         held = samples.memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -182,5 +183,7 @@ def main(args: list[str] | None = None) -> None:
         command()
     except (UserError, DependencyNotInstalled) as error:
         sys.exit(f"prune-env: error: {error}")
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit("prune-env: stopped; the same command goes on from here if it had --out")

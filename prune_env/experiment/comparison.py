@@ -78,7 +78,9 @@ class Comparison:
         check_positive("epochs", self.epochs)
         check_fraction("keep_fraction", self.keep_fraction)
         check_choice("clock", self.clock, CLOCKS)
-        check_each_once("seeds", self.seeds)
+        for name in (*_KINDS, "seeds"):
+            check_type(name, getattr(self, name), (tuple, list), "a tuple of one or more")
+        check_each_once("seeds", tuple(self.seeds))
         for seed in self.seeds:
             check_count("seed", seed, least=0)
         for name, kinds in _KINDS.items():

@@ -8,11 +8,12 @@ from dataclasses import fields
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from prune_env.agent import Agent
+from prune_env.agent import Agent, check_agent
+from prune_env.decision.amount import KEEP_FRACTION
 from prune_env.experiment.agents import agent_entries, modifier_entries, spec_value
 
 
-def spec_of(agent: Agent, *, keep_fraction: float) -> str:
+def spec_of(agent: Agent, *, keep_fraction: float = KEEP_FRACTION) -> str:
     """Write an agent as `make_agent` reads it: `ucb:c=2+anneal:share=0.25`.
 
     What a setting would be anyway is left out. A class that no package has registered is called by
@@ -24,7 +25,11 @@ def spec_of(agent: Agent, *, keep_fraction: float) -> str:
 
     Returns:
         A name, the settings that differ from their defaults, and the modifiers around it.
+
+    Raises:
+        TypeError: if it is no agent.
     """
+    check_agent("agent", agent)
     settings = {field.name: getattr(agent, field.name) for field in fields(agent)}
     inner = next((value for value in settings.values() if isinstance(value, Agent)), None)
     plain = _plain(agent, inner, keep_fraction)

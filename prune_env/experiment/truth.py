@@ -89,7 +89,7 @@ def on_test_data(env: gym.Env) -> Evaluation:
 
 
 def _own(env: gym.Env) -> DataPruningEnv:
-    own = env.unwrapped
+    own = env.unwrapped if isinstance(env, gym.Env) else env
     if not isinstance(own, DataPruningEnv):
         raise TypeError(f"`env` must be a DataPruningEnv, wrapped or not, got {own!r}")
     return own

@@ -77,6 +77,10 @@ def make_loader(
     Raises:
         ValueError: if the dataset has another length, or an option is the sampler's to say.
     """
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise TypeError(
+            f"`dataset` must be map-style, with a length and items by index, got {dataset!r}"
+        )
     if len(dataset) != sampler.num_samples:
         raise ValueError(
             f"`dataset` must hold the {sampler.num_samples} samples of the sampler, got "

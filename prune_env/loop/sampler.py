@@ -64,7 +64,7 @@ class PruningSampler:
 
     Args:
         num_samples: N, of the training set.
-        batch_size: of a mini-batch in one process, at most N.
+        batch_size: of a mini-batch in one process, at most N but with `whole_batches=False`.
         budget: full epochs, above 0.
         agent: an agent, or what `prune-env compare --agents` calls one.
         keep_fraction: kept / N in (0, 1], for agents named by a text that take it.
@@ -172,9 +172,9 @@ class PruningSampler:
         """Number of each epoch, until the budget is used up; go through the loader within.
 
         Raises:
-            RuntimeError: if an epoch ends without its losses, or without the `report` that the
-                agent observes.
-            ValueError: if losses are not finite.
+            RuntimeError: if an epoch goes through no loader of the sampler, ends without its
+                losses, or without the `report` that the agent observes.
+            ValueError: if more than a hundredth of an epoch's losses are not finite.
         """
         while True:
             if self._open is not None and self._open.started:
@@ -184,6 +184,10 @@ class PruningSampler:
             if self._open is None:
                 self._open = self._decider.choose()
             yield self._pruner.statistics.epoch
+            if self._open is not None and not self._open.started:
+                raise RuntimeError(
+                    "an epoch went through no loader of this sampler; iterate `sampler.loader(...)`"
+                )
 
     def loss(
         self, losses: Tensor, indices: Tensor, correct: ArrayLike | Tensor | None = None
@@ -197,7 +201,8 @@ class PruningSampler:
 
         Returns:
             The weighted sum over the nominal size of an update, a scalar of at least float32: a
-            mini-batch that is smaller takes a smaller step, as in the environment.
+            mini-batch that is smaller takes a smaller step, as in the environment. A loss that is
+            not finite is passed on as it is: only the statistics leave it out.
         """
         self.record(indices, losses, correct)
         exact = losses.to(torch.promote_types(losses.dtype, torch.float32))
@@ -259,7 +264,7 @@ class PruningSampler:
     @property
     def progress(self) -> float:
         """Share of the budget spent, in [0, 1], what was recorded of this epoch included."""
-        recorded = self._open.num_recorded if self._open else 0
+        recorded = 0 if self._open is None else self._open.num_recorded
         return self._pruner.clock.progress(recorded * self._decider.processes.count)
 
     @property
@@ -279,12 +284,12 @@ class PruningSampler:
 
     @property
     def num_not_finite(self) -> int:
-        """Losses that were NaN or infinite so far, and left out of the statistics."""
+        """Losses that were NaN or infinite in the epochs that ended, and left no statistics."""
         return self._decider.num_not_finite
 
     @property
     def num_batches(self) -> int:
-        """Mini-batches of this process in the present epoch, or in the next if none is open."""
+        """Mini-batches of this process in the present epoch, or the next if none is open."""
         if self._open is None and not self.done:
             self._open = self._decider.choose()
         return (
@@ -305,12 +310,8 @@ class PruningSampler:
                 "`num_updates` is not known where scoring passes are charged or batches are not "
                 "whole; let the learning rate follow `progress`"
             )
-        return (
-            WorkClock(
-                budget=self._pruner.clock.budget, num_samples=self._pruner.num_samples
-            ).samples_left
-            // self._decider.step
-        )
+        whole = WorkClock(budget=self._pruner.clock.budget, num_samples=self.num_samples)
+        return whole.samples_left // self._decider.step
 
     @property
     def learning_rate_factor(self) -> float:
@@ -331,7 +332,7 @@ class PruningSampler:
         """End the epoch that was gone through, begin the next, and say its mini-batches.
 
         Returns:
-            Indices of each mini-batch of this process that is left; none if the budget is spent.
+            Indices by mini-batch that are left to this process; none if the budget is spent.
         """
         if self._open is not None and self._open.started:
             self.end_epoch()
@@ -343,7 +344,7 @@ class PruningSampler:
         return [left[i : i + self.batch_size] for i in range(0, len(left), self.batch_size)]
 
     def hand_out(self) -> None:
-        """Count a mini-batch that a loader has handed out, so that its losses are missed."""
+        """Count a mini-batch that was handed out, so that its losses are missed."""
         self._current().handed_out += 1
 
     def end_epoch(self) -> None:
@@ -352,25 +353,21 @@ class PruningSampler:
         Raises:
             RuntimeError: as for `epochs`.
         """
-        epoch = self._current()
-        share = self._decider.share(epoch.order)
+        share = self._decider.share((epoch := self._current()).order)
         indices, losses, correct = epoch.fetch()
         handed_out = min(len(share), epoch.skipped + epoch.handed_out * self.batch_size)
         check_recorded(indices, share, self._pruner.num_samples, handed_out)
         if not self._decider.reported:
+            name = type(self.agent).__name__
             raise RuntimeError(
-                f"{type(self.agent).__name__} observes validation results: call `report(...)` "
-                "once in every epoch"
+                f"{name} observes validation results: call `report(...)` in every epoch"
             )
         self._decider.take(epoch, indices, losses, correct)
         self._open = None
 
     def _current(self) -> OpenEpoch:
         if self._open is None:
-            raise RuntimeError(
-                "no epoch is running: iterate `for epoch in sampler.epochs():`, or go through the "
-                "loader"
-            )
+            raise RuntimeError("no epoch is running: iterate `for epoch in sampler.epochs():`")
         return self._open
 
     def state_dict(self) -> dict[str, Any]:
@@ -380,8 +377,7 @@ class PruningSampler:
         several processes call it in all of them, and save that of the first.
         """
         epoch = None if self._open is None else self._open.state_dict(self._decider.processes)
-        settings = dict(self._settings)
-        return {"settings": settings, "epoch": epoch, **self._decider.state_dict()}
+        return {"settings": dict(self._settings), "epoch": epoch, **self._decider.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where a state was taken: with the mini-batch after the last one recorded.
