@@ -40,8 +40,10 @@ from prune_env.experiment.agents import (
     describe,
     make_agent,
     modifier_entries,
+    needs,
     spec_value,
 )
+from prune_env.experiment.cli import main
 
 BUNDLED = {
     "full": Full,
@@ -310,3 +312,25 @@ def test_a_bad_spec_is_refused(spec, message):
 def test_an_argument_of_another_type_is_refused(spec, message):
     with pytest.raises(TypeError, match=message):
         make_agent(spec, keep_fraction=0.3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("random", ()),
+        ("ucb", ("loss",)),
+        ("ucb:refresh=forward", ("loss", "score")),
+        ("kakurenbo", ("loss", "correct", "score")),
+        ("stalest+class-balance:1", ("labels",)),
+        ("learned", ("loss", "correct", "labels", "validation")),
+        ("el2n", ("loss", "correct", "labels", "pretraining")),
+    ],
+)
+def test_what_an_agent_needs_is_said(spec, expected):
+    assert needs(make_agent(spec, keep_fraction=0.25)) == expected
+
+
+def test_the_list_says_what_agents_need(capsys):
+    main(["list", "agents"])
+    shown = capsys.readouterr().out
+    assert "needs: loss, correct, score" in shown

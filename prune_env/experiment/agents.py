@@ -54,11 +54,14 @@ class Description:
         line: the first of its docstring, or why it cannot be loaded.
         source: its citation.
         arguments: its arguments with their defaults, as `make_agent` reads them.
+        needs: what it must be told or given as it is; of modifiers that of the agent within is not
+            known, and nothing is said.
     """
 
     line: str
     source: str
     arguments: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 def describe(entry: EntryPoint) -> Description:
@@ -77,7 +80,37 @@ def describe(entry: EntryPoint) -> Description:
             for one in _parameters(factory)
             if one.default is not inspect.Parameter.empty
         ),
+        needs=_needs_of(factory) if entry.group == GROUP else (),
     )
+
+
+def _needs_of(factory: Callable[..., Any]) -> tuple[str, ...]:
+    """What an agent with nothing said of it needs; nothing is known of what is no agent."""
+    bare = [one for one in _parameters(factory) if one.default is inspect.Parameter.empty]
+    if any(one.name != "keep_fraction" for one in bare):
+        return ()
+    agent = factory(**{one.name: 0.25 for one in bare})
+    return needs(agent) if isinstance(agent, Agent) else ()
+
+
+def needs(agent: Agent) -> tuple[str, ...]:
+    """What an agent must be told or given, for those who would use it in a loop of their own.
+
+    Args:
+        agent: any.
+
+    Returns:
+        Of `loss`, `correct`, `labels` (what it reads of the samples), `score` (forward passes),
+        `validation` (results of the run) and `pretraining`.
+    """
+    arguments = agent.env_arguments
+    others = {
+        "score": arguments.get("refresh_period") is not None,
+        "validation": arguments.get("observation") == "summary",
+        "pretraining": agent.prepares,
+    }
+    read = [name for name in ("loss", "correct", "labels") if name in agent.reads]
+    return (*read, *(name for name, needed in others.items() if needed))
 
 
 def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:

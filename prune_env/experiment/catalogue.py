@@ -19,7 +19,12 @@ def _described(entries: dict[str, EntryPoint]) -> dict[str, tuple[str, ...]]:
     """A line on each, its arguments with their defaults, and its source."""
     found = {name: describe(entries[name]) for name in sorted(entries)}
     return {
-        name: (one.line, ", ".join(one.arguments), f"[{one.source}]" if one.source else "")
+        name: (
+            one.line,
+            ", ".join(one.arguments),
+            f"needs: {', '.join(one.needs)}" if one.needs else "",
+            f"[{one.source}]" if one.source else "",
+        )
         for name, one in found.items()
     }
 
