@@ -134,7 +134,9 @@ def test_agents_of_other_packages_are_found():
     assert list(agent_entries()) == ["own", "plain"]
     assert describe(agent_entries()["own"]).line == "Keeps nothing back."
     assert describe(agent_entries()["own"]).source == "this test"
-    assert describe(agent_entries()["plain"]) == Description(line="", source="")
+    assert describe(agent_entries()["plain"]) == Description(
+        line="", source="", needs=("loss", "correct", "labels", "validation")
+    )
     assert make_agent("own", keep_fraction=0.5).speed == 1
     assert make_agent("plain", keep_fraction=0.5).speed == 0.5
     with pytest.raises(TypeError, match="`agent` must be an agent, got 'full speed'; derive its"):
