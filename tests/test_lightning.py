@@ -14,9 +14,9 @@ from prune_env.loop.sampler import PruningSampler
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     lightning = pytest.importorskip("lightning")
-from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
+from lightning.pytorch import Callback, LightningModule, Trainer
 
-from prune_env.integrations.lightning import PruningCallback  # noqa: E402
+from prune_env.integrations.lightning import PruningCallback
 
 # Lightning's own: what it says of workers, of its dependencies, and of a run that has ended.
 pytestmark = [

@@ -75,6 +75,15 @@ def test_a_missing_extra_is_named():
         import no_such  # type: ignore[import-not-found]  # noqa: F401
 
 
+@pytest.mark.parametrize("name", ["lightning", "transformers"])
+def test_an_integration_names_its_extra(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"prune_env.integrations.{name}", raising=False)
+    missing = gym.error.DependencyNotInstalled
+    with pytest.raises(missing, match=rf"pip install 'prune-env\[{name}\]'"):
+        importlib.import_module(f"prune_env.integrations.{name}")
+
+
 def test_extras_named_are_extras_that_there_are():
     there = set(importlib.metadata.metadata("prune-env").get_all("Provides-Extra") or ())
     for folder in structure.PACKAGES.values():

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer around a sampler: a plain loop's weights, checkpoints, refusals, losses."""
+"""Hugging Face's Trainer around a sampler: a plain loop's weights, checkpoints, refusals."""
 
 import warnings
 
@@ -82,8 +82,8 @@ def arguments(folder, **settings):
     return TrainingArguments(**(given | settings))
 
 
-def train(folder, model, data, sampler, resume=None, trainer_class=PruningTrainer, **settings):
-    trainer = trainer_class(
+def train(folder, model, data, sampler, resume=None, **settings):
+    trainer = PruningTrainer(
         model,
         arguments(folder, gradient_accumulation_steps=sampler.accumulate, **settings),
         train_dataset=data,
@@ -112,9 +112,7 @@ def test_the_weights_are_those_of_a_plain_loop(agent, accumulate, make, data, tm
     for _ in sampler.epochs():
         for number, (batch, indices) in enumerate(sampler.loader(data), start=1):
             logits = network(**batch).logits
-            losses, correct = sample_losses(
-                logits, batch["labels"], shifted=make is language_model
-            )
+            losses, correct = sample_losses(logits, batch["labels"], shifted=make is language_model)
             sampler.loss(losses, indices, correct).backward()
             if number % accumulate == 0:
                 optimiser.step()
@@ -131,18 +129,21 @@ def test_the_weights_are_those_of_a_plain_loop(agent, accumulate, make, data, tm
         np.testing.assert_allclose(column, sampler.statistics[name], atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("settings", [{"save_strategy": "steps", "save_steps": 4}])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_every_checkpoint_goes_on_to_the_same_weights(settings, accumulate, tmp_path):
-    make = lambda: (classifier(dropout=0.2), SENTENCES, make_sampler("ucb+anneal:0.3", accumulate))  # noqa: E731
-    whole = train(tmp_path, *make(), **settings)
+def test_every_checkpoint_goes_on_to_the_same_weights(accumulate, tmp_path):
+    def run(folder, resume=None):
+        sampler = make_sampler("ucb+anneal:0.3", accumulate)
+        network = classifier(dropout=0.2)
+        settings = {"save_strategy": "steps", "save_steps": 4}
+        return train(folder, network, SENTENCES, sampler, resume, **settings)
+
+    whole = run(tmp_path)
     folders = sorted(tmp_path.glob("checkpoint-*"))
     assert len(folders) >= 4
     for folder in folders:
-        sampler = make()[2]
-        trainer = train(tmp_path / "again", *make()[:2], sampler, resume=str(folder))
-        assert sampler.done
-        assert trainer.state.global_step == sampler.num_updates
+        trainer = run(tmp_path / "again", str(folder))
+        assert trainer.sampler.done
+        assert trainer.state.global_step == trainer.sampler.num_updates
         assert torch.equal(weights(trainer.model), weights(whole.model)), folder
 
 
@@ -171,7 +172,7 @@ def test_an_epoch_is_one_of_the_samplers_and_evaluation_is_as_ever(tmp_path):
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_workers_and_a_collator_of_ones_own(tmp_path):
+def test_workers_bring_the_batches(tmp_path):
     trainer = train(
         tmp_path, classifier(), SENTENCES, make_sampler("rs2"), dataloader_num_workers=2
     )
@@ -205,10 +206,63 @@ def test_a_checkpoint_without_its_sampler_is_named(tmp_path):
     with pytest.raises(ValueError, match="agent 'infobatch' there and 'ucb' here"):
         train(tmp_path, classifier(), SENTENCES, make_sampler("ucb"), resume=str(file.parent))
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="got none that is whole in .*checkpoint-20/prune_env_sam"):
+    with pytest.raises(
+        ValueError, match=r"got none that is whole in .*checkpoint-20/prune_env_sam"
+    ):
         train(tmp_path, classifier(), SENTENCES, make_sampler(), resume=str(file.parent))
 
 
+def test_a_trainer_of_trl_goes_on_to_the_same_weights(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+    from tokenizers import Tokenizer, models, pre_tokenizers  # comes with transformers
+
+    words = {word: number for number, word in enumerate(["<pad>", "<eos>", "a", "b", "c", "d"])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<eos>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>"
+    )
+    texts = [" ".join("abcd"[i * j % 4] for j in range(3 + i % 5)) for i in range(60)]
+
+    class Trained(PruningTrainerMixin, trl.SFTTrainer):  # type: ignore[name-defined]
+        pass
+
+    def run(resume=None, **settings):
+        torch.manual_seed(0)
+        config = transformers.LlamaConfig(**SMALL, pad_token_id=0, eos_token_id=1, bos_token_id=1)
+        sampler = PruningSampler(60, batch_size=4, budget=2, agent="infobatch", keep_fraction=0.5)
+        trainer = Trained(
+            transformers.LlamaForCausalLM(config),
+            trl.SFTConfig(
+                str(tmp_path),
+                per_device_train_batch_size=4,
+                save_steps=7,
+                report_to=[],
+                use_cpu=True,
+                bf16=False,
+                disable_tqdm=True,
+                **settings,
+            ),
+            train_dataset=datasets.Dataset.from_dict({"text": texts}),
+            processing_class=fast,
+            sampler=sampler,
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        assert trainer.state.global_step == sampler.num_updates
+        return trainer.model
+
+    whole = run()
+    assert torch.equal(weights(run(str(tmp_path / "checkpoint-14"))), weights(whole))
+    with pytest.raises(ValueError, match="`loss_type` must be 'nll', got 'dft'"):
+        run(loss_type="dft")
+    with pytest.raises(ValueError, match="must hold the 60 samples of the sampler, got 24"):
+        run(packing=True, max_length=16)
+
+
+SMALL = {"vocab_size": 6, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+SMALL["intermediate_size"] = 16
 TINY = {"vocab_size": 20, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
 BERT = {**TINY, "num_hidden_layers": 1, "num_labels": 3}
 MODELS = {
@@ -238,21 +292,3 @@ def test_the_loss_of_a_sample_is_the_models_own(name, tmp_path):
         outputs = network(**batch)
         losses, _ = trainer.sample_losses(outputs, batch)
         torch.testing.assert_close(losses, outputs.loss[None])
-
-
-def test_losses_of_samples_by_hand():
-    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
-    losses, correct = sample_losses(logits, torch.tensor([0, 0]))
-    torch.testing.assert_close(losses, torch.tensor([0.1269, 1.3133]), atol=1e-4, rtol=0)
-    assert correct.tolist() == [True, False]
-    tokens = torch.zeros(2, 4, 3)
-    labels = torch.tensor([[1, 2, -100, -100], [1, -100, -100, -100]])
-    losses, correct = sample_losses(tokens, labels, shifted=True)
-    torch.testing.assert_close(losses, torch.tensor([np.log(3), 0.0], dtype=torch.float32))
-    assert correct is None
-    losses, _ = sample_losses(torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 1.0]))
-    assert losses.tolist() == [1.0, 4.0]
-    losses, _ = sample_losses(torch.zeros(2, 3), torch.tensor([[0.0, 1, 1], [0, 0, 1]]))
-    torch.testing.assert_close(losses, torch.full((2,), np.log(2), dtype=torch.float32))
-    with pytest.raises(ValueError, match=r"got shape \(3,\) of torch.int64 for logits \(2, 2\)"):
-        sample_losses(logits, torch.tensor([0, 0, 1]))

@@ -78,8 +78,8 @@ class PruningTrainerMixin:
         # For what the trainer makes of data and options; not used, since it shares out by itself.
         plain: DataLoader[Any] = super().get_train_dataloader()  # type: ignore[misc]
         options = {name: getattr(plain, name) for name in _LOADER_OPTIONS}
-        # Of its own: a DataLoader draws a number of the global generator each time it begins, in the
-        # middle of an epoch too, and the training would go on with other dropout.
+        # Of its own: a DataLoader draws from the global one each time it begins, in the middle of
+        # an epoch too, and the training would go on with other dropout.
         options["generator"] = torch.Generator().manual_seed(self.args.seed)
         if plain.num_workers:
             options["prefetch_factor"] = plain.prefetch_factor
@@ -196,6 +196,7 @@ def _check_arguments(args: Any, sampler: PruningSampler, loss_function: Any) -> 
     """Raise ValueError unless training arguments agree with a sampler."""
     unset = args.max_steps if args.max_steps <= 0 else sampler.num_updates
     of_sampler = "as the sampler's"
+    kind = getattr(args, "loss_type", None)  # of TRL
     rules = [
         ("per_device_train_batch_size", args.train_batch_size, sampler.batch_size, of_sampler),
         (
@@ -207,6 +208,7 @@ def _check_arguments(args: Any, sampler: PruningSampler, loss_function: Any) -> 
         ("max_steps", args.max_steps, unset, "or left out: training ends with the budget"),
         ("auto_find_batch_size", args.auto_find_batch_size, False, "updates would change"),
         ("label_smoothing_factor", args.label_smoothing_factor, 0.0, "override `sample_losses`"),
+        ("loss_type", kind, "nll" if kind == "dft" else kind, "override `sample_losses`"),
         ("compute_loss_func", loss_function, None, "override `sample_losses`"),
     ]
     for name, value, wanted, why in rules:
