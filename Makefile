@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test portable slow check package format bench golden clean
+.PHONY: demo test integrations portable slow check package format bench golden clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,13 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
+
+# A sampler in Lightning, transformers, TRL, accelerate and torchdata, which it installs besides.
+INTEGRATIONS := tests/test_lightning.py tests/test_transformers.py tests/test_loop_examples.py
+
+integrations: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,integrations]"
+	$(BIN)/python -m pytest -n auto $(INTEGRATIONS)
 
 # What trains, again as other processors would compute it, and with larger networks in bfloat16.
 PORTABLE := tests/test_golden.py tests/test_contract.py tests/test_training.py tests/test_updates.py \

@@ -23,6 +23,7 @@ CALLED = {
     "sklearn": "scikit-learn",
     "stable_baselines3": "stable-baselines3",
 }
+EXTRAS = ("train", "plots", "lightning", "transformers")
 REQUIRED = importlib.metadata.requires("prune-env") or []
 
 
@@ -43,7 +44,7 @@ def test_the_version_is_that_of_the_changelog():
 
 def test_everything_that_is_imported_is_required():
     """Of the packages themselves, at the top of a file or within a function."""
-    allowed = requirements() | requirements("train") | requirements("plots")
+    allowed = requirements().union(*map(requirements, EXTRAS))
     own = {"prune_env", "prune_agents"} | sys.stdlib_module_names
     for folder in structure.PACKAGES.values():
         for file in folder.rglob("*.py"):
@@ -52,7 +53,7 @@ def test_everything_that_is_imported_is_required():
 
 
 def test_what_only_an_extra_brings_is_never_imported_at_the_top():
-    only = requirements("train") | requirements("plots")
+    only = set().union(*map(requirements, EXTRAS))
     for folder in structure.PACKAGES.values():
         for file in folder.rglob("*.py"):
             for node in ast.parse(file.read_text(encoding="utf-8")).body:
@@ -72,6 +73,15 @@ def test_a_missing_extra_is_named():
         extra("plots", "a picture"),
     ):
         import no_such  # type: ignore[import-not-found]  # noqa: F401
+
+
+@pytest.mark.parametrize("name", ["lightning", "transformers"])
+def test_an_integration_names_its_extra(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"prune_env.integrations.{name}", raising=False)
+    missing = gym.error.DependencyNotInstalled
+    with pytest.raises(missing, match=rf"pip install 'prune-env\[{name}\]'"):
+        importlib.import_module(f"prune_env.integrations.{name}")
 
 
 def test_extras_named_are_extras_that_there_are():

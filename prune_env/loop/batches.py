@@ -65,6 +65,18 @@ class CountingLoader(DataLoader[Any]):
             self.sampler_of_epochs.hand_out()
             yield batch
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the sampler has it all, and frameworks that look for a state may go on."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to load.
+
+        Args:
+            state: of no use.
+        """
+        del state
+
 
 _OWN = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
 

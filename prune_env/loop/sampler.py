@@ -80,7 +80,7 @@ class PruningSampler:
 
     Attributes:
         agent: what chooses.
-        batch_size: as given.
+        batch_size, accumulate: as given.
 
     Raises:
         ValueError: if an argument is out of its range, or the agent needs what is not there.
@@ -107,7 +107,7 @@ class PruningSampler:
         check_count("seed", seed, least=0)
         check_count("accumulate", accumulate)
         check_choice("whole_batches", whole_batches, [False, True])
-        self.batch_size, self._accumulate, self._whole = batch_size, accumulate, whole_batches
+        self.batch_size, self.accumulate, self._whole = batch_size, accumulate, whole_batches
         self.agent = (
             make_agent(agent, keep_fraction=keep_fraction) if isinstance(agent, str) else agent
         )
@@ -208,7 +208,7 @@ class PruningSampler:
         exact = losses.to(torch.promote_types(losses.dtype, torch.float32))
         if self._current().weights is not None:
             exact = exact * self.weights(torch.as_tensor(indices).to(losses.device))
-        return exact.sum() / (self.batch_size * self._accumulate)
+        return exact.sum() / (self.batch_size * self.accumulate)
 
     def weights(self, indices: ArrayLike | Tensor) -> Tensor:
         """What to multiply the losses of samples by.
