@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 
 from prune_env import DataPruningEnv, Dataset, PruningSampler, Recipe, Task, make_agent
 from prune_env.experiment.intervals import mean_interval
+from prune_env.experiment.playing import run_episode
 from prune_env.experiment.report import markdown
-from prune_env.experiment.truth import on_test_data
 from prune_env.problem.sources import load_digits
 
 RESULTS = Path(__file__).parent / "results"
@@ -122,16 +122,11 @@ def digits(count: int) -> Dataset:
 def both(task: Task, spec: str, seed: int, budget: float, *, whole: bool) -> list[float]:
     """Test accuracies of an episode, and of a loop on the same data from the same weights."""
     agent = make_agent(spec, keep_fraction=KEPT / 430)
-    agent.reset(seed)
     env = DataPruningEnv(task, budget=budget, device="cpu", **agent.env_arguments)
-    observation, _ = env.reset(seed=seed)
+    env.reset(seed=seed)
     network, split = copy.deepcopy(env.network), env._any_episode().split
     train, test = split.train, split.test
-    terminated, first = False, np.ones(1, bool)
-    while not terminated:
-        action, _ = agent.predict(observation, None, first)
-        observation, _, terminated, _, _ = env.step(action)
-        first[:] = False
+    found = run_episode(env, agent, seed=seed)
     sampler = PruningSampler(
         len(train),
         batch_size=BATCH,
@@ -156,7 +151,7 @@ def both(task: Task, spec: str, seed: int, budget: float, *, whole: bool) -> lis
             sampler.loss(losses, indices).backward()
             optimiser.step()
     right = network(split.inputs(test, test.rows)).argmax(1) == test.labels
-    return [on_test_data(env).accuracy, float(right.float().mean())]
+    return [found["test_accuracy"], float(right.float().mean())]
 
 
 def leftovers(seeds: int, budget: float) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ class Comparison:
             Instance(task=task, model=self.model, num_samples=self.num_samples)
         check_each_once("tasks", tuple(map(_task_name, self.tasks)))
         check_each_once("scenarios", tuple(map(str, self.scenarios)))
-        check_each_once_as("scenarios", {str(one): _scenario(one) for one in self.scenarios})
+        check_each_once_as("scenarios", {str(one): Scenario.of(one) for one in self.scenarios})
         check_each_once("agents", tuple(map(self._spec, self.agents)))
         check_each_once_as("agents", {self._spec(one): self._meaning(one) for one in self.agents})
 
@@ -260,10 +260,6 @@ class Comparison:
                 f"`epochs` must afford every agent a step, got {self.epochs}, of which {spec!r} "
                 f"has {budget:.4g} full epochs of {num_samples} samples; raise it"
             )
-
-
-def _scenario(scenario: str | Scenario) -> Scenario:
-    return scenario if isinstance(scenario, Scenario) else Scenario.parse(scenario)
 
 
 def _task_name(task: str | Task) -> str:

@@ -58,8 +58,7 @@ def truth(env: gym.Env) -> Truth:
         gymnasium.error.ResetNeeded: if no episode was started.
     """
     run = _own(env)._any_episode()
-    given = run.instance.scenario
-    scenario = given if isinstance(given, Scenario) else Scenario.parse(given)
+    scenario = Scenario.of(run.instance.scenario)
     # Labels are changed last, so that without noise the same seed gives the same samples.
     instance = replace(run.instance, scenario=scenario.without(Noise))
     streams = random_streams(run.entropy)

@@ -13,7 +13,23 @@ if TYPE_CHECKING:
     from prune_env.loop.sampler import PruningSampler
 
 
-class EpochBatches(Sampler[list[int]]):
+class _Stateless:
+    """Has no state, and says so to loaders and frameworks that look for one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the sampler has it all."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to load, so that nothing is skipped twice.
+
+        Args:
+            state: of no use.
+        """
+        del state
+
+
+class EpochBatches(_Stateless, Sampler[list[int]]):
     """Mini-batches of this process's part of an epoch, as a DataLoader's `batch_sampler`.
 
     Iterating ends the epoch before, if a loader has gone through it, and begins the next; when
@@ -42,20 +58,8 @@ class EpochBatches(Sampler[list[int]]):
         """Mini-batches of the present epoch, or of the first."""
         return self._sampler.num_batches
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: the sampler has it all."""
-        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to load, so that nothing is skipped twice.
-
-        Args:
-            state: of no use.
-        """
-        del state
-
-
-class CountingLoader(DataLoader[Any]):
+class CountingLoader(_Stateless, DataLoader[Any]):
     """A DataLoader that tells a sampler how many samples it has handed out."""
 
     sampler_of_epochs: PruningSampler
@@ -64,18 +68,6 @@ class CountingLoader(DataLoader[Any]):
         for batch in super().__iter__():
             self.sampler_of_epochs.hand_out()
             yield batch
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: the sampler has it all, and frameworks that look for a state may go on."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to load.
-
-        Args:
-            state: of no use.
-        """
-        del state
 
 
 _OWN = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import fields
@@ -22,6 +21,7 @@ from prune_env.decision.pruner import Pruner
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.flow import Evaluation
 from prune_env.problem.data import MAX_CLASSES
+from prune_env.storage.folders import differences
 
 _RIGHT = "pass whether each prediction was right, such as logits.argmax(1) == targets"
 
@@ -194,11 +194,6 @@ def make_pruner(
     )
 
 
-def digest(labels: np.ndarray) -> str:
-    """Sixteen hex digits of labels."""
-    return hashlib.sha256(labels.tobytes()).hexdigest()[:16]
-
-
 def check_settings(there: Mapping[str, Any] | None, here: Mapping[str, Any]) -> None:
     """Refuse the state of a sampler that was made otherwise.
 
@@ -207,12 +202,6 @@ def check_settings(there: Mapping[str, Any] | None, here: Mapping[str, Any]) -> 
     """
     if there is None:
         raise ValueError("`state` must be that of a PruningSampler, got one without its settings")
-    differing = [
-        f"{name} {there.get(name)!r} there and {here.get(name)!r} here"
-        for name in sorted({*there, *here})
-        if there.get(name) != here.get(name)
-    ]
+    differing = differences(there, here)
     if differing:
-        raise ValueError(
-            f"`state` must be of a sampler with the same arguments, got {'; '.join(differing)}"
-        )
+        raise ValueError(f"`state` must be of a sampler with the same arguments, got {differing}")

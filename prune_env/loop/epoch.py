@@ -28,6 +28,7 @@ class OpenEpoch:
         started: whether a loader has gone through it, or begun to.
         skipped: first samples of this process that an interrupted run has trained on already.
         handed_out: samples given to this process's loop, where its loader counts them.
+        num_recorded: samples that this process has recorded, of which a loop asks every time.
         recorded: indices, losses and correctness by mini-batch, as they came.
     """
 
@@ -37,6 +38,7 @@ class OpenEpoch:
     started: bool = False
     skipped: int = 0
     handed_out: int = 0
+    num_recorded: int = 0
     recorded: list[tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=list)
     _on_device: dict[torch.device, Tensor] = field(default_factory=dict)
 
@@ -48,10 +50,10 @@ class OpenEpoch:
             self._on_device[indices.device] = torch.from_numpy(self.weights).to(indices.device)
         return self._on_device[indices.device][indices]
 
-    @property
-    def num_recorded(self) -> int:
-        """Samples recorded by this process."""
-        return sum(len(indices) for indices, *_ in self.recorded)
+    def record(self, indices: Tensor, losses: Tensor, correct: Tensor | None) -> None:
+        """Keep what a mini-batch met: (K,) each, and for good."""
+        self.recorded.append((indices, losses, correct))
+        self.num_recorded += len(indices)
 
     def fetch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What this process recorded, on the host: indices, losses, correctness.
@@ -111,6 +113,7 @@ class OpenEpoch:
             learning_rate_factor=state["learning_rate_factor"],
             started=skipped == len(mine),
             skipped=skipped,
+            num_recorded=skipped,
             recorded=[parts] if skipped else [],
         )
 

@@ -31,13 +31,13 @@ from prune_env.loop.checks import (
     check_settings,
     checked_batch,
     checked_labels,
-    digest,
     interface_of,
     make_pruner,
 )
 from prune_env.loop.decider import Decider, Score
 from prune_env.loop.epoch import OpenEpoch, check_recorded
 from prune_env.loop.indexed import Collate, IndexedCollate
+from prune_env.problem.data import digest
 
 
 class PruningSampler:
@@ -120,7 +120,7 @@ class PruningSampler:
             "budget": float(budget),
             "agent": spec_of(self.agent, keep_fraction=keep_fraction),
             "keep_fraction": float(keep_fraction),
-            "labels": digest(known),
+            "labels": digest([torch.from_numpy(known)]),
             "seed": seed,
             "accumulate": accumulate,
             "whole_batches": whole_batches,
@@ -181,8 +181,7 @@ class PruningSampler:
                 self.end_epoch()
             if self.done:
                 return
-            if self._open is None:
-                self._open = self._decider.choose()
+            self._opened()
             yield self._pruner.statistics.epoch
             if self._open is not None and not self._open.started:
                 raise RuntimeError(
@@ -243,7 +242,7 @@ class PruningSampler:
                 f"`correct` must be given, since {type(self.agent).__name__} reads it; pass "
                 "logits.argmax(1) == targets"
             )
-        self._current().recorded.append(checked_batch(indices, losses, correct))
+        self._current().record(*checked_batch(indices, losses, correct))
 
     def report(
         self, *, validation_accuracy: float, validation_loss: float, learning_rate: float
@@ -290,13 +289,9 @@ class PruningSampler:
     @property
     def num_batches(self) -> int:
         """Mini-batches of this process in the present epoch, or the next if none is open."""
-        if self._open is None and not self.done:
-            self._open = self._decider.choose()
-        return (
-            0
-            if self._open is None
-            else -(-len(self._decider.share(self._open.order)) // self.batch_size)
-        )
+        if self.done:
+            return 0
+        return -(-len(self._decider.share(self._opened().order)) // self.batch_size)
 
     @property
     def num_updates(self) -> int:
@@ -338,7 +333,7 @@ class PruningSampler:
             self.end_epoch()
         if self.done:
             return []
-        epoch = self._open = self._open or self._decider.choose()
+        epoch = self._opened()
         epoch.started = True
         left = self._decider.share(epoch.order)[epoch.skipped :].tolist()
         return [left[i : i + self.batch_size] for i in range(0, len(left), self.batch_size)]
@@ -364,6 +359,12 @@ class PruningSampler:
             )
         self._decider.take(epoch, indices, losses, correct)
         self._open = None
+
+    def _opened(self) -> OpenEpoch:
+        """The present epoch, or the next."""
+        if self._open is None:
+            self._open = self._decider.choose()
+        return self._open
 
     def _current(self) -> OpenEpoch:
         if self._open is None:

@@ -108,6 +108,18 @@ class Scenario:
             parts[kind] = _part(KINDS[kind], value, text)
         return Scenario(*parts.values())
 
+    @staticmethod
+    def of(given: str | Scenario) -> Scenario:
+        """A scenario, or what its text says.
+
+        Args:
+            given: either.
+
+        Raises:
+            ValueError: if the text is bad, as for `parse`.
+        """
+        return given if isinstance(given, Scenario) else Scenario.parse(given)
+
     def without(self, kind: type[Part]) -> Scenario:
         """The same without its part of that kind, if it has one."""
         return Scenario(*(part for part in self.parts if not isinstance(part, kind)))
@@ -253,7 +265,7 @@ def apply(
     Raises:
         ValueError: if the text is bad or fewer than `num_samples` are there.
     """
-    given = scenario if isinstance(scenario, Scenario) else Scenario.parse(scenario)
+    given = Scenario.of(scenario)
     parts = {part.kind: part for part in given.parts}
     if num_samples is not None:
         check_count("num_samples", num_samples)

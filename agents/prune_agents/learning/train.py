@@ -12,7 +12,7 @@ from prune_agents.learning.policy import Learned, Policy, load_policy
 from prune_agents.learning.runs import GENERATIONS, run
 from prune_env import evidence, make_agent
 from prune_env.arguments import resolve_device
-from prune_env.storage.folders import claim_folder, lock_folder
+from prune_env.storage.folders import claim_folder, differences, lock_folder
 
 POLICY = "policy.safetensors"
 HELDOUT = "heldout/cells.jsonl"
@@ -92,14 +92,10 @@ def _check_judged(
     here = _judged_on(heldout, rivals) | {
         "cases": sorted({instance.name for instance in heldout.instances})
     }
-    differing = [
-        f"{name} {there.get(name)!r} there and {value!r} here"
-        for name, value in here.items()
-        if there.get(name) != value
-    ]
+    differing = differences({name: there.get(name) for name in here}, here)
     if differing:
         raise ValueError(
-            f"`heldout` must be what {file} was judged on ({'; '.join(differing)}); name another "
+            f"`heldout` must be what {file} was judged on ({differing}); name another "
             "folder, or remove that file to judge anew without training again"
         )
 
