@@ -40,7 +40,9 @@ def _row(name: str, agent: Agent) -> dict[str, Any]:
     table = SampleTable(NUM_SAMPLES)
     seconds = []
     for epoch in range(EPOCHS):
-        observation = table.encode(known, _run(epoch / EPOCHS), NUM_CLASSES)
+        observation = table.encode(
+            known, _run(epoch / EPOCHS), num_classes=NUM_CLASSES, guess_loss=1.0
+        )
         start = time.perf_counter()
         action, _ = agent.predict(observation)
         selection = encoding.decode(action, known, rng)

@@ -88,7 +88,7 @@ def selection_rows(device: torch.device) -> list[Row]:
             kept = mixture(np.full(5, 0.2), statistics.loss_mean, ages, seen, len(losses), rng)
             statistics.begin_epoch()
             statistics.record(kept, losses, losses < 0.5)
-            Summary().encode(statistics, run, 10)
+            Summary().encode(statistics, run, num_classes=10, guess_loss=2.3)
 
         times = interleaved(
             {

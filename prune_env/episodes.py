@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -202,6 +203,7 @@ class EpisodeMaker:
             rng=rng,
             stopwatch=stopwatch,
             num_classes=split.num_classes,
+            guess_loss=math.log(split.num_classes),
             validation=validation,
             learning_rate=recipe.learning_rate_at(clock.progress()) / recipe.learning_rate,
         )

@@ -18,6 +18,7 @@ SHOWN = {
     "with_accelerate": (("accelerate",), r"^6\.0 full epochs, accuracy 0\.9"),
     "with_lightning": (("lightning",), r"^134 updates, accuracy 0\.9"),
     "with_transformers": (("transformers", "accelerate"), r"^225 updates, accuracy (0\.9|1)"),
+    "wrong_labels": (("pandas", "pyarrow", "cleanlab"), r"^9\d % of the wrong labels found$"),
 }
 
 

@@ -44,6 +44,7 @@ class Run:
             agent=spec,
             keep_fraction=0.4,
             labels=LABELS,
+            trace=True,
             score=self.score if refreshes else None,
             **arguments,
         )
@@ -65,7 +66,8 @@ class Run:
                 logits = self.network(inputs)
                 losses = F.cross_entropy(logits, targets, reduction="none")
                 self.optimiser.zero_grad()
-                self.sampler.loss(losses, indices, logits.argmax(1) == targets).backward()
+                right, margins = logits.argmax(1) == targets, logits.detach()[:, 0]
+                self.sampler.loss(losses, indices, right, margins).backward()
                 self.optimiser.step()
                 self.updates += 1
                 if self.updates == stop:
@@ -105,6 +107,8 @@ def test_a_run_stopped_anywhere_ends_as_if_it_had_not(spec, whole):
         assert second.updates == run.updates
         assert torch.equal(weights(second), weights(run)), stop
         assert second.sampler.work == run.sampler.work
+        for name, column in run.sampler.statistics.items():
+            np.testing.assert_array_equal(second.sampler.statistics[name], column, err_msg=name)
 
 
 def test_the_end_of_an_epoch_and_the_start_of_the_next_are_one_place():

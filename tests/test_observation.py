@@ -57,11 +57,15 @@ STATISTICS = known(
 
 
 def table(statistics, run=None, num_classes=2):
-    return SampleTable(len(statistics)).encode(statistics, run or run_summary(), num_classes)
+    return SampleTable(len(statistics)).encode(
+        statistics, run or run_summary(), num_classes=num_classes, guess_loss=math.log(num_classes)
+    )
 
 
 def summary(statistics, run=None, num_classes=2):
-    return Summary().encode(statistics, run or run_summary(), num_classes)
+    return Summary().encode(
+        statistics, run or run_summary(), num_classes=num_classes, guess_loss=math.log(num_classes)
+    )
 
 
 def test_the_sample_table_by_hand():
@@ -183,7 +187,7 @@ def test_huge_losses_stay_in_range(big):
 def test_a_huge_loss_is_shown_at_the_limits():
     run = run_summary(validation_loss=1e30, train_loss=1e30)
     observed = table(known([0, 1], [{0: (1e30, False)}]), run)
-    assert observed["samples"][0, SAMPLE_COLUMN["loss"]] == 100
+    assert observed["samples"][0, SAMPLE_COLUMN["loss"]] == np.float32(1e15)
     assert observed["run"][RUN_COLUMN["train_loss"]] == 10
     assert observed["run"][RUN_COLUMN["validation_loss"]] == 10
 

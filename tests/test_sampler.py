@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from prune_agents import Highest
+from prune_env.agent import Agent
+from prune_env.decision.observation import SUMMARY_COLUMNS
 from prune_env.experiment.agents import make_agent
 from prune_env.loop.indexed import Indexed, IndexedCollate
 from prune_env.loop.sampler import PruningSampler
@@ -132,6 +135,36 @@ def test_the_statistics_are_a_table():
     assert {len(column) for column in table.values()} == {90}
     assert table["times_seen"].sum() == 270
     np.testing.assert_array_equal(table["label"], LABELS)
+    assert "aum" not in table
+    assert "loss_1" not in table
+
+
+def test_margins_and_a_trace_of_losses_are_columns_of_the_table():
+    sampler, rng = make_sampler(agent="random", trace=True), np.random.default_rng(0)
+    sums, times, losses = np.zeros(90), np.zeros(90), []
+    for _ in sampler.epochs():
+        losses.append(np.full(90, np.nan, np.float32))
+        for number, batch in enumerate(sampler.batches()):
+            losses[-1][batch] = fresh = rng.exponential(size=10).astype(np.float32)
+            if number == 1:  # not said of this mini-batch
+                sampler.record(batch, fresh)
+                continue
+            margins = rng.normal(size=10).astype(np.float32)
+            sampler.record(batch, fresh, margins=margins)
+            sums[batch] += margins
+            times[batch] += 1
+        assert (times == 0).any() == np.isnan(sampler.statistics.get("aum", [np.nan])).any()
+    table = sampler.statistics
+    np.testing.assert_allclose(table["aum"], sums / np.where(times > 0, times, np.nan), rtol=1e-6)
+    for epoch, column in enumerate(losses, start=1):
+        np.testing.assert_array_equal(table[f"loss_{epoch}"], column)
+    assert f"loss_{len(losses) + 1}" not in table
+    fresh = make_sampler(agent="random")
+    next(fresh.epochs())
+    with pytest.raises(
+        ValueError, match=r"`margins` must have one entry .* \(3,\), \(3,\), \(2,\)"
+    ):
+        fresh.record(np.arange(3), np.ones(3), margins=np.ones(2))
 
 
 def test_loaders_go_on_from_epoch_to_epoch_without_being_told():
@@ -258,6 +291,50 @@ def test_a_learned_policy_chooses_and_must_be_told_where_the_run_stands():
             sampler.report(**(standing | {"validation_loss": wrong}))
 
 
+def test_a_summary_shows_losses_in_units_of_what_guessing_costs():
+    seen = []
+
+    @dataclass(kw_only=True, eq=False)
+    class Watcher(Agent):
+        env_arguments: ClassVar = {"observation": "summary", "action": "bins"}
+        reads = frozenset({"loss"})
+
+        def reset(self, seed):
+            pass
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            seen.append(dict(zip([name for name, _ in SUMMARY_COLUMNS], observation, strict=True)))
+            return np.zeros(16, np.float32), None
+
+    with pytest.raises(ValueError, match="`guess_loss` must be given without `labels`, since Watc"):
+        make_sampler(agent=Watcher())
+    sampler = make_sampler(agent=Watcher(), guess_loss=200.0, budget=1.0)
+    for _ in sampler.epochs():
+        for batch in sampler.batches():
+            sampler.record(batch, np.full(10, 500.0))
+        sampler.report(validation_accuracy=0.5, validation_loss=300.0, learning_rate=1.0)
+    assert [row["validation_loss"] for row in seen[:2]] == [1.0, 1.5]
+    assert [row["train_loss"] for row in seen[:2]] == [1.0, 2.5]
+    assert [row["loss_mean_q50"] for row in seen[:2]] == [0.0, 2.5]
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize(
+    "spec", ["infobatch", "orderdp:first=inf", "seta:first=inf,num_groups=3", "highest", "ucb:c=0"]
+)
+def test_rules_choose_alike_whatever_unit_losses_are_in(spec, scale):
+    def batches(factor):
+        sampler, found = make_sampler(94, agent=spec, budget=4.0), []
+        hardness = np.random.default_rng(0).exponential(size=94).astype(np.float32)
+        for _ in sampler.epochs():
+            for batch in sampler.batches():
+                sampler.record(batch, hardness[batch] * np.float32(factor))
+                found.append(sorted(batch))
+        return found
+
+    assert batches(scale) == batches(1.0)
+
+
 def test_an_agent_of_ones_own_and_all_chance_from_the_seed():
     def orders(seed):
         sampler = make_sampler(agent=Highest(keep_fraction=0.5), budget=2, seed=seed)
@@ -292,6 +369,8 @@ def test_an_agent_of_ones_own_and_all_chance_from_the_seed():
         ({"score": len}, ValueError, "`score` goes with an agent that refreshes losses"),
         ({"agent": "rcap"}, ValueError, "`labels` must be given, since RCAP reads them"),
         ({"agent": "random+class-balance"}, ValueError, "`labels` must be given"),
+        ({"trace": "all"}, ValueError, "`trace` must be one of"),
+        ({"guess_loss": 0}, ValueError, "`guess_loss` must be finite and above 0, got 0"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):
@@ -316,7 +395,7 @@ def test_what_a_loader_cannot_have_is_refused(option, message):
     ("asked", "message"),
     [
         ({"recorded": "passes"}, "`recorded` must be 'all' without forward passes over all"),
-        ({"loss_start": -1}, r"`loss_start` must be in \[0, 100\], got -1"),
+        ({"loss_start": -1}, r"`loss_start` must be in \[0, 1e\+15\], got -1"),
     ],
 )
 def test_what_an_agent_asks_to_be_recorded_is_checked_as_in_the_environment(asked, message):
@@ -372,7 +451,7 @@ FULL = np.arange(90)
             "`losses` must be finite, got 45 NaN",
         ),
         (FULL, [-1.0] * 90, None, ValueError, "`losses` must be at least 0, got -1"),
-        ([0, 1], [1.0], None, ValueError, r"one entry a sample, got shapes \(2,\), \(1,\)"),
+        ([0, 1], [1.0], None, ValueError, r"one entry a sample each, got shapes \(2,\), \(1,\)"),
         ([0, 1], [1.0, 1.0], [2, 0], ValueError, "`correct` must be bool, or 0 and 1, got .* 2"),
         ([0, 1], torch.ones(1).expand(2), None, ValueError, "got one number repeated"),
     ],

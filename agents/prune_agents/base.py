@@ -220,7 +220,7 @@ class LossAgent(MaskAgent):
         period: Epochs between selections (T_p), and between forward passes, at least 1.
         decay: Weight `a` of a fresh loss in the running mean and variance, in (0, 1].
         refresh: Which losses are recorded, one of `REFRESH_MODES`.
-        first: `inf`, so that samples never met come first, or the number in [0, 100] that every
+        first: `inf`, so that samples never met come first, or the number in [0, 1e15] that every
             running mean starts from.
     """
 

@@ -18,7 +18,7 @@ from prune_env.decision.selection import quantiles
 from prune_env.decision.statistics import LOSS_LIMIT, SampleStatistics
 
 COUNT_LIMIT = 1e6
-RELATIVE_LOSS_LIMIT = 10.0  # in units of log C, the loss of guessing
+RELATIVE_LOSS_LIMIT = 10.0  # in units of the loss of guessing
 
 Observation = dict[str, np.ndarray] | np.ndarray
 
@@ -48,12 +48,12 @@ SAMPLE_COLUMN = {column.name: index for index, column in enumerate(SAMPLE_COLUMN
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """Where an episode stands. Accuracies and shares in [0, 1], losses in nats.
+    """Where an episode stands. Accuracies and shares in [0, 1].
 
     Attributes:
         progress: share of the budget spent.
         validation_accuracy: after the last epoch.
-        validation_loss: mean cross-entropy after the last epoch.
+        validation_loss: mean loss after the last epoch.
         train_loss: mean over what the last epoch trained on; the validation loss before it.
         train_accuracy: likewise; the validation accuracy before it.
         keep_fraction: share of the N samples that the last epoch trained on; 0 before it.
@@ -71,7 +71,8 @@ class RunSummary:
     budget: float
 
 
-# Losses are shown over log C, so that a policy meets the same scale for 10 classes and for 100.
+# Losses are shown over that of guessing (log C for cross-entropies of C classes), so that a policy
+# meets the same scale for 10 classes, for 100 and for any other loss.
 RUN_COLUMNS = (
     ("progress", 1.0),
     ("validation_accuracy", 1.0),
@@ -86,10 +87,10 @@ RUN_COLUMN = {name: index for index, (name, _) in enumerate(RUN_COLUMNS)}
 _RUN_HIGH = np.array([high for _, high in RUN_COLUMNS], dtype=np.float32)
 
 
-def _run_vector(run: RunSummary, num_classes: int) -> np.ndarray:
+def _run_vector(run: RunSummary, guess_loss: float) -> np.ndarray:
     values = [getattr(run, name) for name, _ in RUN_COLUMNS]
     for name in ("validation_loss", "train_loss"):
-        values[RUN_COLUMN[name]] /= math.log(num_classes)
+        values[RUN_COLUMN[name]] /= guess_loss
     return np.clip(values, 0, _RUN_HIGH).astype(np.float32)
 
 
@@ -121,17 +122,18 @@ class SampleTable:
         )
 
     def encode(
-        self, statistics: SampleStatistics, run: RunSummary, num_classes: int
+        self, statistics: SampleStatistics, run: RunSummary, *, num_classes: int, guess_loss: float
     ) -> Observation:
         """Fresh arrays of `space`."""
+        del num_classes  # a summary's concern
         table = np.empty((len(statistics), len(SAMPLE_COLUMNS)), np.float32)
         for index, column in enumerate(SAMPLE_COLUMNS):
             table[:, index] = column.fill(statistics)
-        return {"samples": table, "run": _run_vector(run, num_classes)}
+        return {"samples": table, "run": _run_vector(run, guess_loss)}
 
 
 _QUANTILES = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
-# Over the samples seen; losses over log C.
+# Over the samples seen; losses over that of guessing.
 STATISTIC_COLUMNS = (
     *((f"loss_mean_q{round(100 * share)}", RELATIVE_LOSS_LIMIT) for share in _QUANTILES),
     ("loss_mean_mean", RELATIVE_LOSS_LIMIT),
@@ -161,14 +163,14 @@ class Summary:
         self.space: spaces.Space[Any] = spaces.Box(np.zeros_like(high), high, dtype=np.float32)
 
     def encode(
-        self, statistics: SampleStatistics, run: RunSummary, num_classes: int
+        self, statistics: SampleStatistics, run: RunSummary, *, num_classes: int, guess_loss: float
     ) -> Observation:
         """A fresh array of `space`."""
-        values = np.clip(_statistics(statistics, num_classes), 0, _STATISTIC_HIGH)
-        return np.concatenate([_run_vector(run, num_classes), values])
+        values = np.clip(_statistics(statistics, num_classes, guess_loss), 0, _STATISTIC_HIGH)
+        return np.concatenate([_run_vector(run, guess_loss), values])
 
 
-def _statistics(statistics: SampleStatistics, num_classes: int) -> np.ndarray:
+def _statistics(statistics: SampleStatistics, num_classes: int, guess_loss: float) -> np.ndarray:
     """The values of `STATISTIC_COLUMNS`, in that order: float32."""
     seen, labels = statistics.seen, statistics.labels
     shares = np.bincount(labels, minlength=num_classes) / len(labels)
@@ -199,7 +201,7 @@ def _statistics(statistics: SampleStatistics, num_classes: int) -> np.ndarray:
         staleness,
         entropy,
     ]
-    return np.append(np.divide(losses, math.log(num_classes)), rest).astype(np.float32)
+    return np.append(np.divide(losses, guess_loss), rest).astype(np.float32)
 
 
 def _mean(values: np.ndarray) -> float:

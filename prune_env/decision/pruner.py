@@ -42,6 +42,7 @@ class Pruner:
         rng: what selection leaves to chance.
         stopwatch: seconds by part, for reports.
         num_classes: C.
+        guess_loss: what guessing costs, above 0: the unit of the losses in summaries.
         validation: last finite validation result.
         learning_rate: share of its peak, in [0, 1].
         train_result: mean loss and accuracy over what the last epoch trained on.
@@ -59,6 +60,7 @@ class Pruner:
     rng: np.random.Generator
     stopwatch: Stopwatch
     num_classes: int
+    guess_loss: float
     validation: Evaluation
     learning_rate: float = 1.0
     train_result: Evaluation = field(init=False)
@@ -88,7 +90,12 @@ class Pruner:
 
     def observe(self) -> Observation:
         """What the agent is shown now."""
-        return self.observer.encode(self.statistics, self.summary(), self.num_classes)
+        return self.observer.encode(
+            self.statistics,
+            self.summary(),
+            num_classes=self.num_classes,
+            guess_loss=self.guess_loss,
+        )
 
     def select(self, action: ArrayLike) -> Selection:
         """Decode an action.

@@ -8,7 +8,7 @@ import numpy as np
 
 from prune_env.arguments import check_fraction, check_real
 
-LOSS_LIMIT = 100.0  # nats; a loss is recorded as at most this, so that no statistic overflows
+LOSS_LIMIT = 1e15  # a loss is recorded as at most this, so that its square is a float32
 
 
 def check_means(loss_decay: float, loss_start: float | None) -> None:
@@ -31,7 +31,7 @@ class SampleStatistics:
         labels: (N,) int64, the labels trained on.
         decay: weight `a` of a fresh loss in the running mean, in (0, 1]:
             m <- (1 - a) m + a u (of arXiv 2111.12621, as later papers quote it).
-        loss: (N,) float32, last recorded cross-entropy u; 0 before the first.
+        loss: (N,) float32, last recorded loss u; 0 before the first.
         loss_mean: (N,) float32, running mean m, from `start` on; where that is None the first
             loss starts it, and it is 0 before.
         loss_variance: (N,) float32, v <- (1 - a) v + a (u - m_old)^2.
@@ -94,7 +94,7 @@ class SampleStatistics:
 
         Args:
             indices: (K,) int64, distinct.
-            losses: (K,) float32 cross-entropies, finite; recorded as at most `LOSS_LIMIT`.
+            losses: (K,) float32, at least 0, finite; recorded as at most `LOSS_LIMIT`.
             correct: (K,) bool.
         """
         decay = np.float32(self.decay)

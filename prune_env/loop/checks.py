@@ -12,13 +12,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from prune_env.agent import Agent
-from prune_env.arguments import check_count
+from prune_env.agent import Agent, check_agent
+from prune_env.arguments import check_count, check_positive
 from prune_env.decision.amount import amount_arguments
 from prune_env.decision.clock import Stopwatch, WorkClock
 from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
 from prune_env.decision.statistics import SampleStatistics
+from prune_env.experiment.agents import make_agent
 from prune_env.flow import Evaluation
 from prune_env.problem.data import MAX_CLASSES
 from prune_env.storage.folders import differences
@@ -50,6 +51,13 @@ def check_affords(num_samples: int, step: int, budget: float, *, done: bool) -> 
         )
 
 
+def agent_of(given: str | Agent, keep_fraction: float) -> Agent:
+    """The agent that was given, or that a text names."""
+    agent = make_agent(given, keep_fraction=keep_fraction) if isinstance(given, str) else given
+    check_agent("agent", agent)
+    return agent
+
+
 def checked_labels(labels: Any, num_samples: int) -> np.ndarray:
     """Labels (N,) int64; all of one class where none are given."""
     if labels is None:
@@ -68,9 +76,12 @@ def checked_labels(labels: Any, num_samples: int) -> np.ndarray:
 
 
 def checked_batch(
-    indices: ArrayLike | Tensor, losses: ArrayLike | Tensor, correct: ArrayLike | Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Copies of what a mini-batch met, without gradients: indices, losses, correctness if known.
+    indices: ArrayLike | Tensor,
+    losses: ArrayLike | Tensor,
+    correct: ArrayLike | Tensor | None,
+    margins: ArrayLike | Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Copies of what a mini-batch met, without gradients, None for what is not known.
 
     Raises:
         ValueError: if shapes or values do not fit.
@@ -78,13 +89,14 @@ def checked_batch(
     """
     where, fresh = torch.as_tensor(indices), torch.as_tensor(losses).detach()
     right = None if correct is None else torch.as_tensor(correct).detach()
+    gaps = None if margins is None else torch.as_tensor(margins).detach()
     if where.dtype.is_floating_point or where.dtype.is_complex or where.dtype == torch.bool:
         raise TypeError(f"`indices` must be whole numbers, got {where.dtype}")
-    parts = [part for part in (where, fresh, right) if part is not None]
+    parts = [part for part in (where, fresh, right, gaps) if part is not None]
     if where.ndim != 1 or any(part.shape != where.shape for part in parts):
         raise ValueError(
-            "`indices`, `losses` and `correct` must each have one entry a sample, got shapes "
-            f"{', '.join(str(tuple(part.shape)) for part in parts)}; compute losses with "
+            "`indices`, `losses`, `correct` and `margins` must have one entry a sample each, got "
+            f"shapes {', '.join(str(tuple(part.shape)) for part in parts)}; compute losses with "
             "reduction='none'"
         )
     if len(fresh) > 1 and fresh.stride(0) == 0:
@@ -95,7 +107,12 @@ def checked_batch(
     if right is not None and right.device.type == "cpu":
         check_correct(right)
     copied = fresh.to(torch.float32, copy=True)
-    return where.to(torch.int64, copy=True), copied, None if right is None else right.clone()
+    return (
+        where.to(torch.int64, copy=True),
+        copied,
+        None if right is None else right.clone(),
+        None if gaps is None else gaps.to(torch.float32, copy=True),
+    )
 
 
 def check_correct(correct: Tensor) -> None:
@@ -126,7 +143,7 @@ def checked_losses(found: Any, count: int, agent: Agent) -> tuple[np.ndarray, np
         raise ValueError(
             f"`score` must return correctness beside losses, since {type(agent).__name__} reads it"
         )
-    _, fresh, right = checked_batch(torch.arange(len(losses)), losses, correct)
+    _, fresh, right, _ = checked_batch(torch.arange(len(losses)), losses, correct)
     if len(fresh) != count:
         raise ValueError(f"`score` must return {count} losses, one an index, got {len(fresh)}")
     if right is None:
@@ -140,7 +157,9 @@ def checked_losses(found: Any, count: int, agent: Agent) -> tuple[np.ndarray, np
     return fresh.cpu().numpy(), right.cpu().numpy().astype(bool)
 
 
-def interface_of(agent: Agent, keep_fraction: float, score: Any, has_labels: bool) -> Interface:
+def interface_of(
+    agent: Agent, keep_fraction: float, score: Any, guess_loss: float | None, *, has_labels: bool
+) -> Interface:
     """What the agent sees and says.
 
     Raises:
@@ -171,14 +190,27 @@ def interface_of(agent: Agent, keep_fraction: float, score: Any, has_labels: boo
         )
     if score is not None and not callable(score):
         raise TypeError(f"`score` must be a function of indices, got {score!r}")
-    return Interface(**amount_arguments(wanted, keep_fraction) | wanted)
+    interface = Interface(**amount_arguments(wanted, keep_fraction) | wanted)
+    if guess_loss is not None:
+        check_positive("guess_loss", guess_loss)
+    elif not (interface.in_table or has_labels):
+        raise ValueError(
+            f"`guess_loss` must be given without `labels`, since {name} observes a summary, got "
+            "None; give the mean loss of guessing, such as that of predicting the mean"
+        )
+    return interface
 
 
 def make_pruner(
-    labels: np.ndarray, interface: Interface, budget: float, rng: np.random.Generator
+    labels: np.ndarray,
+    interface: Interface,
+    budget: float,
+    guess_loss: float | None,
+    rng: np.random.Generator,
 ) -> Pruner:
     """Before the first epoch: what a guess has stands for validation results."""
     num_samples, num_classes = len(labels), max(2, int(labels.max()) + 1)
+    unit = math.log(num_classes) if guess_loss is None else guess_loss
     return Pruner(
         interface=interface,
         encoding=interface.encoding(num_samples),
@@ -190,7 +222,8 @@ def make_pruner(
         rng=rng,
         stopwatch=Stopwatch(device=torch.device("cpu")),
         num_classes=num_classes,
-        validation=Evaluation(loss=math.log(num_classes), accuracy=1 / num_classes),
+        guess_loss=unit,
+        validation=Evaluation(loss=unit, accuracy=1 / num_classes),
     )
 
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from prune_env.agent import Agent
 from prune_env.decision.clock import WorkClock
+from prune_env.decision.observation import SAMPLE_COLUMNS
 from prune_env.decision.pruner import Pruner
 from prune_env.flow import EpochResult, Evaluation
 from prune_env.loop.checks import checked_losses
-from prune_env.loop.epoch import MOST_NOT_FINITE, OpenEpoch
+from prune_env.loop.epoch import MOST_NOT_FINITE, Met, OpenEpoch
+from prune_env.loop.history import SampleHistory
 from prune_env.loop.processes import Processes
 from prune_env.state import pack, unpack
 from prune_env.training.trainer import weights_by_sample
@@ -32,6 +34,7 @@ class Decider:
         accumulate: mini-batches to an update.
         whole: whether an epoch is a whole number of updates.
         score: losses by a forward pass, or None.
+        trace: whether every loss is kept.
 
     Attributes:
         agent: as given.
@@ -51,10 +54,12 @@ class Decider:
         accumulate: int,
         whole: bool,
         score: Score | None,
+        trace: bool,
     ):
         self.agent, self.pruner, self.processes = agent, pruner, Processes()
         self._order_rng, self._score = order_rng, score
         self._batch_size, self._accumulate, self._whole = batch_size, accumulate, whole
+        self._history = SampleHistory(pruner.num_samples, trace=trace)
         self._state: Any = None
         self._run = pruner.validation, pruner.learning_rate
         # What the agent observes of the run: the table's agents look at losses alone.
@@ -80,6 +85,27 @@ class Decider:
         """
         self._run = result, learning_rate
         self.reported = True
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the whole run.
+
+        Raises:
+            ValueError: if they are not known beforehand.
+        """
+        if self.pruner.interface.refresh_period is not None or not self._whole:
+            raise ValueError(
+                "`num_updates` is not known where scoring passes are charged or batches are not "
+                "whole; let the learning rate follow `progress`"
+            )
+        whole = WorkClock(budget=self._clock.budget, num_samples=self.pruner.num_samples)
+        return whole.samples_left // self.step
+
+    def table(self) -> dict[str, np.ndarray]:
+        """What is known of each sample, by name, (N,) each."""
+        known = self.pruner.statistics
+        columns = {one.name: np.array(one.fill(known)) for one in SAMPLE_COLUMNS}
+        return columns | self._history.columns()
 
     def share(self, order: np.ndarray) -> np.ndarray:
         """What this process trains on of an epoch's order: its mini-batch of every round."""
@@ -123,22 +149,23 @@ class Decider:
             weights[left] = 1.0  # of what fills up an update
         return np.concatenate([kept, left])[:count], weights, selection.learning_rate_factor
 
-    def take(
-        self, epoch: OpenEpoch, indices: np.ndarray, losses: np.ndarray, correct: np.ndarray
-    ) -> None:
+    def take(self, epoch: OpenEpoch, met: Met) -> None:
         """Record and charge what this process met in an epoch, and all others.
 
         Args:
             epoch: that ends.
-            indices: (K,) int64.
-            losses: (K,) float32.
-            correct: (K,) bool.
+            met: there.
 
         Raises:
+            RuntimeError: if the agent observes a report and there was none.
             ValueError: if more than a hundredth of the losses are not finite.
         """
-        gather = self.processes.gather
-        indices, losses, correct = gather(indices), gather(losses), gather(correct)
+        if not self.reported:
+            raise RuntimeError(
+                f"{type(self.agent).__name__} observes validation results: call `report(...)` in "
+                "every epoch"
+            )
+        indices, losses, correct, margins = (self.processes.gather(part) for part in met)
         finite = np.isfinite(losses)
         missing = int(len(finite) - finite.sum())
         if missing > MOST_NOT_FINITE * len(losses):
@@ -156,6 +183,9 @@ class Decider:
                 num_updates=len(epoch.recorded),
             )
         )
+        if len(margins):
+            margins = margins[finite]
+        self._history.take(pruner.statistics.epoch, indices[finite], losses[finite], margins)
         pruner.num_trained = len(indices)
         pruner.charge(pruner.refresh_if_due(self._forward))
         self.reported = pruner.interface.in_table
@@ -186,6 +216,7 @@ class Decider:
             "run": [self._run[0].loss, self._run[0].accuracy, self._run[1]],
             "reported": self.reported,
             "num_not_finite": self.num_not_finite,
+            "history": self._history.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -203,3 +234,4 @@ class Decider:
         self._run = Evaluation(loss=loss, accuracy=accuracy), learning_rate
         self.reported = state["reported"]
         self.num_not_finite = state["num_not_finite"]
+        self._history.load_state_dict(state["history"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,24 @@ from prune_env.loop.processes import Processes
 from prune_env.state import pack, unpack
 
 MOST_NOT_FINITE = 0.01  # share of an epoch's losses
+
+
+class Batch(NamedTuple):
+    """What a mini-batch met: (K,) each, None for what was not said."""
+
+    indices: Tensor
+    losses: Tensor
+    correct: Tensor | None
+    margins: Tensor | None
+
+
+class Met(NamedTuple):
+    """What an epoch met, on the host: (K,) each, no margins where there were none at all."""
+
+    indices: np.ndarray
+    losses: np.ndarray
+    correct: np.ndarray
+    margins: np.ndarray
 
 
 @dataclass(kw_only=True)
@@ -29,7 +47,7 @@ class OpenEpoch:
         skipped: first samples of this process that an interrupted run has trained on already.
         handed_out: samples given to this process's loop, where its loader counts them.
         num_recorded: samples that this process has recorded, of which a loop asks every time.
-        recorded: indices, losses and correctness by mini-batch, as they came.
+        recorded: by mini-batch, as they came.
     """
 
     order: np.ndarray
@@ -39,7 +57,7 @@ class OpenEpoch:
     skipped: int = 0
     handed_out: int = 0
     num_recorded: int = 0
-    recorded: list[tuple[Tensor, Tensor, Tensor | None]] = field(default_factory=list)
+    recorded: list[Batch] = field(default_factory=list)
     _on_device: dict[torch.device, Tensor] = field(default_factory=dict)
 
     def weights_of(self, indices: Tensor) -> Tensor:
@@ -50,44 +68,51 @@ class OpenEpoch:
             self._on_device[indices.device] = torch.from_numpy(self.weights).to(indices.device)
         return self._on_device[indices.device][indices]
 
-    def record(self, indices: Tensor, losses: Tensor, correct: Tensor | None) -> None:
-        """Keep what a mini-batch met: (K,) each, and for good."""
-        self.recorded.append((indices, losses, correct))
-        self.num_recorded += len(indices)
+    def record(self, batch: Batch) -> None:
+        """Keep what a mini-batch met, for good."""
+        self.recorded.append(batch)
+        self.num_recorded += len(batch.indices)
 
-    def fetch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What this process recorded, on the host: indices, losses, correctness.
+    def fetch(self) -> Met:
+        """What this process recorded.
 
         Raises:
             ValueError: if a loss is negative, or correctness something else.
         """
         if not self.recorded:
-            return np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, bool)
-        indices = torch.cat([where.cpu() for where, _, _ in self.recorded])
-        losses = torch.cat([fresh.cpu() for _, fresh, _ in self.recorded])
-        correct = torch.cat(
-            [
-                torch.zeros(len(where), dtype=torch.bool) if right is None else right.cpu()
-                for where, _, right in self.recorded
-            ]
-        )
+            return Met(*(np.empty(0, kind) for kind in (np.int64, np.float32, bool, np.float32)))
+        indices = torch.cat([batch.indices.cpu() for batch in self.recorded])
+        losses = torch.cat([batch.losses.cpu() for batch in self.recorded])
+        correct = self._filled("correct", torch.zeros(1, dtype=torch.bool))
         check_correct(correct)
+        margins = torch.empty(0)
+        if any(batch.margins is not None for batch in self.recorded):
+            margins = self._filled("margins", torch.full((1,), torch.nan))
         if (losses < 0).any():
             raise ValueError(
                 f"`losses` must be at least 0, got {losses.min():g}: agents rank by them and draw "
                 "in proportion; record a loss with its lower bound taken off"
             )
-        return indices.numpy(), losses.numpy(), correct.numpy().astype(bool)
+        return Met(indices.numpy(), losses.numpy(), correct.numpy().astype(bool), margins.numpy())
+
+    def _filled(self, name: str, missing: Tensor) -> Tensor:
+        """What was recorded under a name; `missing` (1,) where it was not said."""
+        parts = [getattr(batch, name) for batch in self.recorded]
+        return torch.cat(
+            [
+                missing.expand(len(batch.indices)) if part is None else part.cpu()
+                for batch, part in zip(self.recorded, parts, strict=True)
+            ]
+        )
 
     def state_dict(self, processes: Processes) -> dict[str, Any]:
         """All of it, with what every process has recorded."""
-        recorded = (processes.gather(part) for part in self.fetch())
-        names = ("indices", "losses", "correct")
+        recorded = Met(*(processes.gather(part) for part in self.fetch()))
         return {
             "order": pack("order", self.order),
             "weights": pack("weights", self.weights),
             "learning_rate_factor": self.learning_rate_factor,
-            **{name: pack(name, part) for name, part in zip(names, recorded, strict=True)},
+            **{name: pack(name, part) for name, part in recorded._asdict().items()},
         }
 
     @classmethod
@@ -103,9 +128,8 @@ class OpenEpoch:
         order = unpack(None, state["order"])
         mine = share(order)
         here = np.isin(unpack(None, state["indices"]), mine)
-        parts = tuple(
-            state[name][torch.from_numpy(here)] for name in ("indices", "losses", "correct")
-        )
+        known = {name: state[name] for name in Met._fields if len(state[name])}
+        parts = {name: known[name][torch.from_numpy(here)] for name in known}
         skipped = int(here.sum())
         return cls(
             order=order,
@@ -114,7 +138,7 @@ class OpenEpoch:
             started=skipped == len(mine),
             skipped=skipped,
             num_recorded=skipped,
-            recorded=[parts] if skipped else [],
+            recorded=[Batch(**{"margins": None} | parts)] if skipped else [],
         )
 
 

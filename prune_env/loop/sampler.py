@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from prune_env.agent import Agent, check_agent
+from prune_env.agent import Agent
 from prune_env.arguments import (
     check_at_least,
     check_choice,
@@ -19,13 +19,11 @@ from prune_env.arguments import (
     check_fraction,
     check_positive,
 )
-from prune_env.decision.clock import WorkClock
-from prune_env.decision.observation import SAMPLE_COLUMNS
-from prune_env.experiment.agents import make_agent
 from prune_env.experiment.spelling import spec_of
 from prune_env.flow import Evaluation
 from prune_env.loop.batches import EpochBatches, make_loader
 from prune_env.loop.checks import (
+    agent_of,
     check_affords,
     check_num_samples,
     check_settings,
@@ -35,7 +33,7 @@ from prune_env.loop.checks import (
     make_pruner,
 )
 from prune_env.loop.decider import Decider, Score
-from prune_env.loop.epoch import OpenEpoch, check_recorded
+from prune_env.loop.epoch import Batch, OpenEpoch, check_recorded
 from prune_env.loop.indexed import Collate, IndexedCollate
 from prune_env.problem.data import digest
 
@@ -74,9 +72,12 @@ class PruningSampler:
             a forward pass of your network, without training it; asked for by agents that refresh
             losses (`ucb:refresh=forward`, `ies`, `kakurenbo`, `pdd`), and charged a third of
             training on them.
+        guess_loss: mean loss of guessing, above 0, for agents that observe a summary, which shows
+            losses in units of it; None is log C, of cross-entropies and labels of C classes.
         accumulate: mini-batches to an update of the optimiser.
-        whole_batches: False goes through all of a selection, and to the end of the budget, as the
-            environment does; the last mini-batch of an epoch may then be smaller.
+        whole_batches: False goes through all of a selection and to the end of the budget, as the
+            environment does; the last mini-batch of an epoch may be smaller.
+        trace: keep every loss for `statistics`, 12 bytes each.
 
     Attributes:
         agent: what chooses.
@@ -97,8 +98,10 @@ class PruningSampler:
         labels: Sequence[int] | np.ndarray | Tensor | None = None,
         seed: int = 0,
         score: Score | None = None,
+        guess_loss: float | None = None,
         accumulate: int = 1,
         whole_batches: bool = True,
+        trace: bool = False,
     ):
         check_num_samples(num_samples)
         check_count("batch_size", batch_size)
@@ -106,14 +109,14 @@ class PruningSampler:
         check_fraction("keep_fraction", keep_fraction)
         check_count("seed", seed, least=0)
         check_count("accumulate", accumulate)
-        check_choice("whole_batches", whole_batches, [False, True])
-        self.batch_size, self.accumulate, self._whole = batch_size, accumulate, whole_batches
-        self.agent = (
-            make_agent(agent, keep_fraction=keep_fraction) if isinstance(agent, str) else agent
-        )
-        check_agent("agent", self.agent)
+        for name, value in (("whole_batches", whole_batches), ("trace", trace)):
+            check_choice(name, value, [False, True])
+        self.batch_size, self.accumulate = batch_size, accumulate
+        self.agent = agent_of(agent, keep_fraction)
         known = checked_labels(labels, num_samples)
-        interface = interface_of(self.agent, keep_fraction, score, labels is not None)
+        interface = interface_of(
+            self.agent, keep_fraction, score, guess_loss, has_labels=labels is not None
+        )
         self._settings = {
             "num_samples": num_samples,
             "batch_size": batch_size,
@@ -121,12 +124,13 @@ class PruningSampler:
             "agent": spec_of(self.agent, keep_fraction=keep_fraction),
             "keep_fraction": float(keep_fraction),
             "labels": digest([torch.from_numpy(known)]),
-            "seed": seed,
-            "accumulate": accumulate,
-            "whole_batches": whole_batches,
+            **{"seed": seed, "accumulate": accumulate, "whole_batches": whole_batches},
+            **{"guess_loss": guess_loss, "trace": trace},
         }
         streams = np.random.SeedSequence(seed).spawn(2)  # of the order, and of selection
-        self._pruner = make_pruner(known, interface, budget, np.random.default_rng(streams[1]))
+        self._pruner = make_pruner(
+            known, interface, budget, guess_loss, np.random.default_rng(streams[1])
+        )
         self._decider = Decider(
             self.agent,
             self._pruner,
@@ -135,6 +139,7 @@ class PruningSampler:
             accumulate=accumulate,
             whole=whole_batches,
             score=score,
+            trace=trace,
         )
         self.agent.reset(seed)
         self._open: OpenEpoch | None = None
@@ -189,7 +194,11 @@ class PruningSampler:
                 )
 
     def loss(
-        self, losses: Tensor, indices: Tensor, correct: ArrayLike | Tensor | None = None
+        self,
+        losses: Tensor,
+        indices: Tensor,
+        correct: ArrayLike | Tensor | None = None,
+        margins: ArrayLike | Tensor | None = None,
     ) -> Tensor:
         """Record what a mini-batch met, and what to call `backward` on.
 
@@ -197,13 +206,14 @@ class PruningSampler:
             losses: (K,) of each sample, with their gradients, before any weight.
             indices: (K,) int64, as the loader gave them.
             correct: (K,) bool, whether the predictions were right, for agents that read it.
+            margins: (K,) floats, logit of the label minus the largest other, for `statistics`.
 
         Returns:
             The weighted sum over the nominal size of an update, a scalar of at least float32: a
             mini-batch that is smaller takes a smaller step, as in the environment. A loss that is
             not finite is passed on as it is: only the statistics leave it out.
         """
-        self.record(indices, losses, correct)
+        self.record(indices, losses, correct, margins)
         exact = losses.to(torch.promote_types(losses.dtype, torch.float32))
         if self._current().weights is not None:
             exact = exact * self.weights(torch.as_tensor(indices).to(losses.device))
@@ -225,6 +235,7 @@ class PruningSampler:
         indices: ArrayLike | Tensor,
         losses: ArrayLike | Tensor,
         correct: ArrayLike | Tensor | None = None,
+        margins: ArrayLike | Tensor | None = None,
     ) -> None:
         """Take in a copy of what a mini-batch met in training; `loss` does it too.
 
@@ -232,6 +243,7 @@ class PruningSampler:
             indices: (K,) whole numbers.
             losses: (K,) at least 0, before any weight.
             correct: (K,) bool, or 0 and 1: whether the predictions were right.
+            margins: (K,) floats, as for `loss`.
 
         Raises:
             ValueError: if shapes or values do not fit, or the agent reads what is not given.
@@ -242,12 +254,12 @@ class PruningSampler:
                 f"`correct` must be given, since {type(self.agent).__name__} reads it; pass "
                 "logits.argmax(1) == targets"
             )
-        self._current().record(*checked_batch(indices, losses, correct))
+        self._current().record(Batch(*checked_batch(indices, losses, correct, margins)))
 
     def report(
         self, *, validation_accuracy: float, validation_loss: float, learning_rate: float
     ) -> None:
-        """Say where the run stands, once an epoch; needed by agents that observe a summary.
+        """Say where the run stands, once an epoch, to agents that observe a summary.
 
         Args:
             validation_accuracy: in [0, 1].
@@ -300,13 +312,7 @@ class PruningSampler:
         Raises:
             ValueError: if it is not known, since scoring passes or parts of a batch are charged.
         """
-        if self._pruner.interface.refresh_period is not None or not self._whole:
-            raise ValueError(
-                "`num_updates` is not known where scoring passes are charged or batches are not "
-                "whole; let the learning rate follow `progress`"
-            )
-        whole = WorkClock(budget=self._pruner.clock.budget, num_samples=self.num_samples)
-        return whole.samples_left // self._decider.step
+        return self._decider.num_updates
 
     @property
     def learning_rate_factor(self) -> float:
@@ -318,10 +324,11 @@ class PruningSampler:
         """What is known of each sample, by name, (N,) each: a table for `pandas.DataFrame`.
 
         `loss` (the last recorded), `loss_mean` and `loss_variance` (running), `correct`,
-        `correct_mean`, `times_forgotten`, `times_seen`, `epochs_since_seen`, `label`.
+        `correct_mean`, `times_forgotten`, `times_seen`, `epochs_since_seen`, `label`; `aum`, the
+        mean margin, if margins were recorded; of a trace `loss_1`, `loss_2` and so on by epoch,
+        NaN where a sample was left out.
         """
-        known = self._pruner.statistics
-        return {column.name: np.array(column.fill(known)) for column in SAMPLE_COLUMNS}
+        return self._decider.table()
 
     def begin_epoch(self) -> list[list[int]]:
         """End the epoch that was gone through, begin the next, and say its mini-batches.
@@ -348,16 +355,11 @@ class PruningSampler:
         Raises:
             RuntimeError: as for `epochs`.
         """
-        share = self._decider.share((epoch := self._current()).order)
-        indices, losses, correct = epoch.fetch()
+        epoch = self._current()
+        share, met = self._decider.share(epoch.order), epoch.fetch()
         handed_out = min(len(share), epoch.skipped + epoch.handed_out * self.batch_size)
-        check_recorded(indices, share, self._pruner.num_samples, handed_out)
-        if not self._decider.reported:
-            name = type(self.agent).__name__
-            raise RuntimeError(
-                f"{name} observes validation results: call `report(...)` in every epoch"
-            )
-        self._decider.take(epoch, indices, losses, correct)
+        check_recorded(met.indices, share, self._pruner.num_samples, handed_out)
+        self._decider.take(epoch, met)
         self._open = None
 
     def _opened(self) -> OpenEpoch:

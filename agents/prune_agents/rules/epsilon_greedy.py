@@ -37,7 +37,7 @@ class EpsilonGreedy(LossAgent, KnowsPropensities):
         period: Epochs between selections (T_p), and between forward passes, at least 1.
         decay: Weight of a fresh loss in the running mean, in (0, 1].
         refresh: Which losses are recorded, one of `prune_agents.base.REFRESH_MODES`.
-        first: `inf`, so that samples never met come first, or the number in [0, 100] that every
+        first: `inf`, so that samples never met come first, or the number in [0, 1e15] that every
             running mean starts from.
     """
 

@@ -1,18 +1,23 @@
-"""The losses that the released code of InfoBatch, SeTa and OrderDP goes by: the last of each."""
+"""The losses that the released code of SeTa and OrderDP goes by: the last of each sample."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from prune_agents.base import UNMET_FIRST
 from prune_agents.view import SampleTableView
 
-INITIAL_LOSS = 3.0  # of a sample never met, in that code
+INITIAL_LOSS = 3.0  # of a sample never met, in that code, which knows cross-entropies alone
 
 
-def last_losses(samples: SampleTableView) -> np.ndarray:
-    """Last recorded losses (N,), `INITIAL_LOSS` where there is none.
+def last_losses(samples: SampleTableView, first: float | str) -> np.ndarray:
+    """Last recorded losses (N,), and what stands for one where there is none.
 
     Args:
         samples: One environment before the step.
+        first: Of a sample never met; `inf` for the highest that any other had last.
     """
-    return np.where(samples["times_seen"] > 0, samples["loss"], np.float32(INITIAL_LOSS))
+    met = samples["times_seen"] > 0
+    if first == UNMET_FIRST:
+        first = float(samples["loss"].max(where=met, initial=0))
+    return np.where(met, samples["loss"], np.float32(first))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from prune_agents.annealing import anneals
-from prune_agents.base import Held, MaskAgent
-from prune_agents.rules.last_losses import last_losses
+from prune_agents.base import Held, MaskAgent, checked_first
+from prune_agents.rules.last_losses import INITIAL_LOSS, last_losses
 from prune_agents.rules.loss_groups import loss_groups
 from prune_agents.view import SampleTableView
 from prune_env import random_subset
@@ -52,6 +52,8 @@ class SeTa(MaskAgent):
         num_groups: Number k of groups, at least 1.
         window: Share of the groups trained on, in (0, 1], rounded to whole groups, at least one.
         delta: Share of the budget before annealing, in (0, 1]; 1 is no annealing.
+        first: What stands for the loss of a sample never met, in [0, 1e15], 3 as in their code;
+            `inf` for the highest that any other had last, which losses of any scale allow.
     """
 
     reads = frozenset({"loss"})
@@ -60,6 +62,7 @@ class SeTa(MaskAgent):
     num_groups: int = 10
     window: float = 0.5
     delta: float = 0.875
+    first: float | str = INITIAL_LOSS
 
     memory_class = Windows
 
@@ -73,6 +76,7 @@ class SeTa(MaskAgent):
                 f"`window` must round to one group at least, got {self.window} of "
                 f"{self.num_groups}; widen it, or raise `num_groups`"
             )
+        self.first = checked_first(self.first)
         super().__post_init__()
 
     def select(self, samples: SampleTableView[Windows], count: int) -> np.ndarray:
@@ -83,7 +87,8 @@ class SeTa(MaskAgent):
         samples.memory.epochs += 1
         drawn = random_subset(len(samples), size, self._rng)
         start = epoch % (self.num_groups - width + 1)
-        groups = loss_groups(last_losses(samples)[drawn], self.num_groups, self._rng)
+        losses = last_losses(samples, self.first)[drawn]
+        groups = loss_groups(losses, self.num_groups, self._rng)
         kept = drawn[(groups >= start) & (groups < start + width)]
         annealing = anneals(samples, self.delta, len(kept), self.env_arguments)
         return drawn if epoch == 0 or annealing or not len(kept) else kept

@@ -51,7 +51,7 @@ class UCB(LossAgent):
         decay: Weight `a` of a fresh loss in the running mean and variance, in (0, 1].
         refresh: Which losses are recorded, one of `prune_agents.base.REFRESH_MODES`; with `forward`
             the n of `ucb1` grows by 2 in an epoch with a pass.
-        first: `inf`, so that samples never met come first, or the number in [0, 100] that every
+        first: `inf`, so that samples never met come first, or the number in [0, 1e15] that every
             running mean starts from; variances start from 0.
     """
 
