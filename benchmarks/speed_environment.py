@@ -15,6 +15,7 @@ import torch
 from measure import Row, interleaved, medians, ratios, seconds
 from speed_training import CORES, SEED, Loop, pictures_task, pin, start
 
+from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.observation import RunSummary, Summary
 from prune_env.decision.selection import mixture, top
 from prune_env.decision.statistics import SampleStatistics
@@ -34,6 +35,8 @@ RUN = RunSummary(
     keep_fraction=0.25,
     learning_rate=0.5,
     budget=4.0,
+    work=2.0,
+    num_updates=100,
 )
 
 
@@ -88,7 +91,7 @@ def selection_rows(device: torch.device) -> list[Row]:
             kept = mixture(np.full(5, 0.2), statistics.loss_mean, ages, seen, len(losses), rng)
             statistics.begin_epoch()
             statistics.record(kept, losses, losses < 0.5)
-            Summary().encode(statistics, run, num_classes=10, guess_loss=2.3)
+            Summary().encode(statistics, run, ClassKnowledge.empty(10), guess_loss=2.3)
 
         times = interleaved(
             {

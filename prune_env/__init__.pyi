@@ -35,10 +35,17 @@ from .problem.tasks import task_names as task_names
 
 # What is seen, said and paid.
 from .decision.amount import amount_arguments as amount_arguments
+from .decision.classes import EVIDENCE as EVIDENCE
+from .decision.classes import ClassKnowledge as ClassKnowledge
 from .decision.clock import FORWARD_COST as FORWARD_COST
+from .decision.composition import CUT as CUT
+from .decision.composition import MOST_OF_CLASS as MOST_OF_CLASS
+from .decision.composition import Composition as Composition
+from .decision.encodings import COMPOSITION as COMPOSITION
 from .decision.encodings import ENCODINGS as ENCODINGS
 from .decision.encodings import RULE_ENTRIES as RULE_ENTRIES
 from .decision.interface import Interface as Interface
+from .decision.observation import CLASS_COLUMNS as CLASS_COLUMNS
 from .decision.observation import RUN_COLUMN as RUN_COLUMN
 from .decision.observation import RUN_COLUMNS as RUN_COLUMNS
 from .decision.observation import SAMPLE_COLUMN as SAMPLE_COLUMN

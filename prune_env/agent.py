@@ -119,7 +119,7 @@ class Agent(ABC):
 
     @property
     def reads(self) -> frozenset[str]:
-        """What it must be told of the samples, of `loss`, `correct` and `labels`."""
+        """What it must be told: `loss`, `correct`, `labels`, and `validation` by class."""
         return frozenset({"loss", "correct", "labels"})
 
     @property

@@ -57,6 +57,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         | `features` | Box(-1, 1, (7,))         | weights of the standardised features of          |
         |            |                          | `prune_env.FEATURES`; Gumbel top-k    |
         | `bins`     | Box(-1, 1, (16,))        | log propensity / 4 of each loss quantile bin     |
+        | `compose`  | Box(-1, 1, (5,))         | corrections to the rule `distrust`, which is 0:  |
+        |            |                          | see `prune_env.COMPOSITION`                      |
         | `rule`     | Discrete(12)             | which of `prune_env.RULE_ENTRIES` plays|
         |            |                          | this epoch: a rule, or in equal class quotas     |
 
@@ -65,8 +67,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         `bins` they are as likely as the best bin, in `features` they have the value that each
         weight on a loss wants most. `mask`, `scores` and `weights` say themselves what to take.
 
-        With `choose_keep_fraction`, `mixture`, `features` and `bins` have one more entry in
-        [-1, 1], which moves the keep fraction geometrically from `min_keep_fraction` to 1. A
+        With `choose_keep_fraction`, `mixture`, `features`, `bins` and `compose` have one more entry
+        in [-1, 1], which moves the keep fraction geometrically from `min_keep_fraction` to 1. A
         `mask` or `weights` action that keeps fewer than ceil(`min_keep_fraction` N) samples is
         filled up with random ones, which `info["num_added"]` counts, so that near-empty masks
         cannot stretch an episode or farm `step-rate`. An empty one is an error.
@@ -74,11 +76,14 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     Observation:
         | `observation` | space                                                                 |
         |---------------|-----------------------------------------------------------------------|
-        | `samples`     | Dict(`samples`: Box (N, 9), `run`: Box (8,))                          |
-        | `summary`     | Box (22,): `run`, then quantiles and moments of the statistics        |
+        | `samples`     | Dict(`samples`: Box (N, 9), `classes`: Box (C, 3), `run`: Box (14,))  |
+        | `summary`     | Box (28,): `run`, then quantiles and moments of the statistics        |
 
-        Columns and ranges: `SAMPLE_COLUMNS`, `RUN_COLUMNS` and `SUMMARY_COLUMNS` in
-        `prune_env.decision.observation`. Only training and validation data are ever observed.
+        Columns and ranges: `prune_env.SAMPLE_COLUMNS`, `CLASS_COLUMNS`, `RUN_COLUMNS` and
+        `SUMMARY_COLUMNS`. `wrong_share` is the estimated share of wrong labels (see
+        `prune_env.ClassKnowledge`) and `wrong_evidence` what speaks for it, a half where it is
+        just enough; `label_shift` half the sum of the differences between the shares of the classes
+        in training and in validation. Only training and validation data are ever observed.
 
     Reward:
         | `reward`    | of a step                                                               |
@@ -98,12 +103,13 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     Info keys:
         The same of `reset` and `step`: `instance` (`task`, `scenario`), `num_samples` N, `epoch`,
         `budget`, `work` (full epochs spent so far, scoring included), `progress` (share of the
-        budget spent), `validation_accuracy`, `validation_loss`; and of the last step, 0 at
-        reset, `num_trained`, `num_unseen` (of these, without a loss recorded before),
-        `num_selected` (before the last epoch's cut), `num_added`, `num_scored`, `num_updates`,
-        `keep_fraction` (trained / N), `train_loss` and `train_accuracy` (at reset the
-        validation's), `accuracy_gain`, `accuracy_gain_per_time`, `step_time` (full epochs, on the
-        clock), `reward_parts` (by name, `divergence` among them), `diverged`. On the wall clock
+        budget spent), `validation_accuracy`, `validation_loss`, `validation_classes` (of each class
+        its validation samples, those predicted right, and all predicted to be of it); and of the
+        last step, 0 at reset, `num_trained`, `num_unseen` (of these, without a loss recorded
+        before), `num_selected` (before the last epoch's cut), `num_added`, `num_scored`,
+        `num_updates`, `keep_fraction` (trained / N), `train_loss` and `train_accuracy` (at reset
+        the validation's), `accuracy_gain`, `accuracy_gain_per_time`, `step_time` (full epochs, on
+        the clock), `reward_parts` (by name, `divergence` among them), `diverged`. On the wall clock
         also `seconds` since reset, by part.
 
     Arguments:
@@ -115,7 +121,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         num_samples: cut every training set to this many; None keeps all.
         budget: full epochs, above 0; at least 2 make a run worth the name.
         keep_fraction: kept / N in (0, 1]; None is 0.25. To be left out where the action chooses.
-        choose_keep_fraction: let `mixture`, `features` or `bins` choose it.
+        choose_keep_fraction: let `mixture`, `features`, `bins` or `compose` choose it.
         min_keep_fraction: smallest fraction that an action may choose, in (0, 1]; None is 0.01.
             `step-rate` asks for one of your own there. To be left out where nothing is chosen.
         observation: `samples` or `summary`.

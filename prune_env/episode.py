@@ -115,6 +115,7 @@ class Episode:
             "progress": pruner.clock.progress(),
             "validation_accuracy": pruner.validation.accuracy,
             "validation_loss": pruner.validation.loss,
+            "validation_classes": pruner.validation.classes,
         }
         if isinstance(pruner.clock, WallClock):
             info["seconds"] = dict(pruner.stopwatch.seconds)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from prune_env.arguments import check_choice, check_positive, check_type
+from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.clock import CLOCKS, Clock, EpochCost, Stopwatch, WallClock, WorkClock
 from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
@@ -108,7 +109,8 @@ class EpisodeMaker:
         self.sizes |= {_key(instance): self.size(instance) for instance in self.instances}
         size = max(self.sizes.values())
         self.encoding = interface.encoding(size)
-        self.observer = interface.observer(size)
+        self._num_classes = max(one.num_classes(device) for one in self.instances)
+        self.observer = interface.observer(size, self._num_classes)
         self._fixed_size = size if self.encoding.per_sample or self.observer.per_sample else None
         for instance in self.instances:
             self._check_size(instance)
@@ -202,7 +204,7 @@ class EpisodeMaker:
             clock=clock,
             rng=rng,
             stopwatch=stopwatch,
-            num_classes=split.num_classes,
+            classes=ClassKnowledge(np.array(validation.classes, np.float64)),
             guess_loss=math.log(split.num_classes),
             validation=validation,
             learning_rate=recipe.learning_rate_at(clock.progress()) / recipe.learning_rate,
@@ -241,6 +243,12 @@ class EpisodeMaker:
                 f"or action have one entry a sample, got {self._fixed_size} and {size} for "
                 f"{_key(instance)}; set `num_samples`, or use observation 'summary' with an "
                 "N-free action"
+            )
+        num_classes = instance.num_classes(self._device)
+        if num_classes > self._num_classes:
+            raise ValueError(
+                f"`task` must have at most the {self._num_classes} classes of the observation, got "
+                f"{num_classes} for {_key(instance)}; make the environment with it"
             )
 
 

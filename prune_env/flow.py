@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,12 +56,26 @@ class Evaluation:
     """What a network is worth on some samples.
 
     Attributes:
-        loss: mean cross-entropy, in nats.
+        loss: mean loss; of the environment's networks, cross-entropy in nats.
         accuracy: share that is predicted right, in [0, 1].
+        classes: of each class how many samples there are, how many of them are predicted right,
+            and how many of all are predicted to be of it: (C, 3) whole numbers; empty where it is
+            not known.
     """
 
     loss: float
     accuracy: float
+    classes: tuple[tuple[int, ...], ...] = ()
+
+    def state(self) -> list[Any]:
+        """All of it, in plain containers."""
+        return [self.loss, self.accuracy, [list(row) for row in self.classes]]
+
+    @classmethod
+    def of_state(cls, state: list[Any]) -> Evaluation:
+        """What `state` has made of it."""
+        loss, accuracy, classes = state
+        return cls(loss=loss, accuracy=accuracy, classes=tuple(map(tuple, classes)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -229,7 +229,7 @@ def _no_record_is_another(expected: list[Any], seen: list[Any]) -> bool:
     return all(replace(record, others={}) in expected for record in seen)
 
 
-OBSERVATIONS = np.random.default_rng(0).uniform(size=(5, 22)).astype(np.float32)
+OBSERVATIONS = np.random.default_rng(0).uniform(size=(5, 28)).astype(np.float32)
 
 
 def _write_policy(folder: Path, number: int) -> None:

@@ -9,13 +9,18 @@ from hypothesis import strategies as st
 
 from prune_env.decision.action import Encoding
 from prune_env.decision.amount import Amount, amount_arguments
-from prune_env.decision.encodings import ENCODINGS, NUM_BINS, RULE_ENTRIES
+from prune_env.decision.encodings import COMPOSITION, ENCODINGS, NUM_BINS, RULE_ENTRIES
 from prune_env.decision.interface import Interface
 from prune_env.decision.selection import RULES
 from prune_env.decision.statistics import FEATURES, SampleStatistics, feature_propensities
 
 NUM = 32
-LENGTHS = {"mixture": len(RULES), "features": len(FEATURES), "bins": NUM_BINS}
+LENGTHS = {
+    "mixture": len(RULES),
+    "features": len(FEATURES),
+    "bins": NUM_BINS,
+    "compose": len(COMPOSITION),
+}
 BOXES = [name for name in ENCODINGS if name not in ("mask", "rule")]
 SHAPED = [name for name in ENCODINGS if name != "rule"]
 FREE = ("mask", "weights")
@@ -385,7 +390,11 @@ GIVEN = {"keep_fraction": 0.5, "min_keep_fraction": 0.1, "choose_keep_fraction":
         ("bins", ["min_keep_fraction"], "`min_keep_fraction` goes with .* for 'bins'"),
         ("rule", ["choose_keep_fraction"], "got 'rule'; it is one number"),
         ("mask", ["choose_keep_fraction"], "got 'mask'; it chooses how much to keep already"),
-        ("scores", ["choose_keep_fraction"], "goes with the actions mixture, features, bins, got"),
+        (
+            "scores",
+            ["choose_keep_fraction"],
+            "the actions mixture, features, bins, compose, got",
+        ),
     ],
 )
 def test_an_argument_that_would_have_no_effect_is_refused(action, names, message):

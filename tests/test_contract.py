@@ -28,7 +28,7 @@ IDS = [
 # Loss multipliers are not symmetric around 0: both checkers recommend, and neither requires, that.
 WEIGHTS = ".*recommend (using|you to use) a symmetric and normalized"
 # A table of samples is a matrix, and no picture: policies for it are made for sets.
-TABLE = "Your observation samples has an unconventional shape"
+TABLE = "Your observation (samples|classes) has an unconventional shape"
 
 
 @pytest.mark.parametrize("observation", ["samples", "summary"])

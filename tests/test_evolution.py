@@ -24,7 +24,7 @@ def search(seed=0):
 
 def climb(evolution, generations, told=()):
     """Tell returns that are best where the action is `TARGET` whatever is seen."""
-    observations = np.random.default_rng(1).uniform(size=(4, 22)).astype(np.float32)
+    observations = np.random.default_rng(1).uniform(size=(4, 28)).astype(np.float32)
     history = list(told)
     for generation in range(generations):
         policies = evolution.ask()
@@ -69,7 +69,7 @@ def test_rollouts_give_every_policy_the_same_episodes():
 
 
 def test_a_column_that_hardly_varies_keeps_its_size():
-    observations = [np.zeros(22, np.float32), np.ones(22, np.float32)]
+    observations = [np.zeros(28, np.float32), np.ones(28, np.float32)]
     mean, scale = moments(observations, ("progress",))
     assert (mean, scale) == (0.5, 0.5)
     _, scale = moments(observations[:1] * 2, ("progress",))

@@ -57,6 +57,21 @@ def in_a_loop(env, spec, budget):
             logits.argmax(1) == labels[indices]
         )
 
+    validation = run.split.validation
+    held_out = run.split.inputs(validation, validation.rows)
+
+    @torch.no_grad()
+    def report():
+        logits = network.eval()(held_out)
+        network.train()
+        predicted = logits.argmax(1)
+        sampler.report(
+            validation_accuracy=(predicted == validation.labels).float().mean().item(),
+            validation_loss=F.cross_entropy(logits, validation.labels).item(),
+            validation_labels=validation.labels,
+            validation_predictions=predicted,
+        )
+
     refreshes = make_agent(spec, keep_fraction=0.3).env_arguments.get("refresh_period")
     sampler = PruningSampler(
         len(labels),
@@ -72,6 +87,7 @@ def in_a_loop(env, spec, budget):
     streams = random_streams(run.entropy)
     sampler._decider._order_rng = streams["order"]
     sampler._pruner.rng = streams["selection"]
+    report()
     for _ in sampler.epochs():
         for (batch, targets), indices in sampler.loader(list(zip(inputs, labels, strict=True))):
             rate = recipe.learning_rate_at(sampler.progress) * sampler.learning_rate_factor
@@ -85,6 +101,7 @@ def in_a_loop(env, spec, budget):
             optimiser.zero_grad()
             ((smoothed * sampler.weights(indices)).sum() / recipe.batch_size).backward()
             optimiser.step()
+        report()
     return network, sampler
 
 
@@ -119,7 +136,12 @@ def test_a_rule_reads_what_it_says(spec, monkeypatch):
         read.update(name for name, group in READS.items() if column in group)
         return columns(self, column)
 
+    def watching_classes(self, name):
+        read.update({"validation"} if name == "classes" else ())
+        return object.__getattribute__(self, name)
+
     monkeypatch.setattr(SampleTableView, "__getitem__", watching)
+    monkeypatch.setattr(SampleTableView, "__getattribute__", watching_classes)
     env, agent, observation = start(120, 32, spec, 3.0)
     over, first = False, np.ones(1, bool)
     while not over:

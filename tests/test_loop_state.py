@@ -16,7 +16,7 @@ INPUTS, LABELS = DATA.train.pool, DATA.train.labels
 ITEMS = list(zip(INPUTS, LABELS, strict=True))
 RULES = ["ucb", "epsilon-greedy", "infobatch", "rs2", "repb", "seta", "random", "short", "ies"]
 RULES += ["ucb+anneal:0.2+rescale", "ucb:refresh=forward,period=2", "stalest+class-balance:1"]
-RULES += ["kakurenbo", "pdd", "forgotten+warm-up:0.2", "learned"]
+RULES += ["kakurenbo", "pdd", "forgotten+warm-up:0.2", "learned", "distrust"]
 
 
 def saved(state):
@@ -72,7 +72,12 @@ class Run:
                 self.updates += 1
                 if self.updates == stop:
                     return
-            self.sampler.report(validation_accuracy=0.5, validation_loss=1.0, learning_rate=1.0)
+            self.sampler.report(
+                validation_accuracy=0.5,
+                validation_loss=1.0,
+                validation_labels=LABELS,
+                validation_predictions=self.network(INPUTS).argmax(1),
+            )
 
     def state_dict(self):
         return {

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.observation import (
     RUN_COLUMN,
     RUN_COLUMNS,
@@ -32,6 +33,8 @@ def run_summary(**fields):
         "keep_fraction": 0.25,
         "learning_rate": 0.125,
         "budget": 4.0,
+        "work": 2.0,
+        "num_updates": 20,
     }
     return RunSummary(**plain | fields)
 
@@ -56,15 +59,22 @@ STATISTICS = known(
 )
 
 
+def classes_of(num_classes):
+    """Three validation samples of class 0 and one of class 1, two of them right."""
+    known = ClassKnowledge.empty(num_classes)
+    known.counts[:2] = [[3, 2, 3], [1, 0, 1]]
+    return known
+
+
 def table(statistics, run=None, num_classes=2):
-    return SampleTable(len(statistics)).encode(
-        statistics, run or run_summary(), num_classes=num_classes, guess_loss=math.log(num_classes)
+    return SampleTable(len(statistics), num_classes).encode(
+        statistics, run or run_summary(), classes_of(num_classes), guess_loss=math.log(num_classes)
     )
 
 
 def summary(statistics, run=None, num_classes=2):
     return Summary().encode(
-        statistics, run or run_summary(), num_classes=num_classes, guess_loss=math.log(num_classes)
+        statistics, run or run_summary(), classes_of(num_classes), guess_loss=math.log(num_classes)
     )
 
 
@@ -87,6 +97,8 @@ def test_the_sample_table_by_hand():
 def test_the_run_by_hand_with_losses_over_log_c():
     run = table(STATISTICS, num_classes=10)["run"]
     expected = [0.5, 0.75, 1.5 / math.log(10), 0.5 / math.log(10), 0.875, 0.25, 0.125, 4.0]
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(10)
+    expected += [math.log(3), math.log(21), 0, 0, 0.25, entropy]
     assert run.tolist() == pytest.approx(expected)
     assert summary(STATISTICS, num_classes=10)[: len(RUN_COLUMNS)].tolist() == run.tolist()
 
@@ -137,15 +149,15 @@ def test_a_class_without_samples_counts_in_the_entropy_alone():
 
 
 def test_columns_have_the_lengths_of_the_specification():
-    assert (len(SAMPLE_COLUMNS), len(RUN_COLUMNS), len(SUMMARY_COLUMNS)) == (9, 8, 22)
-    assert len(SUMMARY_COLUMN) == 22
-    for box in ("Box (N, 9)", "Box (8,)", "Box (22,)"):
+    assert (len(SAMPLE_COLUMNS), len(RUN_COLUMNS), len(SUMMARY_COLUMNS)) == (9, 14, 28)
+    assert len(SUMMARY_COLUMN) == 28
+    for box in ("Box (N, 9)", "Box (C, 3)", "Box (14,)", "Box (28,)"):
         assert box in (DataPruningEnv.__doc__ or "")
     assert [name for name, _ in RUN_COLUMNS] == list(RUN_COLUMN)
 
 
 def test_spaces_state_the_range_of_every_column():
-    space = SampleTable(5).space
+    space = SampleTable(5, 2).space
     assert space["samples"].shape == (5, 9)
     for column in SAMPLE_COLUMNS:
         index = SAMPLE_COLUMN[column.name]
@@ -167,7 +179,7 @@ def check_ranges(statistics, run, num_classes):
         assert part.dtype == np.float32
         for value, (name, high) in zip(part, columns, strict=True):
             assert 0 <= value <= high, name
-    assert SampleTable(len(statistics)).space.contains(whole)
+    assert SampleTable(len(statistics), num_classes).space.contains(whole)
     assert Summary().space.contains(row)
 
 

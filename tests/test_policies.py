@@ -62,7 +62,7 @@ def rewrite(file, **changes):
 
 def test_there_and_back(policy, file):
     again = load_policy(file)
-    observation = np.random.default_rng(0).uniform(size=(3, 22)).astype(np.float32)
+    observation = np.random.default_rng(0).uniform(size=(3, 28)).astype(np.float32)
     np.testing.assert_array_equal(again.act(observation), policy.act(observation))
     assert again.provenance == policy.provenance
     assert again.columns == COLUMNS
@@ -74,7 +74,7 @@ def test_there_and_back(policy, file):
 
 
 def test_it_sees_its_columns_only(policy):
-    observation = np.zeros(22, np.float32)
+    observation = np.zeros(28, np.float32)
     quiet = policy.act(observation)
     names = observation_columns("summary")
     for name in names:

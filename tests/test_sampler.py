@@ -291,6 +291,30 @@ def test_a_learned_policy_chooses_and_must_be_told_where_the_run_stands():
             sampler.report(**(standing | {"validation_loss": wrong}))
 
 
+def test_an_agent_that_reads_a_validation_by_class_must_be_told_of_it():
+    plain = {"validation_accuracy": 0.5, "validation_loss": 1.0}
+    sampler = make_sampler(agent="distrust", labels=LABELS)
+    epochs = sampler.epochs()
+    next(epochs)
+    go_through(sampler)
+    with pytest.raises(RuntimeError, match=r"Distrust observes validation results: call `report"):
+        next(epochs)
+    with pytest.raises(ValueError, match=r"`validation_labels` and .* since Distrust reads them"):
+        sampler.report(**plain)
+    for labels, predicted, name in (
+        ([0.5, 1], [0, 1], "validation_labels"),
+        ([0, 1], [0, 3], "validation_predictions"),
+        ([0, 1], [0], "validation_predictions"),
+        ([[0], [1]], [0, 1], "validation_labels"),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}` must be one whole number from 0 to 2"):
+            sampler.report(**plain, validation_labels=labels, validation_predictions=predicted)
+    told = {"validation_labels": [0, 1, 1], "validation_predictions": torch.tensor([0, 1, 2])}
+    sampler.report(**plain, **told)
+    next(sampler.epochs())
+    assert sampler._pruner.classes.counts.tolist() == [[1, 1, 1], [2, 1, 1], [0, 0, 1]]
+
+
 def test_a_summary_shows_losses_in_units_of_what_guessing_costs():
     seen = []
 

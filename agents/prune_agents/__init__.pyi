@@ -17,6 +17,7 @@ from .rules.baselines import Short as Short
 from .rules.baselines import StaticRandom as StaticRandom
 
 # Rules on losses.
+from .rules.distrust import Distrust as Distrust
 from .rules.epsilon_greedy import EpsilonGreedy as EpsilonGreedy
 from .rules.ies import IES as IES
 from .rules.infobatch import InfoBatch as InfoBatch

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from prune_env import RUN_COLUMN, SAMPLE_COLUMN, pack, unpack
+from prune_env import CLASS_COLUMNS, RUN_COLUMN, SAMPLE_COLUMN, pack, unpack
 
 
 @dataclass
@@ -32,6 +32,7 @@ class SampleTableView(Generic[M]):
         budget: Of the episode, in full epochs, above 0; without one nothing is near its end.
         memory: What the agent keeps of this environment's episode.
         position: Of the environment among those served side by side.
+        classes: (C, 3) floats, the observation's `classes`; None is of no classes.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class SampleTableView(Generic[M]):
         memory: Any = None,
         *,
         position: int = 0,
+        classes: np.ndarray | None = None,
     ):
         self._table = table
+        self.classes = np.zeros((0, len(CLASS_COLUMNS))) if classes is None else classes
         self.progress = progress
         self.budget = budget
         self.memory: M = memory
@@ -90,6 +93,8 @@ class Memories(Generic[M]):
         tables, runs = observation["samples"], observation["run"]
         batched = tables.ndim == 3
         tables, runs = (tables, runs) if batched else (tables[None], runs[None])
+        classes = observation.get("classes")
+        classes = classes if batched or classes is None else classes[None]
         starts = runs[:, RUN_COLUMN["progress"]] == 0
         if episode_start is not None:
             starts = starts | np.asarray(episode_start, dtype=bool)
@@ -102,6 +107,7 @@ class Memories(Generic[M]):
                 float(run[RUN_COLUMN["budget"]]),
                 self.at(position),
                 position=position,
+                classes=None if classes is None else classes[position],
             )
             for position, (table, run) in enumerate(zip(tables, runs, strict=True))
         ]

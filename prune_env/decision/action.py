@@ -9,7 +9,8 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike
 
 from prune_env.decision.amount import Amount
-from prune_env.decision.encodings import ENCODINGS
+from prune_env.decision.classes import ClassKnowledge
+from prune_env.decision.encodings import ENCODINGS, Known
 from prune_env.decision.selection import random_subset
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.flow import Selection
@@ -49,7 +50,11 @@ class Encoding:
             self.space = spaces.Discrete(length)
 
     def decode(
-        self, action: ArrayLike, statistics: SampleStatistics, rng: np.random.Generator
+        self,
+        action: ArrayLike,
+        statistics: SampleStatistics,
+        rng: np.random.Generator,
+        classes: ClassKnowledge | None = None,
     ) -> Selection:
         """Turn an action into the samples to train on.
 
@@ -57,6 +62,7 @@ class Encoding:
             action: of `space`; SB3's float32 for a MultiBinary is taken too.
             statistics: of the N samples.
             rng: the selection stream.
+            classes: what is known of the classes; None is nothing.
 
         Returns:
             The selection, of at least the minimum number of samples.
@@ -72,7 +78,9 @@ class Encoding:
         if self._amount.component:
             values, component = values[:-1], float(values[-1])
         count = self._amount.count(len(statistics), component)
-        selection = self._definition.select(values, count, statistics, rng)
+        if classes is None:
+            classes = ClassKnowledge.empty(int(statistics.labels.max()) + 1)
+        selection = self._definition.select(values, count, Known(statistics, classes), rng)
         return self._topped_up(selection, len(statistics), rng)
 
     def checked(self, action: ArrayLike) -> np.ndarray:

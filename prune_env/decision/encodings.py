@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from prune_env.decision.classes import ClassKnowledge
+from prune_env.decision.composition import CUT, MOST_OF_CLASS, ORDERS, Composition
 from prune_env.decision.selection import (
     BALANCED,
     RULES,
@@ -25,72 +28,108 @@ NUM_BINS = 16
 _MIXTURE_SCALE = 4.0  # e^8 between a share at 1 and a share at -1
 _FEATURE_SCALE = 2.0  # against Gumbel noise of deviation 1.28
 _BIN_SCALE = 4.0
+_ORDER_SCALE = 4.0
+_ORDER_BIAS = np.array([2.0, 0.0, 0.0])
+_LEAST_SHARE = 0.01
 RULE_ENTRIES = (*WHOLE_RULES, *(rule + BALANCED for rule in WHOLE_RULES))
 
-_Select = Callable[[np.ndarray, int, SampleStatistics, np.random.Generator], Selection]
+
+class Known(NamedTuple):
+    """What a selection may go by: what is known of the samples, and of their classes."""
+
+    samples: SampleStatistics
+    classes: ClassKnowledge
 
 
-def _mask(
-    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
-) -> Selection:
+_Select = Callable[[np.ndarray, int, Known, np.random.Generator], Selection]
+
+
+def _mask(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
     return Selection(indices=np.flatnonzero(values))
 
 
-def _weights(
-    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
-) -> Selection:
+def _weights(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
     indices = np.flatnonzero(values)
     return Selection(indices=indices, weights=values[indices])
 
 
-def _scores(
-    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
-) -> Selection:
+def _scores(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
     return Selection(indices=top(values, count, rng))
 
 
-def _mixture(
-    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
-) -> Selection:
+def _mixture(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
     shares = np.exp(_MIXTURE_SCALE * values.astype(np.float64))
     indices = mixture(
         shares / shares.sum(),
-        statistics.loss_mean,
-        statistics.epochs_since_seen(),
-        statistics.seen,
+        known.samples.loss_mean,
+        known.samples.epochs_since_seen(),
+        known.samples.seen,
         count,
         rng,
     )
     return Selection(indices=indices)
 
 
-def _features(
-    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
-) -> Selection:
-    log_propensities = feature_propensities(statistics, _FEATURE_SCALE * values)
+def _features(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
+    log_propensities = feature_propensities(known.samples, _FEATURE_SCALE * values)
     return Selection(indices=gumbel_top(log_propensities, count, rng))
 
 
-def _bins(
-    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
-) -> Selection:
-    bins = loss_bins(statistics.loss_mean, statistics.seen, NUM_BINS)
+def _bins(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
+    bins = loss_bins(known.samples.loss_mean, known.samples.seen, NUM_BINS)
     # The last bin is that of samples never seen: as good as the best.
     propensities = _BIN_SCALE * np.append(values, values.max())
     return Selection(indices=gumbel_top(propensities[bins], count, rng))
 
 
-def _rule(
-    values: np.ndarray, count: int, statistics: SampleStatistics, rng: np.random.Generator
-) -> Selection:
+def _rule(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
     indices = rule_selection(
         RULE_ENTRIES[int(values)],
-        statistics.labels,
-        statistics.loss_mean,
-        statistics.epochs_since_seen(),
-        statistics.seen,
+        known.samples.labels,
+        known.samples.loss_mean,
+        known.samples.epochs_since_seen(),
+        known.samples.seen,
         count,
         rng,
+    )
+    return Selection(indices=indices)
+
+
+COMPOSITION = ("class_target", "cut", *ORDERS)
+
+
+def composition(values: np.ndarray) -> Composition:
+    """What an action of `compose` says, as corrections to the rule, which is the action 0.
+
+    Args:
+        values: (5,) in [-1, 1], of `COMPOSITION`. Below 0 the cut scales the estimate, down to
+            nothing; above it adds a share of its own, up to a half. The orders are shares of
+            softmax(4 a), that of stalest at 4 (a + 2); one below a hundredth is none.
+    """
+    target, cut, *orders = values.astype(np.float64).tolist()
+    logits = _ORDER_SCALE * (np.array(orders) + _ORDER_BIAS)
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    shares[shares < _LEAST_SHARE] = 0
+    stalest, drawn, highest = (shares / shares.sum()).tolist()
+    return Composition(
+        class_target=target,
+        cut=CUT * (1 + min(cut, 0.0)),
+        added_cut=MOST_OF_CLASS * max(cut, 0.0),
+        order=(stalest, drawn, highest),
+    )
+
+
+def _compose(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
+    samples = known.samples
+    indices = composition(values).select(
+        known.classes,
+        count,
+        rng,
+        labels=samples.labels,
+        loss_mean=samples.loss_mean,
+        epochs_since_seen=samples.epochs_since_seen(),
+        times_seen=samples.times_seen,
     )
     return Selection(indices=indices)
 
@@ -165,6 +204,13 @@ ENCODINGS = {
         low=-1.0,
         select=_bins,
         description=f"Box(-1, 1, ({NUM_BINS},)): log propensity / 4 of each loss quantile bin",
+    ),
+    "compose": Definition(
+        entries=COMPOSITION,
+        low=-1.0,
+        select=_compose,
+        description=f"Box(-1, 1, ({len(COMPOSITION)},)): corrections to the rule `distrust`, which "
+        f"is 0: {', '.join(COMPOSITION)}",
     ),
     "rule": Definition(
         entries=RULE_ENTRIES,

@@ -39,7 +39,7 @@ class Interface:
         observation: `samples` or `summary`.
         action: a key of `prune_env.decision.encodings.ENCODINGS`.
         keep_fraction: kept / N in (0, 1]; None is 0.25. To be left out where the action chooses.
-        choose_keep_fraction: let `mixture`, `features` or `bins` choose it.
+        choose_keep_fraction: let `mixture`, `features`, `bins` or `compose` choose it.
         min_keep_fraction: smallest fraction that an action may choose, in (0, 1]; None is 0.01.
             To be left out where nothing is chosen.
         refresh_period: epochs between forward passes that refresh losses; None has none.
@@ -106,9 +106,9 @@ class Interface:
         bound = MAX_WEIGHT if self.max_weight is None else self.max_weight
         return Encoding(self.action, self.amount, num_samples=num_samples, max_weight=bound)
 
-    def observer(self, num_samples: int) -> SampleTable | Summary:
-        """Encodes observations of N samples."""
-        return SampleTable(num_samples) if self.in_table else Summary()
+    def observer(self, num_samples: int, num_classes: int) -> SampleTable | Summary:
+        """Encodes observations of N samples of C classes."""
+        return SampleTable(num_samples, num_classes) if self.in_table else Summary()
 
     def _check_refreshing(self) -> None:
         period, which = self.refresh_period, self.refreshed

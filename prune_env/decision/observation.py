@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from prune_env.decision.classes import EVIDENCE, ClassKnowledge
 from prune_env.decision.selection import quantiles
 from prune_env.decision.statistics import LOSS_LIMIT, SampleStatistics
 
 COUNT_LIMIT = 1e6
+LOG_LIMIT = 30.0
 RELATIVE_LOSS_LIMIT = 10.0  # in units of the loss of guessing
 
 Observation = dict[str, np.ndarray] | np.ndarray
@@ -43,6 +45,8 @@ SAMPLE_COLUMNS = (
     SampleColumn("epochs_since_seen", COUNT_LIMIT, lambda s: s.epochs_since_seen()),
     SampleColumn("label", COUNT_LIMIT, lambda s: s.labels),
 )
+# Of the last validation, by class: samples, those predicted right, and all predicted to be of it.
+CLASS_COLUMNS = ("validation_samples", "validation_correct", "validation_predicted")
 SAMPLE_COLUMN = {column.name: index for index, column in enumerate(SAMPLE_COLUMNS)}
 
 
@@ -59,6 +63,8 @@ class RunSummary:
         keep_fraction: share of the N samples that the last epoch trained on; 0 before it.
         learning_rate: share of the recipe's peak.
         budget: of the episode, in full epochs.
+        work: full epochs spent, scoring included.
+        num_updates: of the optimiser.
     """
 
     progress: float
@@ -69,6 +75,8 @@ class RunSummary:
     keep_fraction: float
     learning_rate: float
     budget: float
+    work: float
+    num_updates: int
 
 
 # Losses are shown over that of guessing (log C for cross-entropies of C classes), so that a policy
@@ -82,16 +90,42 @@ RUN_COLUMNS = (
     ("keep_fraction", 1.0),
     ("learning_rate", 1.0),
     ("budget", COUNT_LIMIT),
+    ("log_work", LOG_LIMIT),
+    ("log_updates", LOG_LIMIT),
+    ("wrong_share", 1.0),
+    ("wrong_evidence", 1.0),
+    ("label_shift", 1.0),
+    ("validation_entropy", 1.0),
 )
 RUN_COLUMN = {name: index for index, (name, _) in enumerate(RUN_COLUMNS)}
 _RUN_HIGH = np.array([high for _, high in RUN_COLUMNS], dtype=np.float32)
 
 
-def _run_vector(run: RunSummary, guess_loss: float) -> np.ndarray:
-    values = [getattr(run, name) for name, _ in RUN_COLUMNS]
-    for name in ("validation_loss", "train_loss"):
-        values[RUN_COLUMN[name]] /= guess_loss
-    return np.clip(values, 0, _RUN_HIGH).astype(np.float32)
+def _run_vector(
+    run: RunSummary, labels: np.ndarray, classes: ClassKnowledge, guess_loss: float
+) -> np.ndarray:
+    sizes = np.bincount(labels, minlength=len(classes.counts))
+    wanted = classes.validation_shares(sizes)
+    values = {
+        **vars(run),
+        "validation_loss": run.validation_loss / guess_loss,
+        "train_loss": run.train_loss / guess_loss,
+        "log_work": math.log1p(run.work),
+        "log_updates": math.log1p(run.num_updates),
+        "wrong_share": classes.wrong_share(),
+        # A half where it is just enough.
+        "wrong_evidence": classes.evidence / (classes.evidence + EVIDENCE),
+        "label_shift": np.abs(wanted - sizes / sizes.sum()).sum() / 2,
+        "validation_entropy": _entropy(wanted),
+    }
+    vector = [values[name] for name, _ in RUN_COLUMNS]
+    return np.clip(vector, 0, _RUN_HIGH).astype(np.float32)
+
+
+def _entropy(shares: np.ndarray) -> float:
+    """Of shares (C,), over that of equal ones: in [0, 1]."""
+    present = shares[shares > 0]
+    return float(-(present * np.log(present)).sum() / math.log(max(2, len(shares))))
 
 
 def _box_of_rows(highs: np.ndarray, num_rows: int) -> spaces.Box:
@@ -104,32 +138,47 @@ def _box_of_rows(highs: np.ndarray, num_rows: int) -> spaces.Box:
 
 
 class SampleTable:
-    """Dict(`samples`: (N, F) table with `SAMPLE_COLUMNS`, `run`: (G,) with `RUN_COLUMNS`).
+    """Dict of tables of samples and classes, and of where the run stands.
+
+    `samples` (N, F) has `SAMPLE_COLUMNS`, `classes` (C, 3) `CLASS_COLUMNS`, `run` (G,)
+    `RUN_COLUMNS`.
 
     Args:
         num_samples: N.
+        num_classes: C; where there are fewer, the last rows are 0.
     """
 
     per_sample = True
 
-    def __init__(self, num_samples: int):
+    def __init__(self, num_samples: int, num_classes: int):
+        self._num_classes = num_classes
         highs = np.array([column.high for column in SAMPLE_COLUMNS], dtype=np.float32)
         self.space: spaces.Space[Any] = spaces.Dict(
             {
                 "samples": _box_of_rows(highs, num_samples),
                 "run": spaces.Box(np.zeros_like(_RUN_HIGH), _RUN_HIGH, dtype=np.float32),
+                "classes": spaces.Box(
+                    0, COUNT_LIMIT, (num_classes, len(CLASS_COLUMNS)), np.float32
+                ),
             }
         )
 
     def encode(
-        self, statistics: SampleStatistics, run: RunSummary, *, num_classes: int, guess_loss: float
+        self,
+        statistics: SampleStatistics,
+        run: RunSummary,
+        classes: ClassKnowledge,
+        *,
+        guess_loss: float,
     ) -> Observation:
         """Fresh arrays of `space`."""
-        del num_classes  # a summary's concern
         table = np.empty((len(statistics), len(SAMPLE_COLUMNS)), np.float32)
         for index, column in enumerate(SAMPLE_COLUMNS):
             table[:, index] = column.fill(statistics)
-        return {"samples": table, "run": _run_vector(run, guess_loss)}
+        counts = np.zeros((self._num_classes, len(CLASS_COLUMNS)), np.float32)
+        counts[: len(classes.counts)] = np.minimum(classes.counts, COUNT_LIMIT)
+        vector = _run_vector(run, statistics.labels, classes, guess_loss)
+        return {"samples": table, "run": vector, "classes": counts}
 
 
 _QUANTILES = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
@@ -163,19 +212,23 @@ class Summary:
         self.space: spaces.Space[Any] = spaces.Box(np.zeros_like(high), high, dtype=np.float32)
 
     def encode(
-        self, statistics: SampleStatistics, run: RunSummary, *, num_classes: int, guess_loss: float
+        self,
+        statistics: SampleStatistics,
+        run: RunSummary,
+        classes: ClassKnowledge,
+        *,
+        guess_loss: float,
     ) -> Observation:
         """A fresh array of `space`."""
-        values = np.clip(_statistics(statistics, num_classes, guess_loss), 0, _STATISTIC_HIGH)
-        return np.concatenate([_run_vector(run, guess_loss), values])
+        values = _statistics(statistics, len(classes.counts), guess_loss)
+        vector = _run_vector(run, statistics.labels, classes, guess_loss)
+        return np.concatenate([vector, np.clip(values, 0, _STATISTIC_HIGH)])
 
 
 def _statistics(statistics: SampleStatistics, num_classes: int, guess_loss: float) -> np.ndarray:
     """The values of `STATISTIC_COLUMNS`, in that order: float32."""
     seen, labels = statistics.seen, statistics.labels
-    shares = np.bincount(labels, minlength=num_classes) / len(labels)
-    shares = shares[shares > 0]
-    entropy = -(shares * np.log(shares)).sum() / math.log(num_classes)
+    entropy = _entropy(np.bincount(labels, minlength=num_classes) / len(labels))
     # One epoch old in a run of two epochs is as stale as eight in sixteen.
     staleness = _mean(statistics.epochs_since_seen()) / max(1, statistics.epoch)
     if not seen.any():

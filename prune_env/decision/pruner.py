@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from prune_env.decision.action import Encoding
+from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.clock import Clock, Stopwatch
 from prune_env.decision.interface import Interface
 from prune_env.decision.observation import Observation, RunSummary, SampleTable, Summary
@@ -23,7 +24,7 @@ Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 _FIXED = ("labels", "decay", "start")  # of the statistics
 _KNOWN = tuple(one.name for one in fields(SampleStatistics) if one.name not in _FIXED)
-_PLAIN = ("learning_rate", "work_thirds", "num_trained", "num_unseen", "diverged")
+_PLAIN = ("learning_rate", "work_thirds", "num_trained", "num_updates", "num_unseen", "diverged")
 
 
 @dataclass(kw_only=True)
@@ -41,13 +42,14 @@ class Pruner:
         clock: the budget.
         rng: what selection leaves to chance.
         stopwatch: seconds by part, for reports.
-        num_classes: C.
+        classes: what is known of the C classes.
         guess_loss: what guessing costs, above 0: the unit of the losses in summaries.
         validation: last finite validation result.
         learning_rate: share of its peak, in [0, 1].
         train_result: mean loss and accuracy over what the last epoch trained on.
         work_thirds: work counted on either clock, in thirds of a sample, refreshing included.
         num_trained: samples the last epoch trained on.
+        num_updates: of the optimiser so far.
         num_unseen: of these, those of which no loss was recorded before.
         diverged: whether a loss was not finite.
     """
@@ -59,13 +61,14 @@ class Pruner:
     clock: Clock
     rng: np.random.Generator
     stopwatch: Stopwatch
-    num_classes: int
+    classes: ClassKnowledge
     guess_loss: float
     validation: Evaluation
     learning_rate: float = 1.0
     train_result: Evaluation = field(init=False)
     work_thirds: int = 0
     num_trained: int = 0
+    num_updates: int = 0
     num_unseen: int = 0
     diverged: bool = False
 
@@ -93,7 +96,7 @@ class Pruner:
         return self.observer.encode(
             self.statistics,
             self.summary(),
-            num_classes=self.num_classes,
+            self.classes,
             guess_loss=self.guess_loss,
         )
 
@@ -105,7 +108,7 @@ class Pruner:
             ValueError: if it is malformed.
         """
         with self.stopwatch.measure("selection"):
-            selection = self.encoding.decode(action, self.statistics, self.rng)
+            selection = self.encoding.decode(action, self.statistics, self.rng, self.classes)
         if not self.interface.scale_learning_rate:
             return selection
         return replace(selection, learning_rate_factor=self.num_samples / len(selection))
@@ -124,6 +127,7 @@ class Pruner:
                 )
         self.diverged = not result.finite
         self.num_trained = len(result.indices)
+        self.num_updates += result.num_updates
 
     def refresh_if_due(self, forward: Forward) -> int:
         """Every `refresh_period` epochs, refresh losses, if the budget affords it.
@@ -170,6 +174,15 @@ class Pruner:
         if not self.diverged:
             self.validation = result
         self.learning_rate = learning_rate
+        if result.classes:
+            known = self.statistics
+            self.classes.take(
+                np.array(result.classes),
+                labels=known.labels,
+                times_seen=known.times_seen,
+                epochs_since_seen=known.epochs_since_seen(),
+                correct=known.correct,
+            )
         return self.validation
 
     def state_dict(self) -> dict[str, Any]:
@@ -178,8 +191,9 @@ class Pruner:
         return {
             "statistics": known,
             "rng": pack("rng", self.rng),
-            "validation": [self.validation.loss, self.validation.accuracy],
-            "train_result": [self.train_result.loss, self.train_result.accuracy],
+            "validation": self.validation.state(),
+            "train_result": self.train_result.state(),
+            "classes": self.classes.state_dict(),
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -193,8 +207,8 @@ class Pruner:
             setattr(self.statistics, name, unpack(None, value))
         unpack(self.rng, state["rng"])
         for name in ("validation", "train_result"):
-            loss, accuracy = state[name]
-            setattr(self, name, Evaluation(loss=loss, accuracy=accuracy))
+            setattr(self, name, Evaluation.of_state(state[name]))
+        self.classes.load_state_dict(state["classes"])
         for name in _PLAIN:
             setattr(self, name, state[name])
 
@@ -209,4 +223,6 @@ class Pruner:
             keep_fraction=self.num_trained / self.num_samples,
             learning_rate=self.learning_rate,
             budget=self.clock.budget,
+            work=self.work,
+            num_updates=self.num_updates,
         )

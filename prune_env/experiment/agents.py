@@ -106,7 +106,7 @@ def needs(agent: Agent) -> tuple[str, ...]:
     arguments = agent.env_arguments
     others = {
         "score": arguments.get("refresh_period") is not None,
-        "validation": arguments.get("observation") == "summary",
+        "validation": arguments.get("observation") == "summary" or "validation" in agent.reads,
         "pretraining": agent.prepares,
     }
     read = [name for name in ("loss", "correct", "labels") if name in agent.reads]

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from prune_env.agent import Agent, check_agent
-from prune_env.arguments import check_count, check_positive
+from prune_env.arguments import check_at_least, check_count, check_fraction, check_positive
 from prune_env.decision.amount import amount_arguments
+from prune_env.decision.classes import ClassKnowledge, class_counts
 from prune_env.decision.clock import Stopwatch, WorkClock
 from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
@@ -157,6 +158,35 @@ def checked_losses(found: Any, count: int, agent: Agent) -> tuple[np.ndarray, np
     return fresh.cpu().numpy(), right.cpu().numpy().astype(bool)
 
 
+def checked_result(
+    accuracy: float, loss: float, labels: Any, predicted: Any, num_classes: int, agent: Agent
+) -> Evaluation:
+    """What a validation came to.
+
+    Raises:
+        ValueError: if a value does not fit, or the agent reads what is not given.
+    """
+    check_fraction("validation_accuracy", accuracy, zero=True)
+    check_at_least("validation_loss", loss, 0)
+    if labels is None or predicted is None:
+        if "validation" in agent.reads:
+            raise ValueError(
+                "`validation_labels` and `validation_predictions` must be given, since "
+                f"{type(agent).__name__} reads them; pass the labels (M,) and the classes "
+                "predicted, such as logits.argmax(1)"
+            )
+        return Evaluation(loss=loss, accuracy=accuracy)
+    true, found = (torch.as_tensor(part).detach().cpu().numpy() for part in (labels, predicted))
+    for name, part in (("validation_labels", true), ("validation_predictions", found)):
+        whole = part.dtype.kind in "iu" and part.ndim == 1 and part.shape == true.shape
+        if not whole or not len(part) or part.min() < 0 or part.max() >= num_classes:
+            raise ValueError(
+                f"`{name}` must be one whole number from 0 to {num_classes - 1} for each sample, "
+                f"got shape {part.shape} of {part.dtype}"
+            )
+    return Evaluation(loss=loss, accuracy=accuracy, classes=class_counts(true, found, num_classes))
+
+
 def interface_of(
     agent: Agent, keep_fraction: float, score: Any, guess_loss: float | None, *, has_labels: bool
 ) -> Interface:
@@ -214,14 +244,14 @@ def make_pruner(
     return Pruner(
         interface=interface,
         encoding=interface.encoding(num_samples),
-        observer=interface.observer(num_samples),
+        observer=interface.observer(num_samples, num_classes),
         statistics=SampleStatistics.empty(
             labels, decay=interface.loss_decay, start=interface.loss_start
         ),
         clock=WorkClock(budget=budget, num_samples=num_samples),
         rng=rng,
         stopwatch=Stopwatch(device=torch.device("cpu")),
-        num_classes=num_classes,
+        classes=ClassKnowledge.empty(num_classes),
         guess_loss=unit,
         validation=Evaluation(loss=unit, accuracy=1 / num_classes),
     )

@@ -63,7 +63,7 @@ class Decider:
         self._state: Any = None
         self._run = pruner.validation, pruner.learning_rate
         # What the agent observes of the run: the table's agents look at losses alone.
-        self.reported = pruner.interface.in_table
+        self.reported = self._needs_no_report
         self.num_not_finite = 0
 
     @property
@@ -75,6 +75,10 @@ class Decider:
     def affords(self) -> bool:
         """Whether what is left of the budget affords an epoch."""
         return self.pruner.clock.samples_left >= self.step
+
+    @property
+    def _needs_no_report(self) -> bool:
+        return self.pruner.interface.in_table and "validation" not in self.agent.reads
 
     def report(self, result: Evaluation, learning_rate: float) -> None:
         """Tell the agent where the run stands.
@@ -188,7 +192,7 @@ class Decider:
         self._history.take(pruner.statistics.epoch, indices[finite], losses[finite], margins)
         pruner.num_trained = len(indices)
         pruner.charge(pruner.refresh_if_due(self._forward))
-        self.reported = pruner.interface.in_table
+        self.reported = self._needs_no_report
 
     def _forward(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by the user's `score`, each process its part, checked."""
@@ -213,7 +217,7 @@ class Decider:
             "order": pack("order", self._order_rng),
             "agent": self.agent.state_dict(),
             "predicted": pack("predicted", self._state),
-            "run": [self._run[0].loss, self._run[0].accuracy, self._run[1]],
+            "run": [self._run[0].state(), self._run[1]],
             "reported": self.reported,
             "num_not_finite": self.num_not_finite,
             "history": self._history.state_dict(),
@@ -230,8 +234,8 @@ class Decider:
         unpack(self._order_rng, state["order"])
         self.agent.load_state_dict(state["agent"])
         self._state = unpack(None, state["predicted"])
-        loss, accuracy, learning_rate = state["run"]
-        self._run = Evaluation(loss=loss, accuracy=accuracy), learning_rate
+        result, learning_rate = state["run"]
+        self._run = Evaluation.of_state(result), learning_rate
         self.reported = state["reported"]
         self.num_not_finite = state["num_not_finite"]
         self._history.load_state_dict(state["history"])

@@ -13,25 +13,14 @@ from torch.utils.data import DataLoader
 
 from prune_env.agent import Agent
 from prune_env.arguments import (
-    check_at_least,
     check_choice,
     check_count,
     check_fraction,
     check_positive,
 )
 from prune_env.experiment.spelling import spec_of
-from prune_env.flow import Evaluation
+from prune_env.loop import checks
 from prune_env.loop.batches import EpochBatches, make_loader
-from prune_env.loop.checks import (
-    agent_of,
-    check_affords,
-    check_num_samples,
-    check_settings,
-    checked_batch,
-    checked_labels,
-    interface_of,
-    make_pruner,
-)
 from prune_env.loop.decider import Decider, Score
 from prune_env.loop.epoch import Batch, OpenEpoch, check_recorded
 from prune_env.loop.indexed import Collate, IndexedCollate
@@ -103,7 +92,7 @@ class PruningSampler:
         whole_batches: bool = True,
         trace: bool = False,
     ):
-        check_num_samples(num_samples)
+        checks.check_num_samples(num_samples)
         check_count("batch_size", batch_size)
         check_positive("budget", budget)
         check_fraction("keep_fraction", keep_fraction)
@@ -112,9 +101,9 @@ class PruningSampler:
         for name, value in (("whole_batches", whole_batches), ("trace", trace)):
             check_choice(name, value, [False, True])
         self.batch_size, self.accumulate = batch_size, accumulate
-        self.agent = agent_of(agent, keep_fraction)
-        known = checked_labels(labels, num_samples)
-        interface = interface_of(
+        self.agent = checks.agent_of(agent, keep_fraction)
+        known = checks.checked_labels(labels, num_samples)
+        interface = checks.interface_of(
             self.agent, keep_fraction, score, guess_loss, has_labels=labels is not None
         )
         self._settings = {
@@ -128,7 +117,7 @@ class PruningSampler:
             **{"guess_loss": guess_loss, "trace": trace},
         }
         streams = np.random.SeedSequence(seed).spawn(2)  # of the order, and of selection
-        self._pruner = make_pruner(
+        self._pruner = checks.make_pruner(
             known, interface, budget, guess_loss, np.random.default_rng(streams[1])
         )
         self._decider = Decider(
@@ -143,7 +132,7 @@ class PruningSampler:
         )
         self.agent.reset(seed)
         self._open: OpenEpoch | None = None
-        check_affords(num_samples, self._decider.step, budget, done=self.done)
+        checks.check_affords(num_samples, self._decider.step, budget, done=self.done)
 
     def loader(
         self,
@@ -254,23 +243,30 @@ class PruningSampler:
                 f"`correct` must be given, since {type(self.agent).__name__} reads it; pass "
                 "logits.argmax(1) == targets"
             )
-        self._current().record(Batch(*checked_batch(indices, losses, correct, margins)))
+        self._current().record(Batch(*checks.checked_batch(indices, losses, correct, margins)))
 
     def report(
-        self, *, validation_accuracy: float, validation_loss: float, learning_rate: float
+        self,
+        *,
+        validation_accuracy: float,
+        validation_loss: float,
+        learning_rate: float = 1.0,
+        validation_labels: ArrayLike | Tensor | None = None,
+        validation_predictions: ArrayLike | Tensor | None = None,
     ) -> None:
-        """Say where the run stands, once an epoch, to agents that observe a summary.
+        """Say where the run stands, once an epoch, to agents that ask for it.
 
         Args:
             validation_accuracy: in [0, 1].
             validation_loss: mean loss, at least 0.
             learning_rate: share of its peak, in [0, 1].
+            validation_labels: (M,) whole numbers, for agents that read them.
+            validation_predictions: (M,) whole numbers, the classes predicted, likewise.
         """
-        check_fraction("validation_accuracy", validation_accuracy, zero=True)
         check_fraction("learning_rate", learning_rate, zero=True)
-        check_at_least("validation_loss", validation_loss, 0)
-        result = Evaluation(loss=validation_loss, accuracy=validation_accuracy)
-        self._decider.report(result, learning_rate)
+        given = (validation_accuracy, validation_loss, validation_labels, validation_predictions)
+        num_classes = len(self._pruner.classes.counts)
+        self._decider.report(checks.checked_result(*given, num_classes, self.agent), learning_rate)
 
     @property
     def progress(self) -> float:
@@ -391,7 +387,7 @@ class PruningSampler:
         Raises:
             ValueError: if it is of other arguments; the sampler stays as it is.
         """
-        check_settings(state.get("settings"), self._settings)
+        checks.check_settings(state.get("settings"), self._settings)
         self._decider.load_state_dict(state)
         epoch = state["epoch"]
         self._open = None if epoch is None else OpenEpoch.of_state(epoch, self._decider.share)

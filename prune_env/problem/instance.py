@@ -126,6 +126,10 @@ class Instance:
         """N, the same for every seed."""
         return len(self.split(device, *(np.random.default_rng(0) for _ in range(2))).train)
 
+    def num_classes(self, device: torch.device) -> int:
+        """C, the same for every seed and scenario."""
+        return split_maker(self._data_task, device, self.own_task.as_pictures).num_classes
+
     def build_network(self, split: Split, generator: torch.Generator) -> nn.Module:
         """A network with fresh weights for such data.
 

@@ -90,6 +90,9 @@ class SplitMaker:
         as_pictures: inputs (C, H, W) are cropped, mirrored or convolved: they are laid out
             channels-last and stay as they are, uint8 at a quarter of the memory. Other pools
             are kept normalised if they are small.
+
+    Attributes:
+        num_classes: C.
     """
 
     def __init__(
@@ -109,7 +112,7 @@ class SplitMaker:
         self._test = dataset.test.to(device, layout)
         given = dataset.validation
         self._validation = None if given is None else given.to(device, layout)
-        self._num_classes = dataset.num_classes
+        self.num_classes = dataset.num_classes
         self._labels = dataset.train.labels.cpu().numpy()
         self._mean, self._deviation = _normalisation(self._train)
         self._normalised = not is_picture and self._train.pool.numel() <= _SMALL_POOL
@@ -142,7 +145,7 @@ class SplitMaker:
             train=self._train.subset(order),
             validation=validation,
             test=self._test,
-            num_classes=self._num_classes,
+            num_classes=self.num_classes,
             mean=self._mean,
             deviation=self._deviation,
             normalised=self._normalised,

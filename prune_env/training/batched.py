@@ -16,7 +16,7 @@ from prune_env.problem.data import Samples
 from prune_env.problem.models import MLP
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import Split
-from prune_env.training.trainer import epoch_order, loss_and_correct, weights_by_sample
+from prune_env.training.trainer import epoch_order, evaluation, summed_loss, weights_by_sample
 
 # Elements of a chunk's gathered inputs: bounds memory, and is long enough to amortise a gather.
 _CHUNK_ELEMENTS = 2**24
@@ -385,5 +385,9 @@ def evaluate_jointly(
     slots = [trainer.slot for trainer in trainers]
     logits = trainers[0].batch.forward(slots, samples, trainers[0].split)
     labels = torch.stack([part.labels for part in samples])
-    means = loss_and_correct(logits, labels) / labels.shape[1]
-    return [Evaluation(loss=loss, accuracy=accuracy) for loss, accuracy in means.tolist()]
+    losses, predicted = summed_loss(logits, labels).tolist(), logits.argmax(dim=-1).cpu()
+    num_classes = trainers[0].split.num_classes
+    return [
+        evaluation(loss, found, part.labels, num_classes)
+        for loss, found, part in zip(losses, predicted, samples, strict=True)
+    ]

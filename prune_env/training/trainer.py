@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from prune_env.decision.classes import class_counts
 from prune_env.decision.clock import EpochCost, synchronise
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.data import Samples
@@ -170,12 +171,15 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self, samples: Samples) -> Evaluation:
         """Mean loss and accuracy over `samples`, without augmentation, in evaluation mode."""
-        total = torch.zeros(2, dtype=torch.float64, device=self._device)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        predicted = []
         with self.seeded_evaluation():
             for logits, labels in self._forward(samples):
-                total += loss_and_correct(logits, labels)
-        loss, accuracy = (total / len(samples)).tolist()
-        return Evaluation(loss=loss, accuracy=accuracy)
+                total += summed_loss(logits, labels)
+                predicted.append(logits.argmax(dim=-1))
+        return evaluation(
+            float(total), torch.cat(predicted), samples.labels, self._split.num_classes
+        )
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of everything that training changes."""
@@ -323,8 +327,8 @@ def weights_by_sample(selection: Selection, num_samples: int) -> np.ndarray | No
     return weights
 
 
-def loss_and_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Summed cross-entropy and number of right predictions: (..., 2) float64.
+def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Summed cross-entropy: (...) float64.
 
     Cheaper than `_judge`, and as good for a sum: a loss is known to a millionth of its logits.
 
@@ -334,9 +338,21 @@ def loss_and_correct(logits: Tensor, labels: Tensor) -> Tensor:
     """
     logits = logits.float()
     true = logits.gather(-1, labels[..., None])[..., 0]
-    losses = (torch.logsumexp(logits, dim=-1) - true).sum(dim=-1, dtype=torch.float64)
-    right = (logits.argmax(dim=-1) == labels).sum(dim=-1)
-    return torch.stack([losses, right.double()], dim=-1)
+    return (torch.logsumexp(logits, dim=-1) - true).sum(dim=-1, dtype=torch.float64)
+
+
+def evaluation(loss: float, predicted: Tensor, labels: Tensor, num_classes: int) -> Evaluation:
+    """What predictions come to.
+
+    Args:
+        loss: summed over the samples.
+        predicted: (B,) int64, classes.
+        labels: (B,) int64.
+        num_classes: C.
+    """
+    classes = class_counts(labels.cpu().numpy(), predicted.cpu().numpy(), num_classes)
+    accuracy = sum(right for _, right, _ in classes) / len(labels)
+    return Evaluation(loss=loss / len(labels), accuracy=accuracy, classes=classes)
 
 
 def _judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
