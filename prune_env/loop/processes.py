@@ -5,6 +5,9 @@ On `torch.distributed`, looked up when an epoch begins: frameworks start it late
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import distributed
@@ -39,17 +42,21 @@ class Processes:
         Args:
             values: a vector in the first process, not looked at in the others.
             dtype: of numpy, of the vector.
+
+        Raises:
+            RuntimeError: if one of them has ended.
         """
         if not self.started:
             assert values is not None
             return values
-        size = torch.tensor([0 if values is None else len(values)])
-        distributed.broadcast(size, 0, group=self._own())
-        held: np.ndarray = np.empty(int(size), dtype)
-        if not self.rank and values is not None:
-            held[:] = values
-        tensor = torch.from_numpy(held)
-        distributed.broadcast(tensor, 0, group=self._own())
+        with _all_there():
+            size = torch.tensor([0 if values is None else len(values)])
+            distributed.broadcast(size, 0, group=self._own())
+            held: np.ndarray = np.empty(int(size), dtype)
+            if not self.rank and values is not None:
+                held[:] = values
+            tensor = torch.from_numpy(held)
+            distributed.broadcast(tensor, 0, group=self._own())
         return tensor.numpy()
 
     def gather(self, values: np.ndarray) -> np.ndarray:
@@ -57,17 +64,21 @@ class Processes:
 
         Args:
             values: this process's; the others may be of other lengths.
+
+        Raises:
+            RuntimeError: if one of them has ended.
         """
         if not self.started:
             return values
-        mine = torch.tensor([len(values)])
-        sizes = [torch.empty_like(mine) for _ in range(self.count)]
-        distributed.all_gather(sizes, mine, group=self._own())
-        lengths = [int(size) for size in sizes]
-        padded = torch.zeros(max(lengths), dtype=torch.from_numpy(values).dtype)
-        padded[: len(values)] = torch.from_numpy(values)
-        parts = [torch.empty_like(padded) for _ in range(self.count)]
-        distributed.all_gather(parts, padded, group=self._own())
+        with _all_there():
+            mine = torch.tensor([len(values)])
+            sizes = [torch.empty_like(mine) for _ in range(self.count)]
+            distributed.all_gather(sizes, mine, group=self._own())
+            lengths = [int(size) for size in sizes]
+            padded = torch.zeros(max(lengths), dtype=torch.from_numpy(values).dtype)
+            padded[: len(values)] = torch.from_numpy(values)
+            parts = [torch.empty_like(padded) for _ in range(self.count)]
+            distributed.all_gather(parts, padded, group=self._own())
         return np.concatenate([p[:n].numpy() for p, n in zip(parts, lengths, strict=True)])
 
     def _own(self) -> distributed.ProcessGroup:
@@ -77,3 +88,15 @@ class Processes:
             assert isinstance(group, distributed.ProcessGroup)  # every process is of it
             self._group = group
         return self._group
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    """Say what it means where the processes no longer reach each other."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(
+            "another process of the training has ended, or has not answered for half an hour; see "
+            "what it printed, then start all of them again from a checkpoint"
+        ) from error
