@@ -5,19 +5,25 @@ On `torch.distributed`, looked up when an epoch begins: frameworks start it late
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import distributed
+from torch import Tensor, distributed
+
+Value = TypeVar("Value")
 
 
 class Processes:
     """The processes of a training; one alone where `torch.distributed` was not started."""
 
-    def __init__(self) -> None:
-        self._group: distributed.ProcessGroup | None = None
+    _group: distributed.ProcessGroup | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: a copy opens a group of its own."""
+        return {}
 
     @property
     def started(self) -> bool:
@@ -35,6 +41,51 @@ class Processes:
         """Which one this is."""
         there = distributed.is_available() and distributed.is_initialized()
         return distributed.get_rank() if there else 0
+
+    def first(self, make: Callable[[], Value]) -> Value:
+        """What the first process makes, in all of them, or what it raises.
+
+        Args:
+            make: is called in the first alone, without asking the others for anything.
+
+        Raises:
+            RuntimeError: if one of them has ended.
+        """
+        if not self.started:
+            return make()
+        made: list[Any] = [None, None]
+        if not self.rank:
+            try:
+                made[0] = make()
+            except Exception as error:  # the others would wait
+                made[1] = error
+        with _all_there():
+            distributed.broadcast_object_list(made, 0, group=self._own())
+        if made[1] is not None:
+            raise made[1]
+        return made[0]
+
+    def add_up(self, parameters: Iterable[Tensor]) -> None:
+        """Put the sum over all processes in place of each gradient, but where none has one.
+
+        Args:
+            parameters: the same in all of them, on one device.
+
+        Raises:
+            RuntimeError: if one of them has ended.
+        """
+        if not self.started:
+            return
+        known = list(parameters)
+        parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in known]
+        there = torch.tensor([float(one.grad is not None) for one in known]).to(parts[0].device)
+        flat = torch.cat([*(part.flatten() for part in parts), there])
+        with _all_there():
+            distributed.all_reduce(flat, group=self._own() if flat.device.type == "cpu" else None)
+        *totals, there = flat.split([*(one.numel() for one in known), len(known)])
+        for one, part, total, count in zip(known, parts, totals, there, strict=True):
+            if one.grad is not None or count > 0:
+                one.grad = part.copy_(total.view_as(part))
 
     def broadcast(self, values: np.ndarray | None, dtype: type) -> np.ndarray:
         """What the first process has, in all of them.
@@ -88,6 +139,20 @@ class Processes:
             assert isinstance(group, distributed.ProcessGroup)  # every process is of it
             self._group = group
         return self._group
+
+
+def started_processes() -> Processes:
+    """Those of a training, which must have been started.
+
+    Raises:
+        ValueError: if `torch.distributed` was not.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        raise ValueError(
+            "`distributed` must be False until torch.distributed has started, got True; call "
+            "torch.distributed.init_process_group before, in processes of torchrun"
+        )
+    return Processes()
 
 
 @contextmanager
