@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from prune_env.arguments import resolve_device
+from prune_env.arguments import check_choice, resolve_device
 from prune_env.decision.clock import inside
 from prune_env.decision.interface import Interface
 from prune_env.decision.observation import Observation
@@ -23,11 +23,13 @@ from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.instance import Instance
 from prune_env.problem.scenarios import Scenario
 from prune_env.problem.tasks import Task
+from prune_env.processes import started_processes
 from prune_env.training.precision import name_of
 from prune_env.training.pretraining import Pretraining
 from prune_env.training.protocol import NetworkTrainer
 
 Info = dict[str, Any]
+Value = TypeVar("Value")
 
 
 class DataPruningEnv(gym.Env[Observation, np.ndarray]):
@@ -144,6 +146,13 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             float32), or `auto`: float32 on a CPU, and on a GPU that computes in it bfloat16 for
             networks larger than an mlp. The same seed gives the same trajectory, bit for bit, on
             one processor at one thread count, and within rounding on another.
+        distributed: the processes of `torch.distributed`, started before, train one network
+            together, each its part of every mini-batch: the same as in one process but for
+            rounding (and for what dropout draws). Each makes the same calls; the actions, seeds
+            and options of the first count, and its clock. Every process has the whole answer.
+            Networks that normalise batches must do so over all processes
+            (`torch.nn.SyncBatchNorm`, on CUDA), which no bundled one does. On CUDA give each
+            process its own `device`. False trains in each process by itself.
         render_mode: None, `ansi` (a line) or `rgb_array` (the accuracy curve), on which
             Gymnasium's RecordVideo needs moviepy and its HumanRendering pygame.
 
@@ -178,9 +187,12 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         validation_samples: int | None = None,
         device: str = "auto",
         precision: str = "auto",
+        distributed: bool = False,
         render_mode: str | None = None,
     ):
         check_render_mode(render_mode)
+        check_choice("distributed", distributed, [False, True])
+        self._processes = started_processes() if distributed else None
         interface = Interface(
             observation=observation,
             action=action,
@@ -238,13 +250,14 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         """
         super().reset(seed=seed)
         with inside():
-            instance = self._maker.choose(self.np_random, options or {})
+            options = self._share_chance(options or {})
+            instance = self._maker.choose(self.np_random, options)
             entropy = self.np_random.integers(2**32, size=4).tolist()
             self._episode = run = self._maker.start(instance, entropy)
             pruner = run.pruner
             self._curve = [(pruner.work, pruner.validation.accuracy)]
             info = run.info() | step_info(pruner, dict(self._reward.nothing))
-            answer = pruner.observe(), info
+            answer = self._agreed(lambda: (pruner.observe(), info))
         pruner.clock.wait_for_agent()
         return answer
 
@@ -263,9 +276,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         """
         run = self._running_episode()
         with inside():
-            selection = run.pruner.select(action)
+            selection = self._agreed(lambda: run.pruner.select(action))
             result = run.train(selection)
-            answer = self._finish(run, selection, result, run.evaluate)
+            mine = self._finish(run, selection, result, run.evaluate)
+            answer = self._agreed(lambda: mine)
         run.pruner.clock.wait_for_agent()
         return answer
 
@@ -346,7 +360,17 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return render(self.render_mode, self._any_episode().info(), self._curve)
 
     def _make_trainer(self, parts: Ingredients) -> NetworkTrainer:
-        return make_trainer(parts)
+        return make_trainer(parts, self._processes)
+
+    def _agreed(self, make: Callable[[], Value]) -> Value:
+        """What the first process makes, where several train together."""
+        return make() if self._processes is None else self._processes.first(make)
+
+    def _share_chance(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Take over the random numbers of the first process; returns its options."""
+        stream = self.np_random.bit_generator
+        stream.state, options = self._agreed(lambda: (stream.state, options))
+        return options
 
     def _any_episode(self) -> Episode:
         if self._episode is None:

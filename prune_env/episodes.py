@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from prune_env.episode import Episode
 from prune_env.problem.instance import Instance
 from prune_env.problem.split import Split
 from prune_env.problem.tasks import Task
+from prune_env.processes import Processes
 from prune_env.training.isolation import own_context
 from prune_env.training.precision import PRECISIONS, resolve_precision
 from prune_env.training.protocol import NetworkTrainer
+from prune_env.training.shared import SharedTrainer
 from prune_env.training.trainer import Trainer
 
 
@@ -43,9 +46,10 @@ class Ingredients:
 TrainerFactory = Callable[[Ingredients], NetworkTrainer]
 
 
-def make_trainer(parts: Ingredients) -> Trainer:
-    """A trainer of its own for one network."""
-    return Trainer(
+def make_trainer(parts: Ingredients, processes: Processes | None = None) -> Trainer:
+    """A trainer of its own for one network, which all of `processes` train together."""
+    make = Trainer if processes is None else partial(SharedTrainer, processes)
+    return make(
         parts.split,
         parts.network,
         parts.task.recipe,
@@ -218,13 +222,14 @@ class EpisodeMaker:
             trainer.warm_up()
             key = _key(instance)
             if key not in self._costs:
-                self._costs[key] = trainer.measure_cost()
+                self._costs[key] = trainer.agree(trainer.measure_cost())
             clock = WallClock(
                 budget=budget,
                 num_samples=num_samples,
                 cost=self._costs[key],
                 device=self._device,
                 batch_size=trainer.recipe.batch_size,
+                agree=trainer.agree,
             )
         if clock.samples_left == 0:
             raise ValueError(

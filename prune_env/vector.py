@@ -132,6 +132,11 @@ class DataPruningVectorEnv(SyncVectorEnv):
                 "vectorization_mode='sync' to gymnasium.make_vec, for environments that are timed "
                 "one by one"
             )
+        if arguments.get("distributed"):
+            raise ValueError(
+                "`distributed` must be False in a vector environment, got True; make one "
+                "DataPruningEnv in each process"
+            )
         if arguments.pop("max_episode_steps", None) is not None:
             raise ValueError(
                 "`max_episode_steps` must be None in a vector environment, whose episodes end with "

@@ -212,6 +212,31 @@ def test_a_checkpoint_without_its_sampler_is_named(tmp_path):
         train(tmp_path, classifier(), SENTENCES, make_sampler(), resume=str(file.parent))
 
 
+@pytest.mark.parametrize("torn", ["missing", "half"])
+def test_a_checkpoint_that_was_never_finished_is_passed_over(torn, tmp_path):
+    """As a process leaves it that is killed while it makes one."""
+    steps = {"save_strategy": "steps", "save_steps": 4}
+    whole = train(tmp_path, classifier(0.2), SENTENCES, make_sampler(), **steps)
+    *_, before, last = sorted(int(one.name[11:]) for one in tmp_path.glob("checkpoint-*"))
+    file = tmp_path / f"checkpoint-{last}" / "prune_env_sampler.pt"
+    content = file.read_bytes()
+    file.unlink()
+    if torn == "half":
+        file.write_bytes(content[: len(content) // 2])
+    (tmp_path / "checkpoint-notes").mkdir()
+    began = []
+    sampler = make_sampler()
+    load = sampler.load_state_dict
+    sampler.load_state_dict = lambda state: (load(state), began.append(sampler.progress))
+    again = train(tmp_path, classifier(0.2), SENTENCES, sampler, resume=True, **steps)
+    assert began == [pytest.approx(before / sampler.num_updates, abs=0.02)]
+    assert torch.equal(weights(again.model), weights(whole.model))
+    for left in tmp_path.glob("*/prune_env_sampler.pt"):
+        left.unlink()
+    with pytest.raises(ValueError, match=r"got none that is whole in .*; name a checkpoint of a"):
+        train(tmp_path, classifier(), SENTENCES, make_sampler(), resume=True)
+
+
 def test_a_trainer_of_trl_goes_on_to_the_same_weights(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -122,6 +122,7 @@ class WallClock:
         cost: measured seconds of an epoch.
         device: synchronised before the time is read.
         batch_size: an episode ends when less than one mini-batch's time is left.
+        agree: what counts of a measured time, where several processes measure.
     """
 
     budget: float
@@ -129,6 +130,7 @@ class WallClock:
     cost: EpochCost
     device: torch.device
     batch_size: int
+    agree: Callable[[float], float] = float
     spent: float = 0.0
     _since: float = field(default_factory=time.perf_counter)
     _inside_before: float = field(default_factory=lambda: _inside)
@@ -160,7 +162,8 @@ class WallClock:
         del num_trained, num_scored
         synchronise(self.device)
         others = _inside - self._inside_before
-        step = (time.perf_counter() - self._since - others) / self.seconds_per_epoch
+        seconds = self.agree(time.perf_counter() - self._since - others)
+        step = seconds / self.seconds_per_epoch
         self.spent += step
         return step
 

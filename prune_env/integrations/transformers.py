@@ -13,11 +13,10 @@ from torch.utils.data import DataLoader
 from prune_env.extras import extra
 from prune_env.integrations.losses import sample_losses
 from prune_env.loop.sampler import PruningSampler
-from prune_env.storage.archives import read_archive, write_archive
+from prune_env.storage.archives import is_whole, read_archive, write_archive
 
 with extra("transformers", "a Trainer of transformers"):
     from transformers import TrainerCallback
-    from transformers.trainer_utils import get_last_checkpoint
 
 _INDICES = "prune_env_indices"  # a key of the batches
 _FILE = "prune_env_sampler.pt"  # in the folder of a checkpoint
@@ -138,7 +137,8 @@ class PruningTrainerMixin:
         """Train, or go on from a checkpoint, with the sampler as it was there.
 
         Args:
-            resume_from_checkpoint: a folder, or True for the last one.
+            resume_from_checkpoint: a folder, or True for the last checkpoint that is whole: a
+                process that is killed while it makes one leaves a part of it.
             *args: of the trainer.
             **kwargs: of the trainer.
 
@@ -146,11 +146,11 @@ class PruningTrainerMixin:
             ValueError: if a checkpoint has no state of this sampler.
         """
         folder = resume_from_checkpoint
-        if folder is True:
-            folder = get_last_checkpoint(self.args.output_dir)
-        if folder:
+        if folder is True:  # where there is none the trainer says so
+            folder = _last_checkpoint(Path(self.args.output_dir)) or True
+        if folder and folder is not True:
             self.sampler.load_state_dict(_read_state(Path(folder) / _FILE))
-        return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+        return super().train(folder, *args, **kwargs)  # type: ignore[misc]
 
 
 class _Epochs:
@@ -180,6 +180,17 @@ class _SamplerCallback(TrainerCallback):
         if args.should_save:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_archive(folder / _FILE, lambda file: torch.save(found, file))
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint with a sampler's state that is whole; else the last; else None.
+
+    The state is written after all else of a checkpoint: without it, the process ended meanwhile.
+    """
+    numbers = {one: one.name.partition("-")[2] for one in folder.glob("checkpoint-*")}
+    found = [one for one, number in numbers.items() if number.isdecimal()]
+    last = max(found, key=lambda one: (is_whole(one / _FILE), int(numbers[one])), default=None)
+    return None if last is None else str(last)
 
 
 def _read_state(file: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from prune_env.flow import EpochResult, Evaluation
 from prune_env.loop.checks import checked_losses
 from prune_env.loop.epoch import MOST_NOT_FINITE, Met, OpenEpoch
 from prune_env.loop.history import SampleHistory
-from prune_env.loop.processes import Processes
+from prune_env.processes import Processes
 from prune_env.state import pack, unpack
 from prune_env.training.trainer import weights_by_sample
 

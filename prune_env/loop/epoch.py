@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prune_env.loop.checks import check_correct
-from prune_env.loop.processes import Processes
+from prune_env.processes import Processes
 from prune_env.state import pack, unpack
 
 MOST_NOT_FINITE = 0.01  # share of an epoch's losses

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from prune_env.training.isolation import own_context
 from prune_env.training.precision import autocast
 from prune_env.training.updates import CapturedUpdate, make_update, set_learning_rate
 
+Value = TypeVar("Value")
 # Input elements gathered at once: 16 MB, for ten to thousands of updates.
 _CHUNK_ELEMENTS = 2**22
 _TURNS = 3  # of measuring what an epoch costs
@@ -48,6 +49,8 @@ class Trainer:
         precision: number format of the network's matrix products.
     """
 
+    _captures = True  # its updates as a CUDA graph
+
     def __init__(
         self,
         split: Split,
@@ -67,7 +70,9 @@ class Trainer:
         self.recipe = recipe
         self.precision = precision
         self._normalisations = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
-        self._update = make_update(self.model, recipe, precision, self._device)
+        self._update = make_update(
+            self.model, recipe, precision, self._device, captured=self._captures
+        )
         self._order_rng = order_rng
         self._augment_rng = augment_rng
         self._layer_rng = layer_rng
@@ -180,6 +185,10 @@ class Trainer:
         return evaluation(
             float(total), torch.cat(predicted), samples.labels, self._split.num_classes
         )
+
+    def agree(self, measured: Value) -> Value:
+        """What counts of something measured: it, where nobody else trains the network."""
+        return measured
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of everything that training changes."""

@@ -244,15 +244,20 @@ class CapturedUpdate:
 
 
 def make_update(
-    model: nn.Module, recipe: Recipe, precision: torch.dtype, device: torch.device
+    model: nn.Module,
+    recipe: Recipe,
+    precision: torch.dtype,
+    device: torch.device,
+    *,
+    captured: bool = True,
 ) -> MLPUpdate | AutogradUpdate | CapturedUpdate:
-    """The quickest way to update `model`, already on `device`."""
+    """The quickest way to update `model`, already on `device`; `captured` where it can be."""
     update: MLPUpdate | AutogradUpdate
     if isinstance(model, MLP) and precision == torch.float32:
         update = MLPUpdate(model, recipe)
     else:
         update = AutogradUpdate(model, recipe, precision)
-    if device.type == "cuda":
+    if device.type == "cuda" and captured:
         return CapturedUpdate(update, model, recipe.batch_size)
     return update
 
