@@ -43,8 +43,9 @@ class Train:
     """environment steps, in all"""
     num_envs: int = 32
     """environments at once, of every --task at least one (cma has its own number)"""
-    action: Literal["features", "mixture", "bins", "scores"] = "features"
-    """what the policy decides; scores: a network that scores sample by sample (ppo, a2c)"""
+    action: Literal["features", "mixture", "bins", "compose", "scores"] = "features"
+    """what the policy decides; compose: corrections to the rule distrust, which the search starts
+    from; scores: a network that scores sample by sample (ppo, a2c)"""
     constant: bool = False
     """let the policy see nothing: the best constant action (cma)"""
     reward: str = "rate"
@@ -95,10 +96,12 @@ class Train:
         print(f"\nwritten to {file}; use it as --agents {spec}")
 
     def _training(self, instances: tuple[Setting, ...]) -> Training:
-        from prune_agents.learning.cma import CMA
+        from prune_agents.learning.cma import CMA, COMPOSE_COLUMNS
         from prune_agents.learning.config import ALGORITHMS, TRAINING_SCENARIOS, Training
 
         algorithm = ALGORITHMS[self.algo]()
+        if self.action == "compose" and isinstance(algorithm, CMA):
+            algorithm = replace(algorithm, columns=COMPOSE_COLUMNS)
         if self.constant:
             if not isinstance(algorithm, CMA):
                 raise ValueError(f"`constant` goes with algo cma, got {self.algo!r}")

@@ -74,6 +74,20 @@ class Rollouts:
         return returns, steps, seen
 
 
+# What corrections to the rule `distrust` may go by.
+COMPOSE_COLUMNS = (
+    "progress",
+    "log_updates",
+    "share_seen",
+    "validation_accuracy",
+    "train_accuracy",
+    "wrong_share",
+    "wrong_evidence",
+    "label_shift",
+    "class_entropy",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CMA:
     """CMA-ES on the weights of a linear policy (Hansen 2016, arXiv 1604.00772).

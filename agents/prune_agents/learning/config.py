@@ -70,7 +70,7 @@ class Training:
         if (self.observation == "samples") != (self.action == "scores"):
             raise ValueError(
                 "`observation` 'samples' goes with `action` 'scores', and 'summary' with mixture, "
-                f"features or bins; got {self.observation!r} and {self.action!r}"
+                f"features, bins or compose; got {self.observation!r} and {self.action!r}"
             )
         if self.observation == "samples" and not isinstance(self.algorithm, (PPO, A2C)):
             raise ValueError("`algorithm` must be PPO or A2C for observation 'samples'")

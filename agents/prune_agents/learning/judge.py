@@ -48,7 +48,8 @@ RIVALS = (
     "lowest",
     "middle",
     "stalest",
-    "stalest+class-balance:1",  # the strongest fixed rule known
+    "stalest+class-balance:1",  # the strongest fixed rule that cuts nothing
+    "distrust",
     "infobatch",
     "infobatch:r=0.5",
     "repb",
