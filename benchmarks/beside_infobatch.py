@@ -4,9 +4,10 @@
 
 PATH is a checkout of https://github.com/NUS-HPC-AI-Lab/InfoBatch; without it the sampler alone is
 measured. Three things: the lines that each changes in one plain loop (`benchmarks/beside/`); what a
-mini-batch and an epoch cost beyond a plain shuffled loader, in turns, each in a process of its own,
-since the package changes PyTorch's DataLoader for the whole process; and what each has. Where an
-epoch of the package does not end, it is measured with a sampler of ours around its own ("mended").
+mini-batch and an epoch cost beyond a plain shuffled loader, in the processor's time and in turns,
+each in a process of its own, since the package changes PyTorch's DataLoader for the whole process;
+and what each has. Where an epoch of the package does not end, it is measured with a sampler of ours
+around its own ("mended").
 """
 
 from __future__ import annotations
@@ -143,11 +144,11 @@ def described(record: dict[str, Any]) -> str:
     """What was run."""
     return (
         f"torch {record['versions']['torch']}, mini-batches of {record['batch_size']}, InfoBatch "
-        f"at r = 0.5, {record['turns'] - 1} turns counted, each kind in its process; differences "
-        "are taken turn by turn, on a machine that had other work. Positions cost next to nothing, "
-        "rows are collated one by one, as ever. Where an epoch of the package does not end, it is "
-        "measured with a sampler around its own that asks for its samples once an epoch "
-        '("mended").'
+        f"at r = 0.5, {record['turns'] - 1} turns counted, each kind in its process. Seconds are the "
+        "processor's, less the plain loader's of the same turn, on a machine that had other work. "
+        "Positions cost next to nothing, rows are collated one by one, as ever. Where an epoch of "
+        "the package does not end, it is measured with a sampler around its own that asks for its "
+        'samples once an epoch ("mended").'
     )
 
 
