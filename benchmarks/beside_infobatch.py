@@ -144,8 +144,8 @@ def described(record: dict[str, Any]) -> str:
     """What was run."""
     return (
         f"torch {record['versions']['torch']}, mini-batches of {record['batch_size']}, InfoBatch "
-        f"at r = 0.5, {record['turns'] - 1} turns counted, each kind in its process. Seconds are the "
-        "processor's, less the plain loader's of the same turn, on a machine that had other work. "
+        f"at r = 0.5, {record['turns'] - 1} turns counted, each kind in its process. Seconds are "
+        "the processor's, less the plain loader's of the same turn, on a machine with other work. "
         "Positions cost next to nothing, rows are collated one by one, as ever. Where an epoch of "
         "the package does not end, it is measured with a sampler around its own that asks for its "
         'samples once an epoch ("mended").'

@@ -20,6 +20,7 @@ RANKS = 2
 EXACT = 2**24  # whole numbers up to it are exact in float32
 BEYOND = 1024  # samples
 MOST = 50  # mini-batches, where there are ten
+COUNTED = f"mini-batches of four epochs, ten of 100 samples at a time, left at {MOST}"
 
 
 def _right(indices: Any) -> Any:
@@ -150,14 +151,14 @@ def _alone(rank: int, folder: str, infobatch: str | None) -> None:
     found = _leaves_alone(infobatch)
     for drop_last in (False, True):
         counts = " ".join(str(count) for count in _epochs(infobatch, drop_last=drop_last))
-        found[f"mini-batches of four epochs, `drop_last={drop_last}`"] = counts
+        found[f"{COUNTED}, `drop_last={drop_last}`"] = counts
     torch.save(found, f"{folder}/found")
 
 
 def ends(infobatch: str) -> bool:
     """Whether an epoch of a checkout of the authors' package ends by itself on this PyTorch."""
     found = _spawned(_alone, 1, infobatch)
-    return str(MOST) not in found["mini-batches of four epochs, `drop_last=False`"].split()
+    return str(MOST) not in found[f"{COUNTED}, `drop_last=False`"].split()
 
 
 def having(infobatch: str | None) -> dict[str, Any]:
