@@ -119,7 +119,7 @@ def report(record: dict[str, Any]) -> str:
     parts = ["# A sampler beside the package of InfoBatch's authors", described(record)]
     for kind, lines in record["lines"].items():
         parts += [f"{len(lines)} lines of `{PROGRAMS[kind]}` are not in `plain.py`:"]
-        parts += ["```py\n" + "\n".join(lines) + "\n```"]
+        parts += ["```text\n" + "\n".join(lines) + "\n```"]
     cells = [["items", "N", "kind", "what", "goal", "plain loader", "median beyond it", "range"]]
     for row in record["overhead"]:
         named = [row["items"], f"{row['num_samples']:,}", row["kind"], row["row"]]
