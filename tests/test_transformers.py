@@ -147,6 +147,40 @@ def test_every_checkpoint_goes_on_to_the_same_weights(accumulate, tmp_path):
         assert torch.equal(weights(trainer.model), weights(whole.model)), folder
 
 
+class Reporting(TrainerCallback):
+    def __init__(self, sampler, when):
+        self.sampler, self.when = sampler, when
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        self.report("epoch")
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        self.report("evaluation")
+
+    def report(self, when):
+        if when == self.when:
+            self.sampler.report(validation_accuracy=0.5, validation_loss=1.0, learning_rate=0.5)
+
+
+def test_validation_results_are_reported_as_an_epoch_ends_and_not_after(tmp_path):
+    def run(when):
+        sampler = make_sampler("learned")
+        trainer = PruningTrainer(
+            classifier(),
+            arguments(tmp_path, eval_strategy="epoch"),
+            train_dataset=SENTENCES,
+            eval_dataset=SENTENCES[:8],
+            sampler=sampler,
+            callbacks=[Reporting(sampler, when)],
+        )
+        trainer.train()
+        return sampler
+
+    assert run("epoch").done
+    with pytest.raises(RuntimeError, match="Learned observes validation results: call `report"):
+        run("evaluation")
+
+
 class EpochCounter(TrainerCallback):
     evaluated = 0
 
