@@ -101,7 +101,7 @@ class Train:
 
         algorithm = ALGORITHMS[self.algo]()
         if self.action == "compose" and isinstance(algorithm, CMA):
-            algorithm = replace(algorithm, columns=COMPOSE_COLUMNS)
+            algorithm = replace(algorithm, columns=COMPOSE_COLUMNS, step_size=0.05)  # corrections
         if self.constant:
             if not isinstance(algorithm, CMA):
                 raise ValueError(f"`constant` goes with algo cma, got {self.algo!r}")
