@@ -39,7 +39,9 @@ from prune_env.training.threads import tune_process
 RESULTS = Path(__file__).parent / "results"
 POLICIES = Path(__file__).parent / "policies"  # as agents, by the names of their files
 CELLS = "cells.jsonl"
-PASSED_OVER = 1_000  # of the held-out seeds: the first are those of prune-env train
+# Of the held-out seeds: the first are those of prune-env train, later ones those that the rule
+# `distrust` was made on.
+PASSED_OVER = 3_000
 # By name, so that a result says whether a condition was met in training.
 CONDITIONS = {
     "standard": ("clean", "noise:0.3", "imbalance:30", "duplicates:0.9"),
@@ -71,7 +73,7 @@ class Scenarios:
     scenarios: tuple[str, ...] = ("standard",)
     """standard, severities, combinations, training, or single scenarios"""
     policies: tuple[str, ...] = ("bundled",)
-    """bundled, names of benchmarks/policies, or NAME=FILE"""
+    """what is judged: bundled, names of benchmarks/policies, NAME=FILE, or any agent"""
     agents: tuple[str, ...] = (*RIVALS, "constant-mixture")
     """the rivals: agents, or names of benchmarks/policies"""
     shown: tuple[str, ...] = ("constant-features",)
@@ -96,8 +98,8 @@ class Scenarios:
             seeds=parse_seeds(self.seeds, first=FIRST_SEED + PASSED_OVER),
         )
         tune_process({instance.network for instance in instances}, threads=self.threads)
-        policies = dict(map(_policy, self.policies))
-        agents = {**policies, **{name: _agent(name) for name in (*self.agents, *self.shown)}}
+        policies = dict(map(_agent, self.policies))
+        agents = policies | dict(map(_agent, (*self.agents, *self.shown)))
         folder = self.runs / f"scenarios-{self.name}"
         settings = basis(agents)
         with lock_folder(folder):
@@ -109,7 +111,10 @@ class Scenarios:
             "seen_in_training": [s for s in heldout.scenarios if s in TRAINING_SCENARIOS],
             "rivals": self.agents,
             "policies": {n: _origin(a) for n, a in agents.items() if isinstance(a, Learned)},
-            "comparisons": {name: report(accuracies, name, self.agents) for name in policies},
+            "comparisons": {
+                name: report(accuracies, name, [rival for rival in self.agents if rival != name])
+                for name in policies
+            },
             "beside": {
                 name: report(accuracies, name, self.shown) for name in policies if self.shown
             },
@@ -124,15 +129,15 @@ class Scenarios:
         scenarios_report.write(self.out)
 
 
-def _policy(text: str) -> tuple[str, Learned]:
+def _agent(text: str) -> tuple[str, Learned | None]:
+    """A name and its policy; None for an agent that is made from its name."""
+    own = POLICIES / f"{text}.safetensors"
+    if text == "bundled" or own.exists():
+        return text, Learned.of(load_policy(bundled_policy() if text == "bundled" else own))
     name, _, file = text.partition("=")
-    named = bundled_policy() if name == "bundled" else POLICIES / f"{name}.safetensors"
-    return name, Learned.of(load_policy(Path(file) if file else named))
-
-
-def _agent(name: str) -> Learned | None:
-    """One of the policies here; None for what is made from its name."""
-    return _policy(name)[1] if (POLICIES / f"{name}.safetensors").exists() else None
+    if file.endswith(".safetensors") and ":" not in name:
+        return name, Learned.of(load_policy(Path(file)))
+    return text, None
 
 
 def _origin(agent: Learned) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import tyro
 from prune_env.experiment.report import comparison_table, markdown, points
 
 RESULTS = Path(__file__).parent / "results"
-BASES = ("random", "random+class-balance:1", "stalest+class-balance:1")
+BASES = ("random", "stalest+class-balance:1", "distrust")
 CONSTANT = "constant-features"
 Record = Mapping[str, Any]
 

@@ -162,7 +162,7 @@ class Reporting(TrainerCallback):
             self.sampler.report(validation_accuracy=0.5, validation_loss=1.0, learning_rate=0.5)
 
 
-def test_validation_results_are_reported_as_an_epoch_ends_and_not_after(tmp_path):
+def test_validation_results_are_reported_as_an_epoch_ends_or_when_it_is_evaluated(tmp_path):
     def run(when):
         sampler = make_sampler("learned")
         trainer = PruningTrainer(
@@ -176,9 +176,13 @@ def test_validation_results_are_reported_as_an_epoch_ends_and_not_after(tmp_path
         trainer.train()
         return sampler
 
-    assert run("epoch").done
+    early, late = run("epoch"), run("evaluation")
+    assert early.done
+    assert late.done
+    for name, column in early.statistics.items():
+        np.testing.assert_array_equal(late.statistics[name], column, err_msg=name)
     with pytest.raises(RuntimeError, match="Learned observes validation results: call `report"):
-        run("evaluation")
+        run("never")
 
 
 class EpochCounter(TrainerCallback):

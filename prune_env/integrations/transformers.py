@@ -164,12 +164,15 @@ class _Epochs:
 
 
 class _SamplerCallback(TrainerCallback):
-    """Ends a sampler's epochs, and keeps its state beside each checkpoint."""
+    """Ends a sampler's last epoch, and keeps its state beside each checkpoint.
+
+    The others end when the next begins: an evaluation comes after the Trainer's own end of them.
+    """
 
     def __init__(self, sampler: PruningSampler):
         self._sampler = sampler
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End the sampler's epoch, unless its budget was spent before."""
         if not self._sampler.done:
             self._sampler.end_epoch()
