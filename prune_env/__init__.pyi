@@ -73,7 +73,6 @@ from .state import unpack as unpack
 from .experiment.agents import agents_of as agents_of
 from .experiment.agents import make_agent as make_agent
 from .experiment.agents import needs as needs
-from .experiment.agents import needs as needs
 from .experiment.agents import spec_value as spec_value
 from .experiment.comparison import Comparison as Comparison
 from .experiment.intervals import compare as compare

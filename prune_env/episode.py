@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prune_env.decision.clock import WallClock
@@ -91,7 +91,11 @@ class Episode:
     def evaluate(self) -> Evaluation:
         """The validation result now."""
         with self.pruner.stopwatch.measure("evaluation"):
-            return self.trainer.evaluate(self.split.validation)
+            found, validation = self.trainer.evaluate(self.split.validation), self.split.validation
+            if not (self.trainer.recipe.augments and self.pruner.num_unseen):
+                return found
+            # Samples met first are compared with those of the validation: cropped alike.
+            return replace(found, classes=self.trainer.evaluate(validation, augmented=True).classes)
 
     def test(self) -> Evaluation:
         """The test result now, for an evaluator."""

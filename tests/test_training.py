@@ -7,10 +7,13 @@ from conftest import blob_task, blobs
 from torch import nn
 from torch.nn import functional as F
 
+from prune_env.env import DataPruningEnv
 from prune_env.flow import Selection
+from prune_env.problem.data import Dataset
 from prune_env.problem.models import build_model
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import SplitMaker
+from prune_env.problem.tasks import Task
 from prune_env.training import trainer as training
 from prune_env.training.trainer import Trainer
 
@@ -266,3 +269,40 @@ def test_an_epoch_of_one_sample_is_normalised_by_the_running_statistics():
     assert not torch.equal(before[1], trainer.model[0].weight)
     trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.5)
     assert not torch.equal(before[0], layer.running_mean)
+
+
+def test_a_validation_may_be_cropped_and_mirrored_as_the_training_is():
+    pictures = torch.rand(40, 1, 6, 6)
+    labels = torch.arange(40) % 2
+    dataset = Dataset.from_arrays(pictures, labels, pictures[:4], labels[:4])
+    seen = []
+
+    class Watching(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(36, 2)
+
+        def forward(self, inputs):
+            if not self.training:
+                seen.append(inputs.clone())
+            return self.layer(inputs.flatten(1))
+
+    recipe = Recipe(batch_size=8, crop_padding=1, flip=True)
+    task = Task(
+        name="watched", load=lambda: dataset, model=lambda *_: Watching(), recipe=recipe, citation=""
+    )
+    env = DataPruningEnv(task, action="mask", budget=2.0, device="cpu")
+    env.reset(seed=0)
+    num_samples = env.action_space.n
+    plain = seen[-1]
+    seen.clear()
+    changed = []
+    half = (np.arange(num_samples) < num_samples // 2).astype(np.int8)
+    for mask, augmented in ((half, True), (half, False), (1 - half, True), (half, False)):
+        env.step(mask)
+        assert torch.equal(seen[0], plain)  # what the accuracy is of
+        assert len(seen) == 1 + augmented  # only where samples were met first
+        changed += seen[1:]
+        seen.clear()
+    assert torch.equal(*changed)  # the same way each time
+    assert not torch.equal(changed[0], plain)

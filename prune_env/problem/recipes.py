@@ -61,6 +61,11 @@ class Recipe:
             if not holds:
                 raise ValueError(f"`{name}` must be {rule}, got {getattr(self, name)!r}")
 
+    @property
+    def augments(self) -> bool:
+        """Whether pictures are changed in training."""
+        return self.flip or self.crop_padding > 0
+
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate once `progress` of the budget, in [0, 1], is spent.
 

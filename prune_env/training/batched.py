@@ -360,8 +360,9 @@ class BatchedTrainer:
         losses = F.cross_entropy(logits, train.labels, reduction="none")
         return losses.cpu().numpy(), (logits.argmax(dim=1) == train.labels).cpu().numpy()
 
-    def evaluate(self, samples: Samples) -> Evaluation:
-        """Mean loss and accuracy over `samples`."""
+    def evaluate(self, samples: Samples, *, augmented: bool = False) -> Evaluation:
+        """Mean loss and accuracy over `samples`, which are never augmented."""
+        del augmented  # no pictures
         return evaluate_jointly([self], [samples])[0]
 
     def snapshot(self) -> dict[str, Any]:

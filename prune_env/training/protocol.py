@@ -37,8 +37,8 @@ class NetworkTrainer(Protocol):
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass over all training samples, or `indices`."""
 
-    def evaluate(self, samples: Samples) -> Evaluation:
-        """Mean loss and accuracy over `samples`, without augmentation, in evaluation mode."""
+    def evaluate(self, samples: Samples, *, augmented: bool = False) -> Evaluation:
+        """Mean loss and accuracy over `samples`, in evaluation mode; see `Trainer.evaluate`."""
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of everything that training changes."""

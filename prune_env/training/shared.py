@@ -67,9 +67,9 @@ class SharedTrainer(Trainer):
         """
         return self._processes.first(lambda: measured)
 
-    def evaluate(self, samples: Samples) -> Evaluation:
-        """Mean loss and accuracy over `samples`, by the first process."""
-        return self._processes.first(partial(super().evaluate, samples))
+    def evaluate(self, samples: Samples, *, augmented: bool = False) -> Evaluation:
+        """Mean loss and accuracy over `samples`, by the first process; see `Trainer.evaluate`."""
+        return self._processes.first(partial(super().evaluate, samples, augmented=augmented))
 
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass, of which each process does its part."""

@@ -38,8 +38,9 @@ class Distrust(MaskAgent):
     `cut` times that share of them are left out: the highest running losses, of samples met twice,
     whose labels are more likely wrong than right if losses are cross-entropies.
 
-    Where pictures are cropped or mirrored in training they look harder than those of the
-    validation, which reads as wrong labels: `evidence=inf` cuts nothing there.
+    Where pictures are cropped or mirrored they look harder, which would read as wrong labels; the
+    environment compares with validation pictures that are changed alike. In a loop of one's own
+    that is for whoever reports the validation to do, while there are samples not yet met.
 
     Args:
         keep_fraction: Share of the N samples that an epoch trains on, in (0, 1], exact.
