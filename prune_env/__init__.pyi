@@ -24,10 +24,13 @@ from .problem.data import Dataset as Dataset
 from .problem.data import Samples as Samples
 from .problem.instance import Instance as Instance
 from .problem.recipes import Recipe as Recipe
+from .problem.scenarios import Confusion as Confusion
 from .problem.scenarios import Duplicates as Duplicates
 from .problem.scenarios import Imbalance as Imbalance
 from .problem.scenarios import Noise as Noise
 from .problem.scenarios import Scenario as Scenario
+from .problem.scenarios import Tail as Tail
+from .problem.scenarios import ValidationNoise as ValidationNoise
 from .problem.tasks import Task as Task
 from .problem.tasks import get_task as get_task
 from .problem.tasks import register_task as register_task

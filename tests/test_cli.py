@@ -67,7 +67,15 @@ def test_list_names_what_there_is(what, capsys):
     shown = capsys.readouterr().out
     expected = {
         "tasks": ["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder:PATH"],
-        "scenarios": ["clean", "noise:F", "imbalance:R", "duplicates:F"],
+        "scenarios": [
+            "clean",
+            "noise:F",
+            "confusion:F",
+            "imbalance:R",
+            "tail:R",
+            "duplicates:F",
+            "validation-noise:F",
+        ],
         "encodings": ["mask", "scores", "weights", "mixture", "features", "bins"],
         "agents": AGENTS.split(),
         "modifiers": ["anneal", "warm-up", "class-balance", "rescale"],

@@ -1,19 +1,24 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prune_env.problem.changes import confusion, duplicates, imbalance, noise, tail
 from prune_env.problem.data import Samples
+from prune_env.problem.instance import Instance
 from prune_env.problem.scenarios import (
+    KINDS,
+    Confusion,
     Duplicates,
     Imbalance,
     Noise,
     Scenario,
+    Tail,
+    ValidationNoise,
     apply,
-    duplicates,
-    imbalance,
-    noise,
 )
 from prune_env.problem.split import Split
 
@@ -101,14 +106,14 @@ def test_which_class_is_large_is_drawn():
 @given(st.integers(2, 60), st.floats(0, 0.95), st.integers(0, 100))
 def test_duplicates_keep_the_count_and_the_labels(num, fraction, seed):
     copies = min(round(fraction * num), num - 1)
-    doubled = duplicates(samples(num), copies / num, 3, rng(seed))
+    doubled = duplicates(samples(num), copies / num, rng(seed))
     assert len(doubled) == num
     assert len(doubled.rows.unique()) == num - copies
     assert torch.equal(doubled.labels, doubled.rows % 3)
 
 
 def test_duplicates_are_spread_over_the_training_set():
-    rows = duplicates(samples(600), 0.5, 3, rng()).rows
+    rows = duplicates(samples(600), 0.5, rng()).rows
     assert len(rows[:300].unique()) < 300
     assert len(rows[300:].unique()) < 300
 
@@ -124,6 +129,10 @@ def test_duplicates_are_spread_over_the_training_set():
             "noise:0.1+duplicates:0.2+imbalance:10",
             [("noise", 0.1), ("duplicates", 0.2), ("imbalance", 10.0)],
         ),
+        (
+            "validation-noise:0.5+confusion:0.2+tail:10",
+            [("validation-noise", 0.5), ("confusion", 0.2), ("tail", 10.0)],
+        ),
     ],
 )
 def test_a_text_is_read_and_written_again(scenario, parts):
@@ -137,6 +146,10 @@ def test_objects_are_the_same_as_their_texts():
     assert both == Scenario.parse("noise:0.25+imbalance:4+duplicates:0.5")
     assert hash(both) == hash(Scenario.parse(str(both)))
     assert repr(both) == "Noise(0.25) + Imbalance(4) + Duplicates(0.5)"
+    new = ValidationNoise(0.5) + Tail(10) + Confusion(0.2)
+    assert new == Scenario.parse("validation-noise:0.5+tail:10+confusion:0.2")
+    assert repr(new) == "ValidationNoise(0.5) + Tail(10) + Confusion(0.2)"
+    assert new.without(Tail, Confusion, Noise) == ValidationNoise(0.5)
     assert str(Scenario()) == "clean"
     by_object, by_text = (apply(one, make_split(), rng()).train for one in (both, EVERYTHING))
     assert torch.equal(by_object.labels, by_text.labels)
@@ -150,6 +163,8 @@ def test_objects_are_the_same_as_their_texts():
         ("noise:0.1+clean", "'clean' must stand alone"),
         ("clean+clean", "'clean' must stand alone"),
         ("noise:0.3+noise:0.2", "must have each kind at most once"),
+        ("tail:3+clean", "'clean' must stand alone"),
+        ("tail:3+confusion:0+tail:3", "must have each kind at most once"),
     ],
 )
 def test_kinds_that_do_not_go_together_get_the_rule(scenario, rule):
@@ -170,6 +185,10 @@ def test_scenarios_are_equal_whatever_their_order_and_digits():
 def test_objects_out_of_range_and_repeated_kinds_are_refused():
     with pytest.raises(ValueError, match=r"`scenario` noise takes a fraction in \[0, 1\), got 1"):
         Noise(1)
+    with pytest.raises(ValueError, match=r"`scenario` tail takes a ratio of at least 1, got 0"):
+        Tail(0)
+    with pytest.raises(TypeError, match=r"`validation-noise` must be a number, got None"):
+        ValidationNoise(None)
     with pytest.raises(TypeError, match=r"`noise` must be a number, got '0\.3'"):
         Noise("0.3")
     with pytest.raises(ValueError, match="each kind at most once, got"):
@@ -197,13 +216,17 @@ def test_unknown_parts_are_refused(scenario):
         ("noise:nan", "a fraction in [0, 1), got 'nan'"),
         ("noise:much", "a fraction in [0, 1), got 'much'"),
         ("duplicates:1.5", "a fraction in [0, 1), got '1.5'"),
+        ("confusion:1", "a fraction in [0, 1), got '1'"),
+        ("validation-noise:-1", "a fraction in [0, 1), got '-1'"),
+        ("tail:0", "a ratio of at least 1, got '0'"),
+        ("tail:", "a ratio of at least 1, got ''"),
         ("imbalance:0.5", "a ratio of at least 1, got '0.5'"),
         ("imbalance:inf", "a ratio of at least 1, got 'inf'"),
         ("noise:0.1+imbalance:x", "a ratio of at least 1, got 'x'"),
     ],
 )
 def test_values_out_of_range_are_refused(scenario, rule):
-    with pytest.raises(ValueError, match=r"`scenario` \w+ takes") as caught:
+    with pytest.raises(ValueError, match=r"`scenario` [\w-]+ takes") as caught:
         Scenario.parse(scenario)
     assert rule in str(caught.value)
     assert repr(scenario) in str(caught.value)
@@ -218,7 +241,9 @@ def test_clean_changes_nothing_and_draws_nothing():
     assert generator.integers(2**63) == rng().integers(2**63)
 
 
-@pytest.mark.parametrize("scenario", ["clean", "noise:0.5", "imbalance:5", EVERYTHING])
+@pytest.mark.parametrize(
+    "scenario", ["clean", "noise:0.5", "confusion:0.5", "imbalance:5", EVERYTHING]
+)
 def test_only_the_training_samples_change(scenario):
     split = make_split()
     validation, test = split.validation.labels.clone(), split.test.labels.clone()
@@ -232,13 +257,18 @@ def test_only_the_training_samples_change(scenario):
     assert torch.equal(split.train.rows, torch.arange(60))
 
 
-@pytest.mark.parametrize("scenario", ["noise:0.5", "imbalance:7", "duplicates:0.3", EVERYTHING])
+@pytest.mark.parametrize(
+    "scenario",
+    ["noise:0.5", "imbalance:7", "duplicates:0.3", "tail:7", "confusion:0.5", EVERYTHING],
+)
 def test_n_is_the_same_for_every_seed(scenario):
     split = make_split(num=100, num_classes=4)
     assert len({len(apply(scenario, split, rng(seed)).train) for seed in range(10)}) == 1
 
 
-@pytest.mark.parametrize("scenario", ["noise:0.5", "imbalance:7", "duplicates:0.3"])
+@pytest.mark.parametrize(
+    "scenario", ["noise:0.5", "imbalance:7", "duplicates:0.3", "confusion:0.5", "tail:7"]
+)
 def test_a_seed_gives_one_training_set_and_another_seed_another(scenario):
     first, again, other = (apply(scenario, make_split(), rng(seed)).train for seed in (0, 0, 1))
     assert torch.equal(first.rows, again.rows)
@@ -297,3 +327,161 @@ def test_a_class_without_samples_does_not_thin_the_others():
 def test_num_samples_is_checked():
     with pytest.raises(ValueError, match="`num_samples` must be at least 1, got 0"):
         apply("clean", make_split(), np.random.default_rng(0), num_samples=0)
+
+
+def counts(part, num_classes=3):
+    return torch.bincount(part.labels, minlength=num_classes).tolist()
+
+
+def same(one, other):
+    return torch.equal(one.rows, other.rows) and torch.equal(one.labels, other.labels)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 90), st.floats(0, 0.99), st.integers(2, 5), st.integers(0, 100))
+def test_confusion_gives_a_share_of_each_class_one_other_label(num, fraction, num_classes, seed):
+    clean = samples(num, num_classes)
+    confused = confusion(clean, fraction, num_classes, rng(seed))
+    taken_for = {}
+    for label in range(num_classes):
+        now = confused.labels[clean.labels == label]
+        wrong = now[now != label]
+        assert len(wrong) == round(fraction * len(now))
+        assert len(wrong.unique()) <= 1
+        taken_for |= {label: int(wrong[0])} if len(wrong) else {}
+    assert len(set(taken_for.values())) == len(taken_for)
+    assert torch.equal(confused.rows, clean.rows)
+    assert torch.equal(clean.labels, torch.arange(num) % num_classes)
+
+
+def test_every_class_may_be_taken_for_every_other():
+    pairs = set()
+    for seed in range(40):
+        found = confusion(samples(8, 4), 0.5, 4, rng(seed)).labels
+        pairs |= {(row % 4, int(label)) for row, label in enumerate(found) if row % 4 != label}
+    assert len(pairs) == 4 * 3
+
+
+def test_a_tail_is_the_same_in_all_three_parts_by_hand():
+    split = replace(make_split(300), validation=samples(60), test=samples(120))
+    thinned = tail(split, 100, rng())
+    order = np.argsort(counts(thinned.train)).tolist()
+    assert [counts(thinned.train)[label] for label in order] == [1, 10, 100]
+    assert [counts(thinned.validation)[label] for label in order] == [1, 2, 20]
+    assert [counts(thinned.test)[label] for label in order] == [1, 4, 40]
+    for part in (thinned.train, thinned.validation, thinned.test):
+        assert torch.equal(part.labels, part.rows % 3)
+        assert len(part.rows.unique()) == len(part)
+
+
+def test_a_tail_trains_on_what_an_imbalance_trains_on():
+    """It is the same draw, so that the two differ in validation and test alone."""
+    for seed in range(5):
+        split = make_split(100, 4)
+        one, other = (apply(text, split, rng(seed)).train for text in ("tail:9", "imbalance:9"))
+        assert same(one, other)
+
+
+def test_which_validation_and_test_samples_a_tail_leaves_is_drawn():
+    """Test samples stand as the dataset has them, often in an order that means something."""
+    split = replace(make_split(), validation=samples(300), test=samples(300))
+    for part in ("validation", "test"):
+        found = [getattr(tail(split, 1.5, rng(seed)), part).rows.tolist() for seed in range(8)]
+        assert len(set(map(tuple, found))) == 8
+        rare = [getattr(tail(split, 1e9, rng(seed)), part).rows.tolist() for seed in range(8)]
+        assert all(len(rows) == 102 and max(rows) > 200 for rows in rare)
+
+
+def test_a_tail_has_the_same_sizes_where_a_part_lacks_classes():
+    only = samples(80, 4).subset(np.flatnonzero(np.arange(80) % 4 != 2))
+    alone = samples(12, 4).subset(np.arange(0, 12, 4))
+    split = replace(make_split(80, 4), train=only, validation=alone)
+    sizes = set()
+    for seed in range(12):
+        thinned = tail(split, 10, rng(seed))
+        sizes.add(tuple(len(part) for part in (thinned.train, thinned.validation, thinned.test)))
+        assert counts(thinned.train, 4)[2] == 0
+    assert sizes == {(20 + 6 + 2, 3, 3 + 1 + 1 + 1)}
+
+
+@pytest.mark.parametrize("validation_samples", [None, 60])
+@pytest.mark.parametrize("num_samples", [None, 100])
+def test_a_tail_of_a_task_has_the_same_sizes_for_every_seed(num_samples, validation_samples):
+    instance = Instance(
+        scenario="tail:20+confusion:0.2+validation-noise:0.3",
+        num_samples=num_samples,
+        validation_samples=validation_samples,
+    )
+    found = set()
+    for seed in range(6):
+        split = instance.split(torch.device("cpu"), rng(seed), rng(seed + 50))
+        parts = (split.train, split.validation, split.test)
+        assert all(min(counts(part, 10)) > 0 for part in (parts[2], parts[1]))
+        found.add(tuple(map(len, parts)))
+    assert len(found) == 1
+    (sizes,) = found
+    assert abs(sizes[1] - (validation_samples or sizes[1])) <= 5
+
+
+def test_validation_samples_are_chosen_from_those_of_a_tail_and_then_made_wrong():
+    split = replace(make_split(), validation=samples(120))
+    chosen = apply(
+        "validation-noise:0.5+tail:4",
+        split,
+        rng(),
+        choose_validation=lambda left: left.with_validation(35, rng(1)),
+    ).validation
+    true = chosen.rows % 3
+    assert sorted(torch.bincount(true).tolist()) == [5, 10, 20]  # half of 10, 20 and 40
+    assert int((chosen.labels != true).sum()) == round(0.5 * 35)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0, 0.99), st.integers(0, 100))
+def test_validation_noise_makes_exactly_the_share_of_the_validation_wrong(fraction, seed):
+    split = replace(make_split(), validation=samples(50))
+    noisy = apply(ValidationNoise(fraction), split, rng(seed))
+    wrong = noisy.validation.labels != split.validation.labels
+    assert int(wrong.sum()) == round(fraction * 50)
+    assert torch.equal(noisy.validation.rows, split.validation.rows)
+    assert noisy.train is split.train
+    assert noisy.test is split.test
+
+
+@pytest.mark.parametrize("others", ["noise:0.3", "imbalance:3+confusion:0.2", "tail:2+noise:0.1"])
+def test_training_and_test_are_the_same_with_validation_noise_and_without(others):
+    one, other = (
+        apply(text, make_split(), rng(5)) for text in (others, f"validation-noise:0.4+{others}")
+    )
+    assert same(one.train, other.train)
+    assert same(one.test, other.test)
+    assert torch.equal(one.validation.rows, other.validation.rows)
+    assert not torch.equal(one.validation.labels, other.validation.labels)
+
+
+def test_test_labels_are_true_and_the_written_order_is_indifferent_under_all_kinds():
+    parts = [Tail(2), Imbalance(2), Duplicates(0.5), Confusion(0.3), Noise(0.3)]
+    parts += [ValidationNoise(0.5)]
+    assert {part.kind for part in parts} == set(KINDS)
+    split = replace(make_split(), test=samples(30))
+    one, other = (apply(Scenario(*order), split, rng(2)) for order in (parts, parts[::-1]))
+    for part in ("train", "validation", "test"):
+        assert same(getattr(one, part), getattr(other, part))
+    assert torch.equal(one.test.labels, one.test.rows % 3)
+    assert sorted(counts(one.test)) == [5, 7, 10]
+    assert torch.equal(split.test.labels, torch.arange(30) % 3)
+
+
+def test_an_imbalance_after_a_tail_starts_from_its_smallest_class():
+    found = apply("imbalance:1+tail:4", replace(make_split(), test=samples(60)), rng())
+    assert counts(found.train) == [5, 5, 5]
+    assert sorted(counts(found.test)) == [5, 10, 20]
+
+
+def test_confusion_comes_before_noise_and_after_all_that_chooses_samples():
+    confused = apply("confusion:0.4+imbalance:4+duplicates:0.5", make_split(), rng()).train
+    both = apply("noise:0.5+confusion:0.4+imbalance:4+duplicates:0.5", make_split(), rng()).train
+    neither = apply("imbalance:4+duplicates:0.5", make_split(), rng()).train
+    assert torch.equal(both.rows, neither.rows)
+    assert torch.equal(confused.rows, neither.rows)
+    assert int((both.labels != confused.labels).sum()) == round(0.5 * len(both))

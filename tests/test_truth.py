@@ -13,7 +13,14 @@ def inputs_of(env):
     return train.gather(train.rows).numpy()
 
 
-@pytest.mark.parametrize("scenario", ["noise:0.3", "noise:0.3+imbalance:4+duplicates:0.5"])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "noise:0.3",
+        "noise:0.3+imbalance:4+duplicates:0.5",
+        "validation-noise:0.5+noise:0.3+tail:3",
+    ],
+)
 def test_wrong_labels_are_those_that_the_data_did_not_have(scenario):
     env = DataPruningEnv("blobs", scenario=scenario, budget=1.0, num_samples=40)
     clean = DataPruningEnv("blobs", budget=1.0)
@@ -28,6 +35,26 @@ def test_wrong_labels_are_those_that_the_data_did_not_have(scenario):
     for one, label in zip(inputs_of(env), told.true_labels, strict=True):
         (place,) = np.flatnonzero((all_inputs == one).all(axis=1))
         assert all_labels[place] == label
+
+
+def test_wrong_labels_are_known_under_confusion_too():
+    """Of the copies as well, and with the noise that comes after it."""
+    arguments = {"budget": 1.0, "num_samples": 40}
+    scenario = "tail:2+duplicates:0.5+confusion:0.25"
+    env = DataPruningEnv("blobs", scenario=scenario, **arguments)
+    both = DataPruningEnv("blobs", scenario=f"{scenario}+noise:0.5", **arguments)
+    clean = DataPruningEnv("blobs", scenario="tail:2+duplicates:0.5", **arguments)
+    for one in (env, both, clean):
+        one.reset(seed=3)
+    told, known = truth(env), truth(clean)
+    np.testing.assert_array_equal(inputs_of(env), inputs_of(clean))
+    np.testing.assert_array_equal(told.true_labels, known.labels)
+    np.testing.assert_array_equal(truth(both).true_labels, known.labels)
+    sizes = np.bincount(known.labels)
+    wrong = np.bincount(known.labels[told.mislabelled], minlength=len(sizes))
+    assert wrong.tolist() == [round(0.25 * size) for size in sizes.tolist()]
+    for label in range(len(sizes)):
+        assert len(set(told.labels[told.mislabelled & (told.true_labels == label)])) == 1
 
 
 def test_copies_name_their_original():

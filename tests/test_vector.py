@@ -41,6 +41,11 @@ def assert_same_infos(joint, single):
 
 CASES = {
     "mixture, ragged instances": {"task": "digits", "scenario": SCENARIOS, "action": "mixture"},
+    "validations of several sizes": {
+        "task": "digits",
+        "scenario": ["clean", "tail:5", "tail:20+confusion:0.3", "noise:0.2+validation-noise:0.3"],
+        "action": "compose",
+    },
     "free keep fraction": {
         "task": "digits",
         "scenario": SCENARIOS,

@@ -47,7 +47,7 @@ class List:
 class _Play:
     agents: Several
     scenarios: Several = ("clean",)
-    """clean, noise:F, imbalance:R, duplicates:F, joined by +"""
+    """clean, or several of the others that `list scenarios` shows, joined by +"""
     task: Several = ("digits",)
     """names, or folder:PATH"""
     seeds: Seeds

@@ -10,7 +10,7 @@ import numpy as np
 from prune_env.env import DataPruningEnv
 from prune_env.episodes import random_streams
 from prune_env.flow import Evaluation
-from prune_env.problem.scenarios import Noise, Scenario
+from prune_env.problem.scenarios import LABEL_CHANGES, Scenario
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Truth:
 
     Attributes:
         labels: (N,) int64, the labels that are trained on.
-        true_labels: (N,) int64, those of the data before label noise.
+        true_labels: (N,) int64, those of the data before a scenario changed any.
         originals: (N,) int64, the first sample that is the same item of the data: a sample's own
             position, unless it is a copy.
     """
@@ -59,8 +59,8 @@ def truth(env: gym.Env) -> Truth:
     """
     run = _own(env)._any_episode()
     scenario = Scenario.of(run.instance.scenario)
-    # Labels are changed last, so that without noise the same seed gives the same samples.
-    instance = replace(run.instance, scenario=scenario.without(Noise))
+    # Labels are changed last, so that without that the same seed gives the same samples.
+    instance = replace(run.instance, scenario=scenario.without(*LABEL_CHANGES))
     streams = random_streams(run.entropy)
     train = run.split.train
     plain = instance.split(train.rows.device, streams["split"], streams["scenario"]).train

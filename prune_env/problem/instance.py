@@ -115,12 +115,17 @@ class Instance:
         split = self.plain_split(device, split_rng)
         check_pictures(self.own_task, split.input_shape)
         # By the task's size, whatever the scenario leaves of it: trained jointly, all instances
-        # of a task validate on equally many.
+        # of a task validate on equally many, but for those of which a tail leaves fewer.
         count = self.validation_samples
         if count is None:
             count = validation_count(self.num_samples or len(split.train))
-        split = split.with_validation(count, split_rng)
-        return scenarios.apply(self.scenario, split, rng, num_samples=self.num_samples)
+        return scenarios.apply(
+            self.scenario,
+            split,
+            rng,
+            num_samples=self.num_samples,
+            choose_validation=lambda left: left.with_validation(count, split_rng),
+        )
 
     def size(self, device: torch.device) -> int:
         """N, the same for every seed."""

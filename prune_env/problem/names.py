@@ -23,6 +23,9 @@ MODELS = {
 SCENARIOS = {
     "clean": "the data as they are",
     "noise:F": "a fraction F of the training labels is wrong",
-    "imbalance:R": "a long tail of classes, the largest R times the smallest",
+    "confusion:F": "a fraction F of the training labels of each class is that of one other class",
+    "imbalance:R": "a long tail of classes in training, the largest R times the smallest",
+    "tail:R": "the same in training, validation and test",
     "duplicates:F": "a fraction F of the training samples are copies of the others",
+    "validation-noise:F": "a fraction F of the validation labels is wrong",
 }

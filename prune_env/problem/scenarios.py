@@ -1,67 +1,34 @@
-"""Scenarios: label noise, class imbalance and duplicates, as pure functions on a split.
+"""Scenarios: label noise, long tails of classes and duplicates, put on a split.
 
-Only training samples change: the validation samples are the small trusted set that a practitioner
-keeps, and the test samples are the truth.
+Those of the training samples leave the others alone: the validation samples are the small trusted
+set that a practitioner keeps, and the test samples are the truth. `tail` is what the data are like,
+and so of all three; `validation-noise` is a trusted set that cannot be trusted. The labels of test
+samples are never changed.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from prune_env.arguments import check_count, check_real
+from prune_env.problem import changes
 from prune_env.problem.data import Samples
 from prune_env.problem.names import SCENARIOS
 from prune_env.problem.split import Split
 
 
-def noise(train: Samples, fraction: float, num_classes: int, rng: np.random.Generator) -> Samples:
-    """Give round(`fraction` N) samples another label, uniform over the other classes.
-
-    Symmetric label noise as in Zhang et al. (2017, arXiv 1611.03530), with the share that is
-    actually wrong equal to `fraction`.
-    """
-    labels = train.labels.cpu().numpy().copy()
-    wrong = rng.choice(len(labels), size=round(fraction * len(labels)), replace=False)
-    labels[wrong] = (labels[wrong] + rng.integers(1, num_classes, size=len(wrong))) % num_classes
-    return train.with_labels(labels)
-
-
-def imbalance(train: Samples, ratio: float, num_classes: int, rng: np.random.Generator) -> Samples:
-    """Thin the classes to an exponential long tail, the largest `ratio` times the smallest.
-
-    The profile of Cui et al. (2019, arXiv 1901.05555, section 5.1); which class comes where in
-    it is drawn. The number of samples left is the same for every seed.
-    """
-    labels = train.labels.cpu().numpy()
-    largest = np.bincount(labels)[np.unique(labels)].min()
-    ranks = rng.permutation(num_classes)
-    keep = np.zeros(len(labels), dtype=bool)
-    for label in range(num_classes):
-        share = ratio ** (-ranks[label] / (num_classes - 1))
-        # The split is shuffled, so the first members of a class are a random draw.
-        keep[np.flatnonzero(labels == label)[: max(1, round(largest * share))]] = True
-    return train.subset(np.flatnonzero(keep))
-
-
-def duplicates(
-    train: Samples, fraction: float, num_classes: int, rng: np.random.Generator
-) -> Samples:
-    """Replace round(`fraction` N) samples by copies of the others, drawn with replacement."""
-    del num_classes
-    copies = min(round(fraction * len(train)), len(train) - 1)
-    originals = rng.permutation(len(train))[: len(train) - copies]
-    rows = np.concatenate([originals, rng.choice(originals, size=copies)])
-    return train.subset(rng.permutation(rows))
-
-
 class Scenario:
-    """What is done to the training samples of a task before anything is trained on them.
+    """What is done to the samples of a task before anything is trained on them.
 
     Noise(0.3) + Imbalance(10)   # both; as text, noise:0.3+imbalance:10
+
+    In whatever order its parts are written, they are applied in that of `KINDS`: tail, imbalance,
+    duplicates, confusion, noise, validation-noise.
 
     Args:
         *parts: what it is made of, each kind at most once; none leaves the data as they are.
@@ -120,9 +87,13 @@ class Scenario:
         """
         return given if isinstance(given, Scenario) else Scenario.parse(given)
 
-    def without(self, kind: type[Part]) -> Scenario:
-        """The same without its part of that kind, if it has one."""
-        return Scenario(*(part for part in self.parts if not isinstance(part, kind)))
+    def without(self, *kinds: type[Part]) -> Scenario:
+        """The same without its parts of some kinds.
+
+        Args:
+            *kinds: which; it need not have one of each.
+        """
+        return Scenario(*(part for part in self.parts if not isinstance(part, kinds)))
 
     def __add__(self, other: Scenario) -> Scenario:
         """Both at once."""
@@ -177,11 +148,33 @@ class Part(Scenario, ABC):
         return 0 <= value < 1
 
     @abstractmethod
-    def change(self, train: Samples, num_classes: int, rng: np.random.Generator) -> Samples:
-        """The training samples under it."""
+    def change(self, split: Split, rng: np.random.Generator) -> Split:
+        """The samples under it.
+
+        Args:
+            split: the samples before it; they are not changed.
+            rng: draws what it leaves to chance.
+        """
 
 
-class Noise(Part):
+class _Fraction(Part):
+    """A part whose value is a share."""
+
+    rule = "a fraction in [0, 1)"
+
+
+class _Ratio(Part):
+    """A part whose value is how many times the smallest class the largest is."""
+
+    rule = "a ratio of at least 1"
+
+    @classmethod
+    def in_range(cls, value: float) -> bool:
+        """Whether a value may be given."""
+        return 1 <= value < np.inf
+
+
+class Noise(_Fraction):
     """Symmetric label noise: so many training labels are wrong.
 
     Each is another class, uniformly drawn (Zhang et al. 2017, arXiv 1611.03530), with the share
@@ -192,15 +185,51 @@ class Noise(Part):
     """
 
     kind = "noise"
-    rule = "a fraction in [0, 1)"
 
-    def change(self, train: Samples, num_classes: int, rng: np.random.Generator) -> Samples:
-        """See `noise`."""
-        return noise(train, self.value, num_classes, rng)
+    def change(self, split: Split, rng: np.random.Generator) -> Split:
+        """See `changes.noise`."""
+        train = changes.noise(split.train, self.value, split.num_classes, rng)
+        return replace(split, train=train)
 
 
-class Imbalance(Part):
-    """A long tail of classes: their sizes fall exponentially.
+class Confusion(_Fraction):
+    """Asymmetric label noise: so many training labels of each class are those of one other class.
+
+    Which class is taken for which is drawn once for each seed: a permutation in which none stays
+    where it is (pair flips, as in Patrini et al. 2017, arXiv 1609.03683). With `Noise` it comes
+    first, so that a few labels are changed twice, and some of those back.
+
+    Args:
+        value: the share of wrong labels in each class, in [0, 1).
+    """
+
+    kind = "confusion"
+
+    def change(self, split: Split, rng: np.random.Generator) -> Split:
+        """See `changes.confusion`."""
+        train = changes.confusion(split.train, self.value, split.num_classes, rng)
+        return replace(split, train=train)
+
+
+class ValidationNoise(_Fraction):
+    """Symmetric label noise in the validation: so many validation labels are wrong.
+
+    Observations and rewards are made of them. Training and test labels are as they were.
+
+    Args:
+        value: the share of wrong labels, in [0, 1).
+    """
+
+    kind = "validation-noise"
+
+    def change(self, split: Split, rng: np.random.Generator) -> Split:
+        """See `changes.noise`."""
+        validation = changes.noise(split.validation, self.value, split.num_classes, rng)
+        return replace(split, validation=validation)
+
+
+class Imbalance(_Ratio):
+    """A long tail of classes in training: their sizes fall exponentially.
 
     The profile of Cui et al. (2019, arXiv 1901.05555, section 5.1); which class comes where in it
     is drawn. There are fewer samples then, equally many for every seed.
@@ -210,19 +239,32 @@ class Imbalance(Part):
     """
 
     kind = "imbalance"
-    rule = "a ratio of at least 1"
 
-    def change(self, train: Samples, num_classes: int, rng: np.random.Generator) -> Samples:
-        """See `imbalance`."""
-        return imbalance(train, self.value, num_classes, rng)
-
-    @classmethod
-    def in_range(cls, value: float) -> bool:
-        """Whether a value may be given."""
-        return 1 <= value < np.inf
+    def change(self, split: Split, rng: np.random.Generator) -> Split:
+        """See `changes.imbalance`."""
+        train = changes.imbalance(split.train, self.value, split.num_classes, rng)
+        return replace(split, train=train)
 
 
-class Duplicates(Part):
+class Tail(_Ratio):
+    """A natural long tail of classes: rare ones are rare in validation and test too.
+
+    As `Imbalance`, of training, validation and test samples alike. Each part has fewer samples
+    then, equally many for every seed, and at least one of each class that it had. Validation
+    samples are chosen from those that are left.
+
+    Args:
+        value: how many times the smallest class the largest is, at least 1.
+    """
+
+    kind = "tail"
+
+    def change(self, split: Split, rng: np.random.Generator) -> Split:
+        """See `changes.tail`."""
+        return changes.tail(split, self.value, rng)
+
+
+class Duplicates(_Fraction):
     """Copies in the place of samples: so many training samples are the same as others.
 
     What is copied is drawn with replacement from the samples that stay.
@@ -232,15 +274,17 @@ class Duplicates(Part):
     """
 
     kind = "duplicates"
-    rule = "a fraction in [0, 1)"
 
-    def change(self, train: Samples, num_classes: int, rng: np.random.Generator) -> Samples:
-        """See `duplicates`."""
-        return duplicates(train, self.value, num_classes, rng)
+    def change(self, split: Split, rng: np.random.Generator) -> Split:
+        """See `changes.duplicates`."""
+        return replace(split, train=changes.duplicates(split.train, self.value, rng))
 
 
+# They come after all that chooses training samples: without them a seed has the same samples.
+LABEL_CHANGES: tuple[type[Part], ...] = (Confusion, Noise)
 # In the order in which they are applied, however a scenario lists them.
-KINDS: dict[str, type[Part]] = {part.kind: part for part in (Imbalance, Duplicates, Noise)}
+_ORDER: tuple[type[Part], ...] = (Tail, Imbalance, Duplicates, *LABEL_CHANGES, ValidationNoise)
+KINDS = {part.kind: part for part in _ORDER}
 
 
 def apply(
@@ -249,18 +293,21 @@ def apply(
     rng: np.random.Generator,
     *,
     num_samples: int | None = None,
+    choose_validation: Callable[[Split], Split] | None = None,
 ) -> Split:
-    """Put a split's training samples under a scenario.
+    """Put a split's samples under a scenario.
 
     Args:
         scenario: or its text, see `Scenario.parse`.
-        split: what `SplitMaker` made.
-        rng: drawn from, once for each part of the scenario.
+        split: what `SplitMaker` made; it is not changed.
+        rng: drawn from, for each part of the scenario in the order of `KINDS`.
         num_samples: cut the training samples to this many, after thinning the classes and
-            before duplicates and noise; None keeps all.
+            before duplicates and label noise; None keeps all.
+        choose_validation: takes the validation samples to use from those of a split, after a tail
+            and before their labels are changed; None takes all.
 
     Returns:
-        The split with other training samples; validation and test samples are the same.
+        The split with other samples; parts that the scenario does not concern are the same.
 
     Raises:
         ValueError: if the text is bad or fewer than `num_samples` are there.
@@ -269,13 +316,14 @@ def apply(
     parts = {part.kind: part for part in given.parts}
     if num_samples is not None:
         check_count("num_samples", num_samples)
-    train = split.train
     for kind in KINDS:
         if kind in parts:
-            train = parts[kind].change(train, split.num_classes, rng)
-        if kind == "imbalance" and num_samples is not None:
-            train = _cut(train, num_samples, scenario, rng)
-    return replace(split, train=train)
+            split = parts[kind].change(split, rng)
+        if kind == Tail.kind and choose_validation is not None:
+            split = choose_validation(split)
+        if kind == Imbalance.kind and num_samples is not None:
+            split = replace(split, train=_cut(split.train, num_samples, scenario, rng))
+    return split
 
 
 def _cut(train: Samples, count: int, scenario: str | Scenario, rng: np.random.Generator) -> Samples:

@@ -382,13 +382,14 @@ class BatchedTrainer:
 def evaluate_jointly(
     trainers: Sequence[BatchedTrainer], samples: Sequence[Samples]
 ) -> list[Evaluation]:
-    """Each network on its own samples, equally many each, in one forward pass."""
-    slots = [trainer.slot for trainer in trainers]
-    logits = trainers[0].batch.forward(slots, samples, trainers[0].split)
-    labels = torch.stack([part.labels for part in samples])
-    losses, predicted = summed_loss(logits, labels).tolist(), logits.argmax(dim=-1).cpu()
-    num_classes = trainers[0].split.num_classes
-    return [
-        evaluation(loss, found, part.labels, num_classes)
-        for loss, found, part in zip(losses, predicted, samples, strict=True)
-    ]
+    """Each network on its own samples, those of equally many in one forward pass."""
+    split, found = trainers[0].split, {}
+    for size in {len(part) for part in samples}:
+        places = [place for place, part in enumerate(samples) if len(part) == size]
+        slots, parts = [trainers[i].slot for i in places], [samples[i] for i in places]
+        logits = trainers[0].batch.forward(slots, parts, split)
+        losses = summed_loss(logits, torch.stack([part.labels for part in parts])).tolist()
+        predicted = logits.argmax(dim=-1).cpu()
+        for i, loss, one in zip(places, losses, predicted, strict=True):
+            found[i] = evaluation(loss, one, samples[i].labels, split.num_classes)
+    return [found[place] for place in range(len(samples))]
