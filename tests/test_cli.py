@@ -50,7 +50,7 @@ def test_run_shows_one_episode_and_resumes_to_nothing(tmp_path, capsys):
 
 AGENTS = """rs2 infobatch seta orderdp repb ies pdd rcap kakurenbo loss-proportional highest lowest
 middle stalest forgotten forgetting el2n grand aum ccs full short static-random random
-epsilon-greedy ucb"""
+epsilon-greedy ucb small-loss rho-loss"""
 
 
 def test_all_agents_play(capsys, monkeypatch, tmp_path):

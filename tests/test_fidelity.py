@@ -19,7 +19,9 @@ from prune_agents.rules.infobatch import InfoBatch
 from prune_agents.rules.kakurenbo import Kakurenbo
 from prune_agents.rules.pdd import PDD
 from prune_agents.rules.rcap import RCAP
+from prune_agents.rules.rho_loss import RhoLoss
 from prune_agents.rules.seta import SeTa
+from prune_agents.rules.small_loss import SmallLoss
 from prune_agents.rules.ucb import UCB
 from prune_agents.view import SampleTableView
 from prune_env.decision.observation import SAMPLE_COLUMN
@@ -226,6 +228,9 @@ def test_infobatch_goes_by_plain_losses_where_the_training_is_smoothed():
         (RCAP, "This is their theorem and not their release."),
         (InfoBatch, "1 to 5 % of the samples change to the other side of the mean"),
         (InfoBatch, "25 of 200 epochs, which are 18 %"),
+        (SmallLoss, "Theirs is the rate of wrong labels, taken as known."),
+        (SmallLoss, "here one network picks for itself"),
+        (RhoLoss, "theirs selects a tenth of every batch by fresh losses"),
     ],
 )
 def test_what_is_remembered_or_departs_is_said_to_be_so(what, words):

@@ -26,9 +26,11 @@ from prune_agents.rules.orderdp import OrderDP
 from prune_agents.rules.pdd import PDD
 from prune_agents.rules.rcap import RCAP
 from prune_agents.rules.repb import RePB
+from prune_agents.rules.rho_loss import RhoLoss
 from prune_agents.rules.rs2 import RS2
 from prune_agents.rules.score_agent import ScoreAgent
 from prune_agents.rules.seta import SeTa
+from prune_agents.rules.small_loss import SmallLoss
 from prune_agents.rules.ucb import UCB
 from prune_env.agent import Agent
 from prune_env.experiment import agents as registry
@@ -67,6 +69,8 @@ BUNDLED = {
     "ies": IES,
     "pdd": PDD,
     "kakurenbo": Kakurenbo,
+    "small-loss": SmallLoss,
+    "rho-loss": RhoLoss,
     "forgetting": Forgetting,
     "el2n": EL2N,
     "grand": GraNd,
@@ -251,7 +255,7 @@ def test_agents_are_found_by_what_they_are():
     assert agents_of(KnowsPropensities) == ["epsilon-greedy", "random", "rs2"]
     assert agents_of(ScoreAgent) == ["aum", "el2n", "forgetting", "grand"]
     prepare = [name for name in BUNDLED if make_agent(name, keep_fraction=0.5).prepares]
-    assert sorted(prepare) == ["aum", "ccs", "el2n", "forgetting", "grand"]
+    assert sorted(prepare) == ["aum", "ccs", "el2n", "forgetting", "grand", "rho-loss"]
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,11 @@ def test_a_validation_may_be_cropped_and_mirrored_as_the_training_is():
 
     recipe = Recipe(batch_size=8, crop_padding=1, flip=True)
     task = Task(
-        name="watched", load=lambda: dataset, model=lambda *_: Watching(), recipe=recipe, citation=""
+        name="watched",
+        load=lambda: dataset,
+        model=lambda *_: Watching(),
+        recipe=recipe,
+        citation="",
     )
     env = DataPruningEnv(task, action="mask", budget=2.0, device="cpu")
     env.reset(seed=0)

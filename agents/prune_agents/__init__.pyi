@@ -34,6 +34,7 @@ from .rules.rcap import RCAP as RCAP
 from .rules.repb import RePB as RePB
 from .rules.rs2 import RS2 as RS2
 from .rules.seta import SeTa as SeTa
+from .rules.small_loss import SmallLoss as SmallLoss
 from .rules.ucb import UCB as UCB
 
 # Rules on scores of a training beforehand.
@@ -42,6 +43,7 @@ from .rules.ccs import CCS as CCS
 from .rules.el2n import EL2N as EL2N
 from .rules.forgetting import Forgetting as Forgetting
 from .rules.grand import GraNd as GraNd
+from .rules.rho_loss import RhoLoss as RhoLoss
 
 # What goes around an agent.
 from .modifiers.anneal import Anneal as Anneal

@@ -85,6 +85,25 @@ class Pretraining:
         )
         return PretrainedNetwork(self, trainer, split)
 
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """The training samples in two halves, at random within each class, the same each time.
+
+        Returns:
+            Two sorted sets of indices, int64, one of them a sample larger where N is odd.
+
+        Raises:
+            ValueError: if there is one sample only.
+        """
+        if self.num_samples < 2:
+            raise ValueError(
+                f"a training set must have at least 2 samples to be halved, got {self.num_samples}"
+            )
+        rng = np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=(1_000_001,)))
+        shuffled = rng.permutation(self.num_samples)
+        labels = self._split.train.labels.cpu().numpy()
+        by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+        return np.sort(by_class[::2]), np.sort(by_class[1::2])
+
     def scores(
         self, settings: dict[str, Any], compute: Callable[[Pretraining], np.ndarray]
     ) -> np.ndarray:
@@ -191,24 +210,29 @@ class PretrainedNetwork:
     def __init__(self, pretraining: Pretraining, trainer: Trainer, split: Split):
         self._pretraining, self._trainer, self._split = pretraining, trainer, split
 
-    def train_epoch(self, epoch: int, *, schedule: float) -> EpochResult:
-        """Train on all samples once.
+    def train_epoch(
+        self, epoch: int, *, schedule: float, indices: np.ndarray | None = None
+    ) -> EpochResult:
+        """Train on all samples once, or on some of them.
 
         Args:
             epoch: how many there were before.
             schedule: length of the learning-rate schedule in epochs.
+            indices: (K,) int64, the samples to train on, distinct, at least 1; None is all N. Its
+                work is K / N.
 
         Returns:
             Losses and correctness when trained on, in the order of the training set.
         """
         num_samples = self._pretraining.num_samples
+        chosen = np.arange(num_samples) if indices is None else indices
         result = self._trainer.run_epoch(
-            Selection(indices=np.arange(num_samples)),
-            limit=num_samples,
-            progress=lambda done: (epoch + done / num_samples) / schedule,
+            Selection(indices=chosen),
+            limit=len(chosen),
+            progress=lambda done: (epoch + done / len(chosen)) / schedule,
         )
         _check_finite("losses", result.losses)
-        self._pretraining.work += 1
+        self._pretraining.work += len(chosen) / num_samples
         back = np.argsort(result.indices)
         return EpochResult(
             indices=result.indices[back],
@@ -217,19 +241,28 @@ class PretrainedNetwork:
             num_updates=result.num_updates,
         )
 
-    def measure(self, function: Measure, *, work: float = FORWARD_COST) -> np.ndarray:
+    def measure(
+        self,
+        function: Measure,
+        *,
+        work: float = FORWARD_COST,
+        indices: np.ndarray | None = None,
+    ) -> np.ndarray:
         """A number for each training sample, (N,) float32, in evaluation mode, not augmented.
 
         Args:
             function: (network, inputs (B, ...), labels (B,)) -> (B,).
             work: what it costs over all samples: 1/3 forward, 1 forward and backward.
+            indices: (K,) int64, the samples to measure, at a share K / N of the work, and what is
+                returned is of them in this order; None is all.
         """
         train = self._split.train
-        samples = torch.arange(len(train), device=train.rows.device)
+        chosen = np.arange(len(train)) if indices is None else indices
+        samples = torch.from_numpy(chosen).to(train.rows.device)
         values = []
         with self._trainer.seeded_evaluation() as network:
             for batch in samples.split(_MEASURED_AT_ONCE):
                 inputs = self._split.inputs(train, train.rows[batch])
                 values.append(function(network, inputs, train.labels[batch]).detach())
-        self._pretraining.work += work
+        self._pretraining.work += work * (len(chosen) / len(train))
         return torch.cat(values).float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""What a network says of a sample: its error, its gradient, its margin. For static scores."""
+"""What a network says of a sample: its error, its gradient, its margin, its loss. For scores."""
 
 from __future__ import annotations
 
@@ -55,3 +55,15 @@ def margin(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     logits = network(inputs).float()
     true = logits.gather(1, labels[:, None])[:, 0]
     return true - logits.scatter(1, labels[:, None], -math.inf).amax(dim=1)
+
+
+@torch.no_grad()
+def cross_entropy(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropies (B,), without label smoothing, as losses are recorded.
+
+    Args:
+        network: In evaluation mode, from inputs to logits (B, C).
+        inputs: (B, ...) floats.
+        labels: (B,) whole numbers, the true classes.
+    """
+    return F.cross_entropy(network(inputs).float(), labels, reduction="none")

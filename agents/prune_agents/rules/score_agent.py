@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from prune_agents.base import LEFT_OPEN, MaskAgent
 from prune_agents.view import SampleTableView
+from prune_env import Agent
 from prune_env.arguments import check_at_least, check_choice, check_count
 
 if TYPE_CHECKING:
@@ -84,15 +86,7 @@ class ScoreAgent(MaskAgent):
 
     def prepare(self, pretraining: Pretraining) -> None:
         """Train on the episode's training samples and score them."""
-        kind = type(self)
-        settings = {
-            "name": f"{kind.__module__}.{kind.__qualname__}",
-            "arguments": {
-                name: value
-                for name, value in self.settings.items()
-                if name not in _NOT_OF_THE_SCORE
-            },
-        }
+        settings = score_settings(self, without=_NOT_OF_THE_SCORE)
         self._scores = pretraining.scores(settings, self._mean_score)
 
     @abstractmethod
@@ -123,13 +117,39 @@ class ScoreAgent(MaskAgent):
         Raises:
             RuntimeError: if they are not there, or of another number of samples.
         """
-        if self._scores is None or len(self._scores) != num_samples:
-            raise RuntimeError(
-                f"{type(self).__name__} scores samples beforehand: call reset(seed), then "
-                "prepare(env.pretraining()) after the environment's reset, before predict()"
-            )
-        return self._scores
+        return prepared_scores(self, self._scores, num_samples)
 
     def _mean_score(self, pretraining: Pretraining) -> np.ndarray:
         scores = [self.score(pretraining.network(number)) for number in range(self.networks)]
         return np.mean(scores, axis=0)
+
+
+def score_settings(agent: Agent, *, without: Collection[str]) -> dict[str, Any]:
+    """What an agent's scores are kept by: its class, and the settings that they depend on.
+
+    Args:
+        agent: Scores samples beforehand.
+        without: Names of the settings that they do not depend on.
+    """
+    kind = type(agent)
+    arguments = {name: value for name, value in agent.settings.items() if name not in without}
+    return {"name": f"{kind.__module__}.{kind.__qualname__}", "arguments": arguments}
+
+
+def prepared_scores(agent: Agent, scores: np.ndarray | None, num_samples: int) -> np.ndarray:
+    """The scores that an agent has prepared, (N,).
+
+    Args:
+        agent: Whose they are, for the error.
+        scores: What it has.
+        num_samples: N.
+
+    Raises:
+        RuntimeError: if they are not there, or of another number of samples.
+    """
+    if scores is None or len(scores) != num_samples:
+        raise RuntimeError(
+            f"{type(agent).__name__} scores samples beforehand: call reset(seed), then "
+            "prepare(env.pretraining()) after the environment's reset, before predict()"
+        )
+    return scores
