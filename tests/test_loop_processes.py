@@ -113,3 +113,33 @@ def test_two_processes_go_on_in_the_middle_of_an_epoch():
     assert rest == first[6:]
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value)
+
+
+def made_otherwise(rank, port, queue):
+    """What one of two processes says whose samplers differ."""
+    distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
+    )
+    sampler = PruningSampler(64, batch_size=8 if rank else 4, budget=2, agent="random")
+    try:
+        next(sampler.epochs())
+    except ValueError as error:
+        queue.put((rank, str(error)))
+    distributed.destroy_process_group()
+
+
+def test_samplers_that_differ_between_processes_are_refused_in_all_of_them():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [context.Process(target=made_otherwise, args=(i, port, queue)) for i in (0, 1)]
+    for process in processes:
+        process.start()
+    found = dict(queue.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join(30)
+    for rank, size in ((0, 4), (1, 8)):
+        assert "made with the same arguments in all processes" in found[rank]
+        assert f'"batch_size": {size}' in found[rank]

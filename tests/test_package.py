@@ -77,6 +77,8 @@ def test_a_missing_extra_is_named():
 
 @pytest.mark.parametrize("name", ["lightning", "transformers"])
 def test_an_integration_names_its_extra(name, monkeypatch):
+    for module in [one for one in sys.modules if one.split(".")[0] == name]:
+        monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, f"prune_env.integrations.{name}", raising=False)
     missing = gym.error.DependencyNotInstalled

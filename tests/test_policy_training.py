@@ -36,7 +36,7 @@ GRADIENT: dict[str, Any] = {
     "a2c": A2C(n_steps=4, net_arch=(8, 8)),
     "sac": SAC(buffer_size=200, learning_starts=8, batch_size=8, gradient_steps=1, net_arch=(8,)),
 }
-OBSERVATION = np.random.default_rng(0).uniform(size=(2, 22)).astype(np.float32)
+OBSERVATION = np.random.default_rng(0).uniform(size=(2, 28)).astype(np.float32)
 
 
 def test_evolution_writes_a_policy_with_its_provenance(tmp_path):

@@ -91,7 +91,7 @@ def test_running_means_start_from_the_environments_argument(start):
             {"recorded": "passes", "refresh_period": 4, "refreshed": "hidden"},
             "got 'passes' with `refresh_period` 4 and `refreshed` 'hidden'; set a period and",
         ),
-        ({"loss_start": -1}, r"`loss_start` must be in \[0, 100\], got -1"),
+        ({"loss_start": -1}, r"`loss_start` must be in \[0, 1e\+15\], got -1"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

@@ -344,7 +344,7 @@ def test_a_summary_shows_losses_in_units_of_what_guessing_costs():
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 @pytest.mark.parametrize(
-    "spec", ["infobatch", "orderdp:first=inf", "seta:first=inf,num_groups=3", "highest", "ucb:c=0"]
+    "spec", ["infobatch", "orderdp", "seta:num_groups=3", "highest", "ucb:c=0"]
 )
 def test_rules_choose_alike_whatever_unit_losses_are_in(spec, scale):
     def batches(factor):
@@ -357,6 +357,27 @@ def test_rules_choose_alike_whatever_unit_losses_are_in(spec, scale):
         return found
 
     assert batches(scale) == batches(1.0)
+
+
+def test_times_kept_are_trained_on_and_times_seen_scored_too():
+    sampler = make_sampler(agent="ucb:refresh=forward", score=lambda i: torch.ones(len(i)))
+    kept = np.zeros(90, int)
+    for _ in sampler.epochs():
+        for batch in go_through(sampler):
+            kept[batch] += 1
+    np.testing.assert_array_equal(sampler.statistics["times_kept"], kept)
+    assert (sampler.statistics["times_seen"] > kept).all()
+    assert sampler.learning_rate_factor == 1
+
+
+def test_losses_that_no_statistic_can_hold_are_refused():
+    sampler = make_sampler(agent="highest")
+    epochs = sampler.epochs()
+    next(epochs)
+    for batch in sampler.batches():
+        sampler.record(batch, np.full(len(batch), 1e16))
+    with pytest.raises(ValueError, match=r"`losses` must be at most 1e\+15, got 1e\+16; scale"):
+        next(epochs)
 
 
 def test_an_agent_of_ones_own_and_all_chance_from_the_seed():
@@ -377,7 +398,7 @@ def test_an_agent_of_ones_own_and_all_chance_from_the_seed():
         ({"num_samples": LABELS}, TypeError, r"say PruningSampler\(len\(train\), labels=labels"),
         ({"num_samples": 0}, ValueError, "`num_samples` must be at least 1"),
         ({"labels": [0.5, 1]}, ValueError, "`labels` must be one whole number .* \\(2,\\) of flo"),
-        ({"labels": -LABELS}, ValueError, "`labels` must be one whole number"),
+        ({"labels": LABELS - 100}, ValueError, "`labels` must be at least 0, got -100; give"),
         ({"labels": LABELS * 10**9}, ValueError, "`labels` must be below 1048576"),
         ({"batch_size": 91}, ValueError, "must be at most the 90 samples, got 91"),
         ({"batch_size": 50, "accumulate": 2}, ValueError, "must be at most the 90 samples"),
@@ -512,6 +533,9 @@ def test_a_loss_in_a_hundred_that_is_not_finite_is_left_out_and_counted():
         (None, TypeError, "`score` must return losses .*, got NoneType"),
         (np.ones(3), ValueError, "`score` must return 90 losses, one an index, got 3"),
         (np.full(90, np.nan), ValueError, "`score` must return finite losses, got 90"),
+        (-np.ones(90), ValueError, "`score` must return losses of at least 0, got -1"),
+        (np.full(90, 1e20), ValueError, r"`losses` must be at most 1e\+15"),
+        (torch.tensor(1.0), ValueError, r"`score` must return one loss .* shape \(\); compute"),
     ],
 )
 def test_what_a_score_cannot_return_is_named(returned, error, message):

@@ -43,8 +43,8 @@ def exact_count(agent, progress, losses, times):
     if hasattr(agent, "delta") and progress >= agent.delta - 0.01:
         return None  # an epoch that goes over the boundary may or may not be pruned
     if isinstance(agent, InfoBatch):
-        scores = np.where(times > 0, losses, np.float32(3))
-        num_low = int((scores < scores.mean(dtype=np.float64)).sum())
+        met = losses[times > 0]
+        num_low = int((met < met.mean(dtype=np.float64)).sum()) if len(met) else 0
         return len(losses) - num_low + int(max(0.1, 1 - agent.r) * num_low)
     return max(1, round(agent.keep_fraction * len(losses)))
 

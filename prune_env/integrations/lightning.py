@@ -146,6 +146,12 @@ def _check_settings(trainer: Trainer, module: LightningModule, sampler: PruningS
     connector = trainer._accelerator_connector  # nothing public tells it
     shards = trainer.world_size > 1 and connector.use_distributed_sampler
     rules = [
+        (
+            "limit_train_batches",
+            trainer.limit_train_batches,
+            1.0,
+            "else epochs are cut; leave out `fast_dev_run` and `overfit_batches`, too",
+        ),
         ("max_epochs", trainer.max_epochs, -1, budget),
         ("max_steps", trainer.max_steps, -1, f"{budget}, after `sampler.num_updates`"),
         (
@@ -153,12 +159,6 @@ def _check_settings(trainer: Trainer, module: LightningModule, sampler: PruningS
             trainer.reload_dataloaders_every_n_epochs,
             1,
             "else each epoch is cut to the length of the first",
-        ),
-        (
-            "limit_train_batches",
-            trainer.limit_train_batches,
-            1.0,
-            "else epochs are cut; leave out `fast_dev_run` and `overfit_batches`, too",
         ),
         (
             "accumulate_grad_batches",

@@ -19,7 +19,7 @@ from prune_env.decision.classes import ClassKnowledge, class_counts
 from prune_env.decision.clock import Stopwatch, WorkClock
 from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
-from prune_env.decision.statistics import SampleStatistics
+from prune_env.decision.statistics import LOSS_LIMIT, SampleStatistics
 from prune_env.experiment.agents import make_agent
 from prune_env.flow import Evaluation
 from prune_env.problem.data import MAX_CLASSES
@@ -64,10 +64,16 @@ def checked_labels(labels: Any, num_samples: int) -> np.ndarray:
     if labels is None:
         return np.zeros(num_samples, np.int64)
     known = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-    if known.shape != (num_samples,) or known.dtype.kind not in "iu" or known.min() < 0:
+    if known.shape != (num_samples,) or known.dtype.kind not in "iu":
         raise ValueError(
             f"`labels` must be one whole number from 0 for each of {num_samples} samples, got "
-            f"shape {known.shape} of {known.dtype}; leave them out where they are something else"
+            f"shape {known.shape} of {known.dtype}; leave them out where they are something else, "
+            "with an agent that does not read them"
+        )
+    if known.min() < 0:
+        raise ValueError(
+            f"`labels` must be at least 0, got {known.min()}; give samples that have none a class "
+            "of their own"
         )
     if known.max() >= MAX_CLASSES:
         raise ValueError(
@@ -125,6 +131,16 @@ def check_correct(correct: Tensor) -> None:
         )
 
 
+def check_not_huge(losses: Tensor) -> None:
+    """Raise ValueError where finite losses are above what statistics can hold."""
+    if (torch.isfinite(losses) & (losses > LOSS_LIMIT)).any():
+        raise ValueError(
+            f"`losses` must be at most {LOSS_LIMIT:g}, got "
+            f"{losses[torch.isfinite(losses)].max():g}; scale the targets or the loss, or look "
+            "whether the training diverges"
+        )
+
+
 def checked_losses(found: Any, count: int, agent: Agent) -> tuple[np.ndarray, np.ndarray]:
     """What a user's `score` has returned, on the host: losses and correctness (K,).
 
@@ -144,7 +160,13 @@ def checked_losses(found: Any, count: int, agent: Agent) -> tuple[np.ndarray, np
         raise ValueError(
             f"`score` must return correctness beside losses, since {type(agent).__name__} reads it"
         )
-    _, fresh, right, _ = checked_batch(torch.arange(len(losses)), losses, correct)
+    known = torch.as_tensor(losses)
+    if known.ndim != 1:
+        raise ValueError(
+            f"`score` must return one loss an index, got shape {tuple(known.shape)}; compute "
+            "losses with reduction='none'"
+        )
+    _, fresh, right, _ = checked_batch(torch.arange(len(known)), known, correct)
     if len(fresh) != count:
         raise ValueError(f"`score` must return {count} losses, one an index, got {len(fresh)}")
     if right is None:
@@ -155,6 +177,12 @@ def checked_losses(found: Any, count: int, agent: Agent) -> tuple[np.ndarray, np
             f"`score` must return finite losses, got {int((~torch.isfinite(fresh)).sum())} that "
             "are not; has the training diverged?"
         )
+    if (fresh < 0).any():
+        raise ValueError(
+            f"`score` must return losses of at least 0, got {fresh.min():g}; take their lower "
+            "bound off, as in what is recorded"
+        )
+    check_not_huge(fresh)
     return fresh.cpu().numpy(), right.cpu().numpy().astype(bool)
 
 

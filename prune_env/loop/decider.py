@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ class Decider:
         whole: whether an epoch is a whole number of updates.
         score: losses by a forward pass, or None.
         trace: whether every loss is kept.
+        settings: of the sampler, which must be the same in all processes.
 
     Attributes:
         agent: as given.
@@ -55,10 +58,13 @@ class Decider:
         whole: bool,
         score: Score | None,
         trace: bool,
+        settings: Mapping[str, Any],
     ):
         self.agent, self.pruner, self.processes = agent, pruner, Processes()
         self._order_rng, self._score = order_rng, score
         self._batch_size, self._accumulate, self._whole = batch_size, accumulate, whole
+        # Of the seed the first process's counts: the others' agents are not asked.
+        self._settings: Mapping[str, Any] | None = {**settings, "seed": 0}
         self._history = SampleHistory(pruner.num_samples, trace=trace)
         self._state: Any = None
         self._run = pruner.validation, pruner.learning_rate
@@ -121,6 +127,7 @@ class Decider:
 
     def choose(self) -> OpenEpoch:
         """What the next epoch goes through: the first process says it to all."""
+        self._check_alike()
         order: np.ndarray | None = None
         weights: np.ndarray | None = None
         factor = np.ones(1)
@@ -131,6 +138,19 @@ class Decider:
         if self.processes.broadcast(np.array([weights is not None]), np.bool_)[0]:
             weights = self.processes.broadcast(weights, np.float32)
         return OpenEpoch(order=order, weights=weights, learning_rate_factor=float(factor[0]))
+
+    def _check_alike(self) -> None:
+        """Raise ValueError, once and in all processes, unless their samplers are made alike."""
+        if self._settings is None:
+            return
+        text = json.dumps(self._settings, sort_keys=True)
+        mine = np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], np.int64).copy()
+        self._settings = None
+        if len(set(self.processes.gather(mine).tolist())) > 1:
+            raise ValueError(
+                "a sampler must be made with the same arguments in all processes, `num_samples`, "
+                f"`batch_size` and `labels` among them; in this one they are {text}"
+            )
 
     def _ask(self) -> tuple[np.ndarray, np.ndarray | None, float]:
         """The agent's choice in random order, of whole updates and within the budget."""

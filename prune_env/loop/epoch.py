@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prune_env.loop.checks import check_correct
+from prune_env.loop.checks import check_correct, check_not_huge
 from prune_env.processes import Processes
 from prune_env.state import pack, unpack
 
@@ -93,6 +93,7 @@ class OpenEpoch:
                 f"`losses` must be at least 0, got {losses.min():g}: agents rank by them and draw "
                 "in proportion; record a loss with its lower bound taken off"
             )
+        check_not_huge(losses)
         return Met(indices.numpy(), losses.numpy(), correct.numpy().astype(bool), margins.numpy())
 
     def _filled(self, name: str, missing: Tensor) -> Tensor:
@@ -180,5 +181,5 @@ def check_recorded(
     if handed_out > len(indices):
         raise RuntimeError(
             f"{handed_out - len(indices)} samples were handed out and not recorded: call `loss` or "
-            "`record` for every mini-batch"
+            "`record` for every mini-batch, and before a `break`"
         )

@@ -22,6 +22,7 @@ class SampleHistory:
         self._traced: list[tuple[int, np.ndarray, np.ndarray]] = []
         self._margin_sums: np.ndarray | None = None
         self._num_margins = np.empty(0, np.int32)
+        self._times_kept = np.zeros(num_samples, np.int32)
 
     def take(
         self, epoch: int, indices: np.ndarray, losses: np.ndarray, margins: np.ndarray
@@ -34,6 +35,7 @@ class SampleHistory:
             losses: (K,) float32.
             margins: (K,) float32, or none at all.
         """
+        self._times_kept[indices] += 1
         if self._trace:
             self._traced.append((epoch, indices.copy(), losses.copy()))
         if not len(margins):
@@ -46,8 +48,8 @@ class SampleHistory:
         self._num_margins[indices[known]] += 1
 
     def columns(self) -> dict[str, np.ndarray]:
-        """`aum` where there were margins, `loss_1` and so on of a trace: (N,) each, NaN if none."""
-        found: dict[str, np.ndarray] = {}
+        """`times_kept`, `aum` of margins, `loss_1` and so on of a trace: (N,) each, NaN if none."""
+        found: dict[str, np.ndarray] = {"times_kept": self._times_kept.copy()}
         if self._margin_sums is not None:
             times = np.where(self._num_margins > 0, self._num_margins, np.nan)
             found["aum"] = (self._margin_sums / times).astype(np.float32)
@@ -63,6 +65,7 @@ class SampleHistory:
             "traced": pack("traced", self._traced),
             "margin_sums": pack("margin_sums", self._margin_sums),
             "num_margins": pack("num_margins", self._num_margins),
+            "times_kept": pack("times_kept", self._times_kept),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -74,3 +77,4 @@ class SampleHistory:
         self._traced = unpack(None, state["traced"])
         self._margin_sums = unpack(None, state["margin_sums"])
         self._num_margins = unpack(None, state["num_margins"])
+        self._times_kept = unpack(None, state["times_kept"])

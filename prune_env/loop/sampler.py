@@ -82,7 +82,7 @@ class PruningSampler:
         *,
         batch_size: int,
         budget: float,
-        agent: str | Agent = "epsilon-greedy",
+        agent: str | Agent = "stalest",
         keep_fraction: float = 0.25,
         labels: Sequence[int] | np.ndarray | Tensor | None = None,
         seed: int = 0,
@@ -129,6 +129,7 @@ class PruningSampler:
             whole=whole_batches,
             score=score,
             trace=trace,
+            settings=self._settings,
         )
         self.agent.reset(seed)
         self._open: OpenEpoch | None = None
@@ -313,14 +314,15 @@ class PruningSampler:
     @property
     def learning_rate_factor(self) -> float:
         """What to multiply this epoch's learning rate by: 1, but for KAKURENBO."""
-        return self._current().learning_rate_factor
+        return 1.0 if self._open is None else self._open.learning_rate_factor
 
     @property
     def statistics(self) -> dict[str, np.ndarray]:
         """What is known of each sample, by name, (N,) each: a table for `pandas.DataFrame`.
 
         `loss` (the last recorded), `loss_mean` and `loss_variance` (running), `correct`,
-        `correct_mean`, `times_forgotten`, `times_seen`, `epochs_since_seen`, `label`; `aum`, the
+        `correct_mean`, `times_forgotten`, `times_seen` (in passes of `score` too), `times_kept`
+        (trained on), `epochs_since_seen`, `label`; `aum`, the
         mean margin, if margins were recorded; of a trace `loss_1`, `loss_2` and so on by epoch,
         NaN where a sample was left out.
         """

@@ -7,8 +7,6 @@ import numpy as np
 from prune_agents.base import UNMET_FIRST
 from prune_agents.view import SampleTableView
 
-INITIAL_LOSS = 3.0  # of a sample never met, in that code, which knows cross-entropies alone
-
 
 def last_losses(samples: SampleTableView, first: float | str) -> np.ndarray:
     """Last recorded losses (N,), and what stands for one where there is none.

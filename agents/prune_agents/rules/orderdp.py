@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from prune_agents.base import LEFT_OPEN, MaskAgent, checked_first
-from prune_agents.rules.last_losses import INITIAL_LOSS, last_losses
+from prune_agents.base import LEFT_OPEN, UNMET_FIRST, MaskAgent, checked_first
+from prune_agents.rules.last_losses import last_losses
 from prune_agents.view import SampleTableView
 from prune_env import random_subset, top
 from prune_env.arguments import check_fraction
@@ -23,15 +23,16 @@ class OrderDP(MaskAgent):
         keep_fraction: Share of the N samples that an epoch trains on, in (0, 1], exact.
         pool: Share of the N samples that is drawn first, in [keep_fraction, 1]; None is the root
             of keep_fraction, near the 0.75 of which they keep 0.85 (ours).
-        first: What stands for the loss of a sample never met, in [0, 1e15], 3 as in their code;
-            `inf` for the highest that any other had last, which losses of any scale allow.
+        first: What stands for the loss of a sample never met: `inf` for the highest that any other
+            had last, or a number in [0, 1e15]. Theirs is 3, made for cross-entropies (a departure:
+            with losses far above 3, what is never met would never be).
     """
 
     reads = frozenset({"loss"})
 
     period: int | None = field(default=1, init=False)
     pool: float = LEFT_OPEN
-    first: float | str = INITIAL_LOSS
+    first: float | str = UNMET_FIRST
 
     def __post_init__(self) -> None:
         """Check the pool, which follows from the keep fraction if left open."""

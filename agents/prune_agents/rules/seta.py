@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from prune_agents.annealing import anneals
-from prune_agents.base import Held, MaskAgent, checked_first
-from prune_agents.rules.last_losses import INITIAL_LOSS, last_losses
+from prune_agents.base import UNMET_FIRST, Held, MaskAgent, checked_first
+from prune_agents.rules.last_losses import last_losses
 from prune_agents.rules.loss_groups import loss_groups
 from prune_agents.view import SampleTableView
 from prune_env import random_subset
@@ -52,8 +52,9 @@ class SeTa(MaskAgent):
         num_groups: Number k of groups, at least 1.
         window: Share of the groups trained on, in (0, 1], rounded to whole groups, at least one.
         delta: Share of the budget before annealing, in (0, 1]; 1 is no annealing.
-        first: What stands for the loss of a sample never met, in [0, 1e15], 3 as in their code;
-            `inf` for the highest that any other had last, which losses of any scale allow.
+        first: What stands for the loss of a sample never met: `inf` for the highest that any other
+            had last, or a number in [0, 1e15]. Theirs is 3, made for cross-entropies (a departure:
+            with losses far above 3, what is never met would never be).
     """
 
     reads = frozenset({"loss"})
@@ -62,7 +63,7 @@ class SeTa(MaskAgent):
     num_groups: int = 10
     window: float = 0.5
     delta: float = 0.875
-    first: float | str = INITIAL_LOSS
+    first: float | str = UNMET_FIRST
 
     memory_class = Windows
 
