@@ -76,7 +76,7 @@ class Scenarios:
     """what is judged: bundled, names of benchmarks/policies, NAME=FILE, or any agent"""
     agents: tuple[str, ...] = (*RIVALS, "constant-mixture")
     """the rivals: agents, or names of benchmarks/policies"""
-    shown: tuple[str, ...] = ("constant-features",)
+    shown: tuple[str, ...] = (scenarios_report.CONSTANT,)
     """compared beside them, without counting among the best rules"""
     seeds: Seeds = ("48",)
     """episodes of each agent in each condition: how many, on seeds that neither training nor

@@ -17,7 +17,7 @@ from prune_env.experiment.report import comparison_table, markdown, points
 
 RESULTS = Path(__file__).parent / "results"
 BASES = ("random", "stalest+class-balance:1", "distrust")
-CONSTANT = "constant-features"
+CONSTANT = "distrust:added_cut=0.375"  # the bundled policy without its feedback
 Record = Mapping[str, Any]
 
 

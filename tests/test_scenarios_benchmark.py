@@ -8,6 +8,7 @@ import scenarios
 import scenarios_report
 import torch
 from conftest import unaligned
+from scenarios_report import CONSTANT
 
 from prune_agents.learning import judge as heldout
 from prune_agents.learning.judge import RIVALS
@@ -40,13 +41,13 @@ def test_a_result_is_written_and_not_run_twice(arguments, monkeypatch, capsys):
     record = json.loads(text)
     assert record["num_seeds"] == 2
     assert record["rivals"] == ["random", "short", "constant-mixture"]
-    assert record["policies"].keys() == {"bundled", "constant-mixture", "constant-features"}
+    assert record["policies"].keys() == {"bundled", "constant-mixture"}
     table = record["comparisons"]["bundled"]["blobs budget=1"]
-    assert "constant-features" not in table["means"]
+    assert CONSTANT not in table["means"]
     tables = unaligned((out / "scenarios.md").read_text())
     assert "| small | all | bundled | `" in tables
     assert "### bundled on blobs budget=2" in tables
-    assert "| constant-features |" in tables
+    assert f"| {CONSTANT} |" in tables
     assert "## small" in capsys.readouterr().out
     monkeypatch.setattr(heldout, "test_accuracies", None)
     scenarios.Scenarios(**arguments)()
@@ -103,8 +104,8 @@ def test_gains_by_condition_and_rows_of_the_summary_by_hand():
         "share_of_the_way": None,
     }
     beside = {
-        "means": {"mine": {"clean": 0.9, "mean": 0.9}, "constant-features": {"clean": 0.9}},
-        "against": {"constant-features": interval, "best single": None},
+        "means": {"mine": {"clean": 0.9, "mean": 0.9}, CONSTANT: {"clean": 0.9}},
+        "against": {CONSTANT: interval, "best single": None},
     }
     record = {
         "cases": ["digits"],
