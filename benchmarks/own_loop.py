@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from beside.turns import Positions
 from measure import header
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -36,26 +37,6 @@ RULES = (
     "middle", "stalest", "loss-proportional", "orderdp", "infobatch", "repb", "seta",
     "stalest+class-balance:1", "rcap",
 )  # fmt: skip
-
-
-class Positions(torch.utils.data.Dataset[int]):
-    """Items that cost next to nothing: their positions.
-
-    Args:
-        count: how many.
-    """
-
-    def __init__(self, count: int):
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-    def __getitems__(self, indices: list[int]) -> list[int]:
-        return indices
 
 
 def plain_epoch(count: int, batch_size: int) -> tuple[float, int]:

@@ -1,11 +1,13 @@
 """What every test shares: one thread, and tasks small enough to train for real."""
 
 import re
+import socket
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from torch import distributed, multiprocessing
 
 import prune_env
 from prune_env.problem.data import Dataset
@@ -122,3 +124,42 @@ def make_record(agent="ucb", seed=0, accuracies=(0.1, 0.6, 0.9), test=0.8, **fie
         "diverged": False,
         "curve": curve,
     } | fields
+
+
+@pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    """A cache of scores and pictures that no other test has filled."""
+    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+
+
+def free_port():
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _in_group(rank, port, target, queue, arguments):
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    queue.put((rank, target(rank, *arguments)))
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def in_two_processes(target, *arguments):
+    """What `target(rank, *arguments)` returns in each of two processes that train together."""
+    context, port = multiprocessing.get_context("spawn"), free_port()
+    queue = context.Queue()
+    processes = [
+        context.Process(target=_in_group, args=(rank, port, target, queue, arguments))
+        for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    found = dict(queue.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    return found[0], found[1]

@@ -1,14 +1,13 @@
 """An environment in two processes that train one network, against one in a single process."""
 
 import copy
-import socket
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from conftest import blob_task, blobs, same
-from torch import distributed, multiprocessing, nn
+from conftest import blob_task, blobs, in_two_processes, same
+from torch import nn
 
 from prune_env.env import DataPruningEnv
 from prune_env.problem.recipes import Recipe
@@ -140,31 +139,15 @@ def by_itself(rank):
 TOGETHER = (episodes, on_the_wall_clock, refusals, by_itself)
 
 
-def in_group(rank, port, queue):
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    queue.put((rank, {target.__name__: target(rank) for target in TOGETHER}))
-    distributed.barrier()
-    distributed.destroy_process_group()
+def all_of_them(rank):
+    return {target.__name__: target(rank) for target in TOGETHER}
 
 
 @pytest.fixture(scope="module")
 def found():
     """What each of two processes found, by what they did."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    processes = [context.Process(target=in_group, args=(rank, port, queue)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    answers = dict(queue.get(timeout=120) for _ in processes)
-    for process in processes:
-        process.join(30)
-        assert process.exitcode == 0
-    return {name: (answers[0][name], answers[1][name]) for name in answers[0]}
+    first, second = in_two_processes(all_of_them)
+    return {name: (first[name], second[name]) for name in first}
 
 
 def test_two_processes_are_one_environment(found):

@@ -3,13 +3,12 @@
 import multiprocessing
 import os
 import signal
-import socket
 import time
 import traceback
 
 import pytest
 import torch
-from conftest import blobs
+from conftest import blobs, free_port
 from torch import distributed
 from torch.nn import functional as F
 
@@ -114,9 +113,7 @@ def one_of_two(rank, port, told):
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_whose_other_was_killed_ends_and_says_so(victim):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("spawn")
     queues = [context.Queue() for _ in range(2)]  # a killed process may hold the lock of its own
     processes = [

@@ -1,12 +1,10 @@
 """Several processes that train one network, against one that does it alone."""
 
-import socket
-
 import numpy as np
 import pytest
 import torch
-from conftest import blobs
-from torch import distributed, multiprocessing
+from conftest import blobs, in_two_processes
+from torch import distributed
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -60,43 +58,20 @@ def train(spec, batch_size, state=None, stop=None):
     return network.state_dict(), batches, sampler.statistics
 
 
-def in_group(rank, port, spec, queue, stop):
-    """What one of two processes does."""
-    distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
-    )
+def in_group(rank, spec, stop):
+    """What one of two processes did: weights, mini-batches, running losses."""
     state = None
     if stop:
         *_, state = train(spec, 8, stop=stop)
     weights, batches, statistics = train(spec, 8, state)
     plain = {name: value.numpy() for name, value in weights.items()}
-    queue.put((rank, plain, batches, statistics["loss_mean"]))
-    distributed.destroy_process_group()
-
-
-def two(spec, stop=None):
-    """What two processes did, by rank."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    processes = [
-        context.Process(target=in_group, args=(rank, port, spec, queue, stop)) for rank in (0, 1)
-    ]
-    for process in processes:
-        process.start()
-    found = sorted(queue.get(timeout=120) for _ in processes)
-    for process in processes:
-        process.join(30)
-        assert process.exitcode == 0
-    return found
+    return plain, batches, statistics["loss_mean"]
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_two_processes_train_as_one_does(spec):
     weights, batches, statistics = train(spec, 16)
-    (_, mine, first, losses), (_, theirs, second, other_losses) = two(spec)
+    (mine, first, losses), (theirs, second, other_losses) = in_two_processes(in_group, spec, None)
     assert [sorted(a + b) for a, b in zip(first, second, strict=True)] == [
         sorted(batch) for batch in batches
     ]
@@ -108,38 +83,24 @@ def test_two_processes_train_as_one_does(spec):
 
 
 def test_two_processes_go_on_in_the_middle_of_an_epoch():
-    (_, whole, first, _), _ = two("ucb")
-    (_, resumed, rest, _), _ = two("ucb", stop=6)
+    (whole, first, _), _ = in_two_processes(in_group, "ucb", None)
+    (resumed, rest, _), _ = in_two_processes(in_group, "ucb", 6)
     assert rest == first[6:]
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value)
 
 
-def made_otherwise(rank, port, queue):
+def made_otherwise(rank):
     """What one of two processes says whose samplers differ."""
-    distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
-    )
     sampler = PruningSampler(64, batch_size=8 if rank else 4, budget=2, agent="random")
     try:
         next(sampler.epochs())
     except ValueError as error:
-        queue.put((rank, str(error)))
-    distributed.destroy_process_group()
+        return str(error)
+    return "nothing"
 
 
 def test_samplers_that_differ_between_processes_are_refused_in_all_of_them():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    processes = [context.Process(target=made_otherwise, args=(i, port, queue)) for i in (0, 1)]
-    for process in processes:
-        process.start()
-    found = dict(queue.get(timeout=60) for _ in processes)
-    for process in processes:
-        process.join(30)
-    for rank, size in ((0, 4), (1, 8)):
-        assert "made with the same arguments in all processes" in found[rank]
-        assert f'"batch_size": {size}' in found[rank]
+    for said, size in zip(in_two_processes(made_otherwise), (4, 8), strict=True):
+        assert "made with the same arguments in all processes" in said
+        assert f'"batch_size": {size}' in said

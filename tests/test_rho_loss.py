@@ -4,26 +4,16 @@ import numpy as np
 import pytest
 from conftest import blob_task
 from test_sampling import kept, observe
+from test_scores import make_env
 
 from prune_agents.rules.baselines import RandomDynamic
 from prune_agents.rules.rho_loss import RhoLoss
-from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.comparison import Comparison, run_episode
 from prune_env.experiment.results import Results
 from prune_env.training.pretraining import PretrainedNetwork
 
-
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
-
-
-def make_env(agent, seed=0, task=None, **arguments):
-    settings = {"budget": 2, "device": "cpu"} | agent.env_arguments | arguments
-    env = DataPruningEnv(task or blob_task(), **settings)
-    env.reset(seed=seed)
-    return env
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def labels_of(env):

@@ -25,9 +25,7 @@ SMALL = {"forgetting": "epochs=3", "aum": "epochs=3"}
 SMALL |= dict.fromkeys(("el2n", "grand"), "networks=2,epochs=2")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def make_env(agent, seed=0, task=None, **arguments):

@@ -69,7 +69,8 @@ class Composition:
         """
         sizes = np.bincount(labels, minlength=len(classes.counts))
         share = self.cut * classes.wrong_share(self.evidence) + self.added_cut
-        suspects = self._suspects(labels, loss_mean, times_seen, min(share, self.most_of_class))
+        share = min(share, self.most_of_class)
+        suspects = self._suspects(labels, sizes, loss_mean, times_seen, share)
         # Never so many that too few are left to train on.
         suspects = suspects[: len(labels) - count]
         left = np.ones(len(labels), bool)
@@ -85,20 +86,24 @@ class Composition:
         return np.flatnonzero(kept)
 
     def _suspects(
-        self, labels: np.ndarray, loss_mean: np.ndarray, times_seen: np.ndarray, share: float
+        self,
+        labels: np.ndarray,
+        sizes: np.ndarray,
+        loss_mean: np.ndarray,
+        times_seen: np.ndarray,
+        share: float,
     ) -> np.ndarray:
         """Indices of what is cut, the highest running losses first.
 
         Once all samples were met, of those met twice: the first loss is that of a network that had
         met little. And only labels that are more likely wrong than right.
         """
-        seen = np.count_nonzero(times_seen)
-        known = np.flatnonzero(times_seen >= _TIMES_MET)
-        if share <= 0 or not len(known) or seen < len(labels):
+        if share <= 0 or np.count_nonzero(times_seen) < len(labels):
             return np.empty(0, np.int64)
+        known = np.flatnonzero(times_seen >= _TIMES_MET)
+        known = known[_log_odds(loss_mean[known], share, int(np.count_nonzero(sizes))) > 0]
         ranked = known[np.argsort(-loss_mean[known], kind="stable")]
-        ranked = ranked[_log_odds(loss_mean[ranked], share, len(np.unique(labels))) > 0]
-        of_class, sizes = labels[ranked], np.bincount(labels)
+        of_class = labels[ranked]
         # The place of each among those of its class.
         by_class = np.argsort(of_class, kind="stable")
         parts = np.bincount(of_class, minlength=len(sizes))

@@ -101,10 +101,13 @@ RUN_COLUMN = {name: index for index, (name, _) in enumerate(RUN_COLUMNS)}
 _RUN_HIGH = np.array([high for _, high in RUN_COLUMNS], dtype=np.float32)
 
 
+def _class_sizes(statistics: SampleStatistics, classes: ClassKnowledge) -> np.ndarray:
+    return np.bincount(statistics.labels, minlength=len(classes.counts))
+
+
 def _run_vector(
-    run: RunSummary, labels: np.ndarray, classes: ClassKnowledge, guess_loss: float
+    run: RunSummary, sizes: np.ndarray, classes: ClassKnowledge, guess_loss: float
 ) -> np.ndarray:
-    sizes = np.bincount(labels, minlength=len(classes.counts))
     wanted = classes.validation_shares(sizes)
     values = {
         **vars(run),
@@ -177,7 +180,7 @@ class SampleTable:
             table[:, index] = column.fill(statistics)
         counts = np.zeros((self._num_classes, len(CLASS_COLUMNS)), np.float32)
         counts[: len(classes.counts)] = np.minimum(classes.counts, COUNT_LIMIT)
-        vector = _run_vector(run, statistics.labels, classes, guess_loss)
+        vector = _run_vector(run, _class_sizes(statistics, classes), classes, guess_loss)
         return {"samples": table, "run": vector, "classes": counts}
 
 
@@ -220,15 +223,16 @@ class Summary:
         guess_loss: float,
     ) -> Observation:
         """A fresh array of `space`."""
-        values = _statistics(statistics, len(classes.counts), guess_loss)
-        vector = _run_vector(run, statistics.labels, classes, guess_loss)
+        sizes = _class_sizes(statistics, classes)
+        values = _statistics(statistics, sizes, guess_loss)
+        vector = _run_vector(run, sizes, classes, guess_loss)
         return np.concatenate([vector, np.clip(values, 0, _STATISTIC_HIGH)])
 
 
-def _statistics(statistics: SampleStatistics, num_classes: int, guess_loss: float) -> np.ndarray:
+def _statistics(statistics: SampleStatistics, sizes: np.ndarray, guess_loss: float) -> np.ndarray:
     """The values of `STATISTIC_COLUMNS`, in that order: float32."""
-    seen, labels = statistics.seen, statistics.labels
-    entropy = _entropy(np.bincount(labels, minlength=num_classes) / len(labels))
+    seen, labels, num_classes = statistics.seen, statistics.labels, len(sizes)
+    entropy = _entropy(sizes / len(labels))
     # One epoch old in a run of two epochs is as stale as eight in sixteen.
     staleness = _mean(statistics.epochs_since_seen()) / max(1, statistics.epoch)
     if not seen.any():

@@ -69,7 +69,7 @@ class Task:
     def as_pictures(self) -> bool:
         """Whether inputs (C, H, W) are used as pictures, and not as vectors by an mlp."""
         is_mlp = isinstance(self.model, str) and self.model.startswith("mlp")
-        return not is_mlp or self.recipe.crop_padding > 0 or self.recipe.flip
+        return not is_mlp or self.recipe.augments
 
     @property
     def has_own_network(self) -> bool:
@@ -180,7 +180,7 @@ def get_task(name: str) -> Task:
 def check_pictures(task: Task, input_shape: tuple[int, ...]) -> None:
     """Raise ValueError where the recipe crops or mirrors what is no picture."""
     recipe = task.recipe
-    if (recipe.flip or recipe.crop_padding) and len(input_shape) != 3:
+    if recipe.augments and len(input_shape) != 3:
         raise ValueError(
             f"`recipe` of task {task.name!r} must have flip=False and crop_padding=0 for inputs "
             f"that are no pictures (channels, height, width), got flip={recipe.flip}, "
