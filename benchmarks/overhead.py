@@ -63,10 +63,10 @@ def _row(name: str, agent: Agent) -> dict[str, Any]:
 def _run(progress: float) -> RunSummary:
     return RunSummary(
         progress=progress,
-        validation_accuracy=0.5,
+        validation_metric=0.5,
         validation_loss=1.0,
         train_loss=1.0,
-        train_accuracy=0.5,
+        train_metric=0.5,
         keep_fraction=KEPT,
         learning_rate=1.0,
         budget=4.0,

@@ -132,7 +132,7 @@ def both(task: Task, spec: str, seed: int, budget: float, *, whole: bool) -> lis
             sampler.loss(losses, indices).backward()
             optimiser.step()
     right = network(split.inputs(test, test.rows)).argmax(1) == test.labels
-    return [found["test_accuracy"], float(right.float().mean())]
+    return [found["test_metric"], float(right.float().mean())]
 
 
 def leftovers(seeds: int, budget: float) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def _evidence_line(evidence: Row) -> str:
 
 
 def _accuracy(row: Row) -> str:
-    value = row["test_accuracy"]
+    value = row["test_metric"]
     if value["low"] is None:
         return f"{100 * value['mean']:.1f}"
     return f"{100 * value['mean']:.1f} ± {50 * (value['high'] - value['low']):.1f}"
@@ -80,7 +80,7 @@ def _wide(rows: list[Row], column: str) -> dict[str, dict[Any, Row]]:
 
 def _points(values: Iterable[float]) -> str:
     """Mean and half of the 95 % interval of accuracies, in points."""
-    return _accuracy({"test_accuracy": mean_interval(values)})
+    return _accuracy({"test_metric": mean_interval(values)})
 
 
 def _rules_table(rows: list[Row]) -> str:
@@ -216,7 +216,7 @@ def _draw_pruning(rows: list[Row], file: Path) -> None:
     axes = figure.add_subplot()
     axes.set_prop_cycle(color=COLOURS)
     for agent, cells in _wide(rows, "keep_fraction").items():
-        accuracies = [100 * cells[kept]["test_accuracy"]["mean"] for kept in KEPT]
+        accuracies = [100 * cells[kept]["test_metric"]["mean"] for kept in KEPT]
         style = "--" if agent in STATIC else "-"
         pruned = [100 * (1 - kept) for kept in KEPT]
         axes.plot(pruned, accuracies, style, marker=".", label=label(agent))

@@ -98,7 +98,7 @@ class Seconds:
         """What of a summary is about time, and the ratio to the base, seed by seed."""
         mine = _seconds_in_all(records, row["scenario"], row["agent"])
         base = _seconds_in_all(records, row["scenario"], BASE)
-        kept = ("scenario", "agent", "seeds", "test_accuracy", "over", "work", "seconds")
+        kept = ("scenario", "agent", "seeds", "test_metric", "over", "work", "seconds")
         return {name: row[name] for name in (*kept, "work_to_reference")} | {
             "seconds_in_all": list(mine.values()),
             "ratio_to_short": [mine[seed] / base[seed] for seed in mine if seed in base],
@@ -139,7 +139,7 @@ def lines(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
             (
                 row["agent"],
                 row["scenario"],
-                f"{100 * row['test_accuracy']['mean']:.1f}",
+                f"{100 * row['test_metric']['mean']:.1f}",
                 f"{row['work']:.2f}",
                 f"{statistics.median(row['seconds_in_all']):.2f}",
                 f"{row['seconds']['evaluation']:.2f}",

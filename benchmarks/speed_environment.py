@@ -28,10 +28,10 @@ from prune_env.vector import DataPruningVectorEnv
 PROBE = Path(__file__).with_name("speed.py")
 RUN = RunSummary(
     progress=0.5,
-    validation_accuracy=0.5,
+    validation_metric=0.5,
     validation_loss=1.0,
     train_loss=1.0,
-    train_accuracy=0.5,
+    train_metric=0.5,
     keep_fraction=0.25,
     learning_rate=0.5,
     budget=4.0,

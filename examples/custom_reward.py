@@ -9,7 +9,7 @@ PRICE = 0.02  # of a full epoch, in accuracy
 
 def gain_less_cost(outcome: prune_env.Outcome) -> dict[str, float]:
     """Named parts; the reward is their sum, and `info["reward_parts"]` holds them."""
-    return {"gain": outcome.accuracy_gain, "cost": -PRICE * outcome.time}
+    return {"gain": outcome.metric_gain, "cost": -PRICE * outcome.time}
 
 
 env = prune_env.DataPruningEnv(

@@ -90,11 +90,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     Reward:
         | `reward`    | of a step                                                               |
         |-------------|-------------------------------------------------------------------------|
-        | `rate`      | gain of validation accuracy / budget: the return is gain per unit time  |
-        | `step-rate` | gain / time of this step (see `prune_env.step_rate`)             |
-        | `gain`      | gain of validation accuracy                                             |
+        | `rate`      | gain of the validation metric / budget: the return is gain a unit time  |
+        | `step-rate` | gain / time of this step (see `prune_env.step_rate`)                    |
+        | `gain`      | gain of the validation metric                                           |
         | `loss`      | fall of the validation loss                                             |
-        | `terminal`  | final validation accuracy at the end, else 0                            |
+        | `terminal`  | final validation metric at the end, else 0                              |
 
         Divergence gives -1 instead, in all of them.
 
@@ -105,12 +105,12 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     Info keys:
         The same of `reset` and `step`: `instance` (`task`, `scenario`), `num_samples` N, `epoch`,
         `budget`, `work` (full epochs spent so far, scoring included), `progress` (share of the
-        budget spent), `validation_accuracy`, `validation_loss`, `validation_classes` (of each class
+        budget spent), `validation_metric`, `validation_loss`, `validation_classes` (of each class
         its validation samples, those predicted right, and all predicted to be of it); and of the
         last step, 0 at reset, `num_trained`, `num_unseen` (of these, without a loss recorded
         before), `num_selected` (before the last epoch's cut), `num_added`, `num_scored`,
-        `num_updates`, `keep_fraction` (trained / N), `train_loss` and `train_accuracy` (at reset
-        the validation's), `accuracy_gain`, `accuracy_gain_per_time`, `step_time` (full epochs, on
+        `num_updates`, `keep_fraction` (trained / N), `train_loss` and `train_metric` (at reset
+        the validation's), `metric_gain`, `metric_gain_per_time`, `step_time` (full epochs, on
         the clock), `reward_parts` (by name, `divergence` among them), `diverged`. On the wall clock
         also `seconds` since reset, by part.
 
@@ -256,7 +256,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             entropy = self.np_random.integers(2**32, size=4).tolist()
             self._episode = run = self._maker.start(instance, entropy)
             pruner = run.pruner
-            self._curve = [(pruner.work, pruner.validation.accuracy)]
+            self._curve = [(pruner.work, pruner.validation.metric)]
             info = run.info() | step_info(pruner, dict(self._reward.nothing))
             answer = self._agreed(lambda: (pruner.observe(), info))
         pruner.clock.wait_for_agent()
@@ -294,7 +294,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         """After the training: what `step` returns."""
         step = run.finish(selection, result, evaluate)
         pruner = run.pruner
-        self._curve.append((pruner.work, pruner.validation.accuracy))
+        self._curve.append((pruner.work, pruner.validation.metric))
         parts = self._reward.parts(step.outcome, diverged=pruner.diverged)
         info = run.info() | step_info(pruner, parts, step)
         return pruner.observe(), sum(parts.values()), run.over, False, info
@@ -355,7 +355,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return dict(self._any_episode().pruner.stopwatch.seconds)
 
     def render(self) -> Any:
-        """A line of text (`ansi`) or the curve of validation accuracy (`rgb_array`)."""
+        """A line of text (`ansi`) or the curve of validation metric (`rgb_array`)."""
         if self.render_mode is None:
             return None
         return render(self.render_mode, self._any_episode().info(), self._curve)

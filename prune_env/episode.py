@@ -117,7 +117,7 @@ class Episode:
             "budget": pruner.clock.budget,
             "work": pruner.work,
             "progress": pruner.clock.progress(),
-            "validation_accuracy": pruner.validation.accuracy,
+            "validation_metric": pruner.validation.metric,
             "validation_loss": pruner.validation.loss,
             "validation_classes": pruner.validation.classes,
         }
@@ -135,7 +135,7 @@ def step_info(pruner: Pruner, parts: dict[str, float], step: Step | None = None)
         step: what was done.
     """
     num_trained = 0 if step is None else len(step.result.indices)
-    gain = 0.0 if step is None else step.outcome.accuracy_gain
+    gain = 0.0 if step is None else step.outcome.metric_gain
     time = 0.0 if step is None else step.outcome.time
     return {
         "num_selected": 0 if step is None else len(step.selection),
@@ -146,9 +146,9 @@ def step_info(pruner: Pruner, parts: dict[str, float], step: Step | None = None)
         "num_updates": 0 if step is None else step.result.num_updates,
         "keep_fraction": num_trained / pruner.num_samples,
         "train_loss": pruner.train_result.loss,
-        "train_accuracy": pruner.train_result.accuracy,
-        "accuracy_gain": gain,
-        "accuracy_gain_per_time": gain / time if time else 0.0,
+        "train_metric": pruner.train_result.metric,
+        "metric_gain": gain,
+        "metric_gain_per_time": gain / time if time else 0.0,
         "step_time": time,
         "reward_parts": parts,
         "diverged": pruner.diverged,

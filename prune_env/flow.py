@@ -57,25 +57,26 @@ class Evaluation:
 
     Attributes:
         loss: mean loss; of the environment's networks, cross-entropy in nats.
-        accuracy: share that is predicted right, in [0, 1].
+        metric: how good the predictions are by the task's metric, in [0, 1]; of classes the
+            accuracy, the share that is predicted right.
         classes: of each class how many samples there are, how many of them are predicted right,
             and how many of all are predicted to be of it: (C, 3) whole numbers; empty where it is
             not known.
     """
 
     loss: float
-    accuracy: float
+    metric: float
     classes: tuple[tuple[int, ...], ...] = ()
 
     def state(self) -> list[Any]:
         """All of it, in plain containers."""
-        return [self.loss, self.accuracy, [list(row) for row in self.classes]]
+        return [self.loss, self.metric, [list(row) for row in self.classes]]
 
     @classmethod
     def of_state(cls, state: list[Any]) -> Evaluation:
         """What `state` has made of it."""
-        loss, accuracy, classes = state
-        return cls(loss=loss, accuracy=accuracy, classes=tuple(map(tuple, classes)))
+        loss, metric, classes = state
+        return cls(loss=loss, metric=metric, classes=tuple(map(tuple, classes)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,6 @@ class Outcome:
     bounded: bool = True
 
     @property
-    def accuracy_gain(self) -> float:
-        """Rise of the validation accuracy, in [-1, 1]."""
-        return self.after.accuracy - self.before.accuracy
+    def metric_gain(self) -> float:
+        """Rise of the validation metric, in [-1, 1]."""
+        return self.after.metric - self.before.metric

@@ -106,14 +106,14 @@ def make(id_="prune_env/DataPruning-v0", **arguments):
 
 def make_record(agent="ucb", seed=0, accuracies=(0.1, 0.6, 0.9), test=0.8, **fields):
     """The record of an episode, as `Results.add` takes it."""
-    curve = [{"work": 2.0 * i, "validation_accuracy": a} for i, a in enumerate(accuracies)]
+    curve = [{"work": 2.0 * i, "validation_metric": a} for i, a in enumerate(accuracies)]
     return {
         "task": "digits",
         "scenario": "clean",
         "agent": agent,
         "seed": seed,
         "reference": agent == "full",
-        "test_accuracy": test,
+        "test_metric": test,
         "budget": 5.0,
         "work": 4.0,
         "num_samples": 100,

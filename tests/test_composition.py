@@ -148,7 +148,7 @@ def test_the_agent_and_the_action_zero_keep_the_same(scenario):
         action, _ = agent.predict(observation)
         observation, *_, info = mine.step(action)
         *_, done, _, same = other.step(np.zeros(5, np.float32))
-        assert info["validation_accuracy"] == same["validation_accuracy"]
+        assert info["validation_metric"] == same["validation_metric"]
         assert info["validation_classes"] == same["validation_classes"]
         shares.append(other._episode.pruner.classes.wrong_share())
     assert (max(shares) > 0.1) == ("noise" in scenario)

@@ -15,7 +15,7 @@ from prune_env.experiment.results import PICTURES
 
 def make_episode(works, accuracies, **fields):
     points = zip(works, accuracies, strict=True)
-    curve = [{"work": w, "validation_accuracy": a} for w, a in points]
+    curve = [{"work": w, "validation_metric": a} for w, a in points]
     return Record.of(make_record() | {"curve": curve} | fields)
 
 

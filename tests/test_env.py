@@ -175,7 +175,7 @@ def test_rewards_are_what_they_are_called():
         for step, value in zip(infos, rewards, strict=True):
             assert sum(step["reward_parts"].values()) == value
     infos = [info, *infos]
-    accuracies = np.array([step["validation_accuracy"] for step in infos])
+    accuracies = np.array([step["validation_metric"] for step in infos])
     losses = np.array([step["validation_loss"] for step in infos])
     times = np.array([step["step_time"] for step in infos[1:]])
     np.testing.assert_allclose(results["gain"], np.diff(accuracies))
@@ -183,19 +183,19 @@ def test_rewards_are_what_they_are_called():
     np.testing.assert_allclose(results["step-rate"], np.diff(accuracies) / times)
     np.testing.assert_allclose(results["loss"], -np.diff(losses))
     assert results["terminal"] == [0.0] * (len(times) - 1) + [accuracies[-1]]
-    quotients = [step["accuracy_gain_per_time"] for step in infos[1:]]
+    quotients = [step["metric_gain_per_time"] for step in infos[1:]]
     np.testing.assert_allclose(quotients, np.diff(accuracies) / times)
 
 
 def test_a_users_reward_gets_results_and_returns_parts():
     def reward(outcome):
-        return {"after": outcome.after.accuracy, "price": -outcome.time}
+        return {"after": outcome.after.metric, "price": -outcome.time}
 
     env = DataPruningEnv(blob_task(), reward=reward)
     env.reset(seed=0)
     _, value, *_, info = env.step(env.action_space.sample())
     assert info["reward_parts"] == {
-        "after": info["validation_accuracy"],
+        "after": info["validation_metric"],
         "price": -info["step_time"],
         "divergence": 0.0,
     }
@@ -518,7 +518,7 @@ def test_a_budget_may_be_that_of_one_episode_alone():
     assert env.reset(seed=0, options={"budget": 0.5})[1]["budget"] == 0.5
     infos, rewards = finish(env)
     assert (infos[-1]["work"], len(infos)) == (0.5, 3)  # of 90 samples 22, 22 and 1
-    assert sum(rewards) == pytest.approx(sum(info["accuracy_gain"] for info in infos) / 0.5)
+    assert sum(rewards) == pytest.approx(sum(info["metric_gain"] for info in infos) / 0.5)
     assert env.reset(seed=0)[1]["budget"] == 2
 
 
@@ -558,7 +558,7 @@ def test_the_network_of_the_running_episode_is_to_be_had(model):
     with torch.no_grad():
         logits = network(env._episode.split.inputs(test, test.rows))
     accuracy = (logits.argmax(dim=1) == test.labels).double().mean().item()
-    assert accuracy == on_test_data(env).accuracy
+    assert accuracy == on_test_data(env).metric
     with pytest.raises(AttributeError):
         env.network = network
     env.reset(seed=0)

@@ -60,7 +60,7 @@ def test_the_summary_is_on_disk_with_the_keys_promised(finished):
     assert len(rows) == 14
     for row in rows:
         assert {"task", "scenario", "agent", "seeds", "work", "num_trained"} <= set(row)
-        assert set(row["test_accuracy"]) == {"mean", "low", "high"}
+        assert set(row["test_metric"]) == {"mean", "low", "high"}
         assert set(row["seconds"]) == {"train", "scoring", "selection", "evaluation"}
         assert row["seeds"] == [0, 1]
 
@@ -68,7 +68,7 @@ def test_the_summary_is_on_disk_with_the_keys_promised(finished):
 def test_records_hold_what_is_needed_to_judge_and_repeat_them(finished):
     _, results = finished
     for record in results.records:
-        assert record.test_accuracy == pytest.approx(round(60 * record.test_accuracy) / 60)
+        assert record.test_metric == pytest.approx(round(60 * record.test_metric) / 60)
         assert record.curve[0].work == 0
         assert record.curve[-1].work == record.work
         assert record.settings["epochs"] == 8
@@ -121,7 +121,7 @@ def test_last_epoch_accuracy_is_reported_never_the_best():
     agent = make_agent("random", keep_fraction=0.25)
     env = DataPruningEnv(blob_task(), scenario="noise:0.6", budget=4, **agent.env_arguments)
     record = run_episode(env, agent, seed=0)
-    assert record["test_accuracy"] == on_test_data(env).accuracy
+    assert record["test_metric"] == on_test_data(env).metric
 
 
 def test_the_order_of_episodes_does_not_matter():

@@ -27,7 +27,7 @@ def test_joint_episodes_equal_single_ones(name):
     joint = test_accuracies(SETTING, "noise:0.3", agent, [FIRST_SEED])
     env = DataPruningEnv("blobs", scenario="noise:0.3", budget=1.0, **agent.env_arguments)
     single = run_episode(env, agent, seed=FIRST_SEED)
-    assert joint == pytest.approx([single["test_accuracy"]], abs=0.02)
+    assert joint == pytest.approx([single["test_metric"]], abs=0.02)
 
 
 def test_episodes_of_unequal_length_are_all_run_to_their_end():
@@ -68,9 +68,9 @@ ONE = Heldout(instances=(SETTING,), scenarios=("clean",), seeds=HELD_OUT[:2])
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"test_accuracy": [0.5]}, "`test_accuracy` must be a list of 2 values"),
-        ({"test_accuracy": [0.5, -1]}, r"`test_accuracy` must be .* finite numbers in \[0, 1\]"),
-        ({"test_accuracy": [0.5, "1"]}, "`test_accuracy` must be a list of finite numbers"),
+        ({"test_metric": [0.5]}, "`test_metric` must be a list of 2 values"),
+        ({"test_metric": [0.5, -1]}, r"`test_metric` must be .* finite numbers in \[0, 1\]"),
+        ({"test_metric": [0.5, "1"]}, "`test_metric` must be a list of finite numbers"),
         ({"seeds": "none"}, "`seeds` must be a list"),
         ({"case": 3}, "`case` must be a text"),
         ({"basis": "another"}, "`basis` must be that of the agents and the machine"),
@@ -89,7 +89,7 @@ def test_cells_of_earlier_versions_count(tmp_path, cells):
     lines = [json.loads(line) for line in cells.splitlines()]
     for line in lines:
         del line["digest"], line["basis"]
-        line["test_accuracy"] = [0.25, 0.75]
+        line["test_metric"] = [0.25, 0.75]
     (tmp_path / "cells.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     accuracies = judge(ONE, dict.fromkeys(("short", "random")), tmp_path / "cells.jsonl")
     assert [values.tolist() for values in accuracies.values()] == [[0.25, 0.75]] * 2

@@ -66,7 +66,7 @@ def in_a_loop(env, spec, budget):
         network.train()
         predicted = logits.argmax(1)
         sampler.report(
-            validation_accuracy=(predicted == validation.labels).float().mean().item(),
+            validation_metric=(predicted == validation.labels).float().mean().item(),
             validation_loss=F.cross_entropy(logits, validation.labels).item(),
             validation_labels=validation.labels,
             validation_predictions=predicted,

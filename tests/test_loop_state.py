@@ -73,7 +73,7 @@ class Run:
                 if self.updates == stop:
                     return
             self.sampler.report(
-                validation_accuracy=0.5,
+                validation_metric=0.5,
                 validation_loss=1.0,
                 validation_labels=LABELS,
                 validation_predictions=self.network(INPUTS).argmax(1),

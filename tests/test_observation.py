@@ -26,10 +26,10 @@ SUMMARY_COLUMN = {name: index for index, (name, _) in enumerate(SUMMARY_COLUMNS)
 def run_summary(**fields):
     plain = {
         "progress": 0.5,
-        "validation_accuracy": 0.75,
+        "validation_metric": 0.75,
         "validation_loss": 1.5,
         "train_loss": 0.5,
-        "train_accuracy": 0.875,
+        "train_metric": 0.875,
         "keep_fraction": 0.25,
         "learning_rate": 0.125,
         "budget": 4.0,

@@ -111,7 +111,7 @@ def row(agent, **fields):
     return {
         "agent": agent,
         "scenario": "clean",
-        "test_accuracy": {"mean": 0.9, "low": 0.8, "high": 1.0},
+        "test_metric": {"mean": 0.9, "low": 0.8, "high": 1.0},
         "test_accuracies": [0.8, 1.0],
         "num_samples": 100,
         "num_selected": 120.0,

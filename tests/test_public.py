@@ -23,7 +23,7 @@ observation, info = env.reset(seed=0)
 
 
 def reward(outcome: Outcome) -> dict[str, float]:
-    return {"gain": outcome.accuracy_gain}
+    return {"gain": outcome.metric_gain}
 
 
 DataPruningEnv("digits", reward=reward)

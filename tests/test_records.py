@@ -13,7 +13,7 @@ from prune_env.experiment.results import EPISODES, Results
 from prune_env.storage.folders import SETTINGS
 
 SETUP = {"epochs": 20}
-POINT = {"work": 1.0, "validation_accuracy": 0.5}
+POINT = {"work": 1.0, "validation_metric": 0.5}
 
 
 def test_a_record_is_what_was_written():
@@ -25,6 +25,14 @@ def test_a_record_is_what_was_written():
     assert record.test_loss is None
     with pytest.raises(dataclasses.FrozenInstanceError):
         record.seed = 1
+
+
+def test_a_record_from_when_the_only_metric_was_the_accuracy_is_read():
+    present = make_record(curve=[POINT])
+    former = dict(present) | {"test_accuracy": present["test_metric"]}
+    del former["test_metric"]
+    former["curve"] = [{"work": 1.0, "validation_accuracy": 0.5}]
+    assert Record.of(former) == Record.of(present)
 
 
 def test_what_is_unknown_is_kept():
@@ -55,11 +63,11 @@ def test_seconds_are_no_part_of_the_result():
 
 
 BAD = [
-    ({"test_accuracy": -1}, r"`test_accuracy` must be a finite number in \[0, 1\], got -1"),
-    ({"test_accuracy": 80.5}, r"`test_accuracy` must be a finite number in \[0, 1\], got 80.5"),
-    ({"test_accuracy": "0.8"}, "`test_accuracy` must be a finite number"),
-    ({"test_accuracy": True}, "`test_accuracy` must be a finite number"),
-    ({"test_accuracy": None}, "`test_accuracy` must be a finite number"),
+    ({"test_metric": -1}, r"`test_metric` must be a finite number in \[0, 1\], got -1"),
+    ({"test_metric": 80.5}, r"`test_metric` must be a finite number in \[0, 1\], got 80.5"),
+    ({"test_metric": "0.8"}, "`test_metric` must be a finite number"),
+    ({"test_metric": True}, "`test_metric` must be a finite number"),
+    ({"test_metric": None}, "`test_metric` must be a finite number"),
     ({"task": ""}, "`task` must be a text that is not empty, got ''"),
     ({"agent": 3}, "`agent` must be a text"),
     ({"seed": -1}, "`seed` must be a whole number of at least 0, got -1"),
@@ -78,8 +86,8 @@ BAD = [
     ({"seconds": make_record()["seconds"] | {"train": -1}}, "in `seconds`: `train` must be"),
     ({"curve": []}, "`curve` must be a list of at least one value"),
     ({"curve": [3]}, "`curve` must be a list of objects"),
-    ({"curve": [POINT, {"work": 1}]}, "in `curve`, number 2: `validation_accuracy` is missing"),
-    ({"curve": [POINT | {"validation_accuracy": 2}]}, "number 1: `validation_accuracy` must be"),
+    ({"curve": [POINT, {"work": 1}]}, "in `curve`, number 2: `validation_metric` is missing"),
+    ({"curve": [POINT | {"validation_metric": 2}]}, "number 1: `validation_metric` must be"),
     ({"curve": [POINT | {"epoch": -1}]}, "number 1: `epoch` must be a whole number"),
     ({"curve": [POINT, POINT | {"work": 0.5}]}, "`curve` must be points whose work never falls"),
     ({"curve_seconds": {"train": [0.0]}}, "in `curve_seconds`: `train` must be a list of 3"),
@@ -147,8 +155,8 @@ def test_an_episode_of_other_settings_is_not_taken(tmp_path):
 def test_what_is_wrong_is_named_before_that_it_was_changed(tmp_path):
     Results(SETUP, tmp_path).add(make_record())
     text = (tmp_path / EPISODES).read_text()
-    for new, message in ((-1, r"`test_accuracy` must be .* got -1"), (0.7, "it was changed after")):
-        changed = json.dumps(json.loads(text) | {"test_accuracy": new})
+    for new, message in ((-1, r"`test_metric` must be .* got -1"), (0.7, "it was changed after")):
+        changed = json.dumps(json.loads(text) | {"test_metric": new})
         (tmp_path / EPISODES).write_text(changed + "\n")
         with pytest.raises(ValueError, match=rf"{EPISODES}, line 1.*{message}"):
             Results(SETUP, tmp_path)

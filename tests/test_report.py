@@ -14,7 +14,7 @@ def make_row(**fields):
         "scenario": "clean",
         "agent": "ucb",
         "seeds": [0, 1, 2],
-        "test_accuracy": {"mean": 0.91234, "low": 0.9, "high": 0.925},
+        "test_metric": {"mean": 0.91234, "low": 0.9, "high": 0.925},
         "against": "short",
         "over": {"mean": 0.0123, "low": -0.01, "high": 0.03},
         "work": 5.004,
@@ -54,7 +54,7 @@ def test_a_row_by_hand():
     ("fields", "column", "cell"),
     [
         ({"scoring_work": 2.5}, "work", "5.00+2.5"),
-        ({"test_accuracy": {"mean": 0.5, "low": None, "high": None}}, "accuracy", "50.00"),
+        ({"test_metric": {"mean": 0.5, "low": None, "high": None}}, "accuracy", "50.00"),
         ({"over": {"mean": -0.02, "low": -0.03, "high": -0.01}}, "over short", "-2.00 ±1.00*"),
         ({"over": {"mean": 0.02, "low": 0.01, "high": 0.03}}, "over short", "+2.00 ±1.00*"),
         ({"over": {"mean": 0.02, "low": None, "high": None}}, "over short", "+2.00"),
@@ -76,7 +76,7 @@ def test_without_a_base_there_is_no_column_of_differences():
 def test_the_best_comes_first():
     means = np.random.default_rng(0).permutation([0.5, 0.7, 0.9, 0.8])
     rows = [
-        make_row(agent=f"{mean}", test_accuracy={"mean": mean, "low": None, "high": None})
+        make_row(agent=f"{mean}", test_metric={"mean": mean, "low": None, "high": None})
         for mean in means
     ]
     assert [row[0] for row in cells(summary_table(rows))[1:]] == ["0.9", "0.8", "0.7", "0.5"]

@@ -142,7 +142,7 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path):
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_number_that_json_lacks_is_refused_and_not_kept(tmp_path, bad):
     results = Results(SETUP, tmp_path)
-    with pytest.raises(ValueError, match=r"`test_accuracy` must be a finite number in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"`test_metric` must be a finite number in \[0, 1\]"):
         results.add(make_record(test=bad))
     with pytest.raises(ValueError, match="not JSON compliant"):
         results.add(make_record(unknown=bad))

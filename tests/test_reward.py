@@ -13,8 +13,8 @@ from prune_env.flow import Evaluation, Outcome
 
 def outcome(terminated=False, before=(2.0, 0.25), after=(1.25, 0.75)):
     return Outcome(
-        before=Evaluation(loss=before[0], accuracy=before[1]),
-        after=Evaluation(loss=after[0], accuracy=after[1]),
+        before=Evaluation(loss=before[0], metric=before[1]),
+        after=Evaluation(loss=after[0], metric=after[1]),
         time=0.2,
         budget=4.0,
         terminated=terminated,
@@ -24,11 +24,11 @@ def outcome(terminated=False, before=(2.0, 0.25), after=(1.25, 0.75)):
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("rate", {"accuracy_gain": 0.125}),
-        ("step-rate", {"accuracy_gain": 2.5}),
-        ("gain", {"accuracy_gain": 0.5}),
+        ("rate", {"metric_gain": 0.125}),
+        ("step-rate", {"metric_gain": 2.5}),
+        ("gain", {"metric_gain": 0.5}),
         ("loss", {"loss_fall": 0.75}),
-        ("terminal", {"final_accuracy": 0.0}),
+        ("terminal", {"final_metric": 0.0}),
     ],
 )
 def test_rewards_by_hand(name, parts):
@@ -54,18 +54,18 @@ def test_only_the_terminal_reward_depends_on_the_end(name):
 
 
 def test_the_terminal_reward_is_the_final_accuracy():
-    assert REWARDS["terminal"](outcome(terminated=True)) == {"final_accuracy": 0.75}
+    assert REWARDS["terminal"](outcome(terminated=True)) == {"final_metric": 0.75}
 
 
 def test_the_rates_of_an_episode_sum_to_its_gain_over_its_budget():
     accuracies = [0.1, 0.5, 0.4, 0.8]
     steps = [outcome(before=(1, a), after=(1, b)) for a, b in pairwise(accuracies)]
-    total = sum(REWARDS["rate"](step)["accuracy_gain"] for step in steps)
+    total = sum(REWARDS["rate"](step)["metric_gain"] for step in steps)
     assert total == pytest.approx((0.8 - 0.1) / 4)
 
 
 def test_the_gain_is_the_rise_of_validation_accuracy():
-    assert outcome().accuracy_gain == 0.5
+    assert outcome().metric_gain == 0.5
 
 
 def test_divergence_costs_as_much_as_the_whole_accuracy():
@@ -121,7 +121,7 @@ def test_a_reward_of_ones_own_may_return_numpys_numbers():
         REWARDS["step-rate"],
         step_rate,
         functools.partial(step_rate),
-        lambda outcome: {"mine": 2 * step_rate(outcome)["accuracy_gain"]},
+        lambda outcome: {"mine": 2 * step_rate(outcome)["metric_gain"]},
     ],
 )
 @pytest.mark.parametrize(

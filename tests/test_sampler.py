@@ -274,7 +274,7 @@ def test_workers_load_and_choose_nothing():
 
 def test_a_learned_policy_chooses_and_must_be_told_where_the_run_stands():
     arguments = {"agent": "learned", "keep_fraction": 0.3, "labels": LABELS, "batch_size": 9}
-    standing = {"validation_accuracy": 0.4, "validation_loss": 1.0, "learning_rate": 0.5}
+    standing = {"validation_metric": 0.4, "validation_loss": 1.0, "learning_rate": 0.5}
     sampler, sizes = make_sampler(budget=1, **arguments), []
     for _ in sampler.epochs():
         sizes.append(sum(map(len, go_through(sampler))))
@@ -292,7 +292,7 @@ def test_a_learned_policy_chooses_and_must_be_told_where_the_run_stands():
 
 
 def test_an_agent_that_reads_a_validation_by_class_must_be_told_of_it():
-    plain = {"validation_accuracy": 0.5, "validation_loss": 1.0}
+    plain = {"validation_metric": 0.5, "validation_loss": 1.0}
     sampler = make_sampler(agent="distrust", labels=LABELS)
     epochs = sampler.epochs()
     next(epochs)
@@ -336,7 +336,7 @@ def test_a_summary_shows_losses_in_units_of_what_guessing_costs():
     for _ in sampler.epochs():
         for batch in sampler.batches():
             sampler.record(batch, np.full(10, 500.0))
-        sampler.report(validation_accuracy=0.5, validation_loss=300.0, learning_rate=1.0)
+        sampler.report(validation_metric=0.5, validation_loss=300.0, learning_rate=1.0)
     assert [row["validation_loss"] for row in seen[:2]] == [1.0, 1.5]
     assert [row["train_loss"] for row in seen[:2]] == [1.0, 2.5]
     assert [row["loss_mean_q50"] for row in seen[:2]] == [0.0, 2.5]

@@ -55,7 +55,7 @@ def test_a_row_is_the_mean_over_seeds():
         ]
     )
     assert row["seeds"] == [0, 1]
-    assert row["test_accuracy"]["mean"] == pytest.approx(0.8)
+    assert row["test_metric"]["mean"] == pytest.approx(0.8)
     assert (row["num_trained"], row["num_selected"], row["num_samples"]) == (350, 410, 100)
     assert (row["work"], row["budget"], row["num_scored"]) == (4, 5, 0)
     assert row["seconds"] == {"train": 1.5, "scoring": 0, "selection": 0.25, "evaluation": 0.5}

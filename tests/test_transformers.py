@@ -159,7 +159,7 @@ class Reporting(TrainerCallback):
 
     def report(self, when):
         if when == self.when:
-            self.sampler.report(validation_accuracy=0.5, validation_loss=1.0, learning_rate=0.5)
+            self.sampler.report(validation_metric=0.5, validation_loss=1.0, learning_rate=0.5)
 
 
 def test_validation_results_are_reported_as_an_epoch_ends_or_when_it_is_evaluated(tmp_path):

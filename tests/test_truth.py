@@ -80,7 +80,7 @@ def test_an_oracle_can_be_written_around_a_made_environment():
     while not terminated:
         *_, terminated, _, info = env.step(right)
     assert info["num_unseen"] == 0
-    assert 0 <= on_test_data(env).accuracy <= 1
+    assert 0 <= on_test_data(env).metric <= 1
 
 
 def test_what_is_no_such_environment_or_was_not_reset_is_named():

@@ -62,7 +62,7 @@ class Run:
                 shifted=self.work.shifted,
             )
         self.sampler.report(
-            validation_accuracy=accuracy,
+            validation_metric=accuracy,
             validation_loss=loss,
             learning_rate=share(self.sampler.progress),
         )

@@ -56,10 +56,10 @@ class RunSummary:
 
     Attributes:
         progress: share of the budget spent.
-        validation_accuracy: after the last epoch.
+        validation_metric: after the last epoch.
         validation_loss: mean loss after the last epoch.
         train_loss: mean over what the last epoch trained on; the validation loss before it.
-        train_accuracy: likewise; the validation accuracy before it.
+        train_metric: likewise; the validation accuracy before it.
         keep_fraction: share of the N samples that the last epoch trained on; 0 before it.
         learning_rate: share of the recipe's peak.
         budget: of the episode, in full epochs.
@@ -68,10 +68,10 @@ class RunSummary:
     """
 
     progress: float
-    validation_accuracy: float
+    validation_metric: float
     validation_loss: float
     train_loss: float
-    train_accuracy: float
+    train_metric: float
     keep_fraction: float
     learning_rate: float
     budget: float
@@ -83,10 +83,10 @@ class RunSummary:
 # meets the same scale for 10 classes, for 100 and for any other loss.
 RUN_COLUMNS = (
     ("progress", 1.0),
-    ("validation_accuracy", 1.0),
+    ("validation_metric", 1.0),
     ("validation_loss", RELATIVE_LOSS_LIMIT),
     ("train_loss", RELATIVE_LOSS_LIMIT),
-    ("train_accuracy", 1.0),
+    ("train_metric", 1.0),
     ("keep_fraction", 1.0),
     ("learning_rate", 1.0),
     ("budget", COUNT_LIMIT),

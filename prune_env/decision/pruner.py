@@ -123,7 +123,7 @@ class Pruner:
                 if self.interface.recorded == "all":
                     self.statistics.record(result.indices, result.losses, result.correct)
                 self.train_result = Evaluation(
-                    loss=float(result.losses.mean()), accuracy=float(result.correct.mean())
+                    loss=float(result.losses.mean()), metric=float(result.correct.mean())
                 )
         self.diverged = not result.finite
         self.num_trained = len(result.indices)
@@ -216,10 +216,10 @@ class Pruner:
         """Where the training stands."""
         return RunSummary(
             progress=self.clock.progress(),
-            validation_accuracy=self.validation.accuracy,
+            validation_metric=self.validation.metric,
             validation_loss=self.validation.loss,
             train_loss=self.train_result.loss,
-            train_accuracy=self.train_result.accuracy,
+            train_metric=self.train_result.metric,
             keep_fraction=self.num_trained / self.num_samples,
             learning_rate=self.learning_rate,
             budget=self.clock.budget,

@@ -37,7 +37,7 @@ def render(mode: str, info: dict[str, Any], curve: list[tuple[float, float]]) ->
     line = (
         f"{info['instance']['task']} ({info['instance']['scenario']})  epoch {info['epoch']}  "
         f"work {info['work']:.2f} of {info['budget']:g}  "
-        f"validation accuracy {info['validation_accuracy']:.3f}"
+        f"validation accuracy {info['validation_metric']:.3f}"
     )
     return line if mode == "ansi" else _picture(line, curve)
 

@@ -22,7 +22,7 @@ class Reward(Protocol):
 
 def rate(outcome: Outcome) -> dict[str, float]:
     """Accuracy gain over the episode's budget: the return is the run's gain per unit time."""
-    return {"accuracy_gain": outcome.accuracy_gain / outcome.budget}
+    return {"metric_gain": outcome.metric_gain / outcome.budget}
 
 
 def step_rate(outcome: Outcome) -> dict[str, float]:
@@ -46,12 +46,12 @@ def step_rate(outcome: Outcome) -> dict[str, float]:
             "how much to keep, since tiny steps would score best (see "
             "prune_env.step_rate); or use reward 'rate'"
         )
-    return {"accuracy_gain": outcome.accuracy_gain / outcome.time}
+    return {"metric_gain": outcome.metric_gain / outcome.time}
 
 
 def gain(outcome: Outcome) -> dict[str, float]:
     """Accuracy gain: the return is the run's whole gain."""
-    return {"accuracy_gain": outcome.accuracy_gain}
+    return {"metric_gain": outcome.metric_gain}
 
 
 def loss(outcome: Outcome) -> dict[str, float]:
@@ -60,8 +60,8 @@ def loss(outcome: Outcome) -> dict[str, float]:
 
 
 def terminal(outcome: Outcome) -> dict[str, float]:
-    """Final validation accuracy at the end, 0 before."""
-    return {"final_accuracy": outcome.after.accuracy if outcome.terminated else 0.0}
+    """Final validation metric at the end, 0 before."""
+    return {"final_metric": outcome.after.metric if outcome.terminated else 0.0}
 
 
 REWARDS: dict[str, Reward] = {
@@ -133,7 +133,7 @@ class CheckedReward:
     def __init__(self, reward: str | Reward, *, budget: float, bounded: bool):
         self.bounded = bounded
         self._reward = find_reward(reward)
-        unchanged = Evaluation(loss=1.0, accuracy=0.5)
+        unchanged = Evaluation(loss=1.0, metric=0.5)
         probe = Outcome(
             before=unchanged,
             after=unchanged,

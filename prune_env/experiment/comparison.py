@@ -273,7 +273,7 @@ def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
     def show(info: JsonObject) -> None:
         bar.update(info["progress"] - bar.n)
         bar.set_postfix_str(
-            f"epoch {info['epoch']} validation accuracy {info['validation_accuracy']:.3f}"
+            f"epoch {info['epoch']} validation accuracy {info['validation_metric']:.3f}"
         )
 
     return show

@@ -71,7 +71,7 @@ class Curve:
 
 def mean_curve(episodes: list[Record]) -> Curve:
     """The mean of an agent's episodes; one that ended early stays at its last accuracy."""
-    points = [np.array([(p.work, p.validation_accuracy) for p in one.curve]).T for one in episodes]
+    points = [np.array([(p.work, p.validation_metric) for p in one.curve]).T for one in episodes]
     work = max((work for work, _ in points), key=len)
     accuracy = np.array([np.interp(work, *curve) for curve in points])
     error = accuracy.std(axis=0, ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0

@@ -54,7 +54,7 @@ def run_episode(
         "work": end["work"] + scoring.charged_work,
         "scoring_work": scoring.work,
         **{count: sum(point[count] for point in points) for count in _COUNTS},
-        "test_accuracy": test.accuracy,
+        "test_metric": test.metric,
         "test_loss": test.loss if np.isfinite(test.loss) else None,
         "diverged": end["diverged"],
         "seconds": {part: values[-1] for part, values in seconds.items()},
@@ -149,7 +149,7 @@ def _play(
     return infos, seconds
 
 
-_CURVE = ("epoch", "work", "validation_accuracy", "validation_loss")
+_CURVE = ("epoch", "work", "validation_metric", "validation_loss")
 _COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")
 
 

@@ -12,10 +12,12 @@ from prune_env.storage.fields import Fields, JsonObject
 Key = tuple[str, str, str, int]  # task, scenario, agent, seed
 _REQUIRED = (
     *("task", "scenario", "agent", "seed", "reference", "num_samples", "budget", "work"),
-    *("num_selected", "num_trained", "num_scored", "test_accuracy", "diverged"),
+    *("num_selected", "num_trained", "num_scored", "test_metric", "diverged"),
     *("seconds", "curve"),
 )
 _PARTS = ("train", "scoring", "selection", "evaluation")  # what every version has measured
+# Fields by the name of the only metric that there was when they were written.
+_FORMERLY = {"test_accuracy": "test_metric", "validation_accuracy": "validation_metric"}
 _COUNT = "num_"  # what the name of every whole number begins with
 
 
@@ -25,12 +27,12 @@ class Point:
 
     Attributes:
         work: full epochs spent so far, at least 0.
-        validation_accuracy: in [0, 1].
+        validation_metric: in [0, 1].
         others: what else was written of it; whole numbers of at least 0 where named so.
     """
 
     work: float
-    validation_accuracy: float
+    validation_metric: float
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -40,12 +42,13 @@ class Point:
         Raises:
             ValueError: if a field is missing or not what it must be.
         """
-        others = _others(given, ("work", "validation_accuracy"))
+        given = given.renamed(_FORMERLY)
+        others = _others(given, ("work", "validation_metric"))
         if given.has("epoch"):
             given.count("epoch")
         return cls(
             work=given.number("work", low=0),
-            validation_accuracy=given.number("validation_accuracy", low=0, high=1),
+            validation_metric=given.number("validation_metric", low=0, high=1),
             others=others,
         )
 
@@ -66,7 +69,7 @@ class Record:
         num_selected: samples that the agent asked for, over all epochs.
         num_trained: samples trained on.
         num_scored: samples scored by forward passes.
-        test_accuracy: of the last epoch, in [0, 1].
+        test_metric: of the last epoch, in [0, 1].
         diverged: whether a loss was not finite.
         seconds: by part, `train`, `scoring`, `selection`, `evaluation` and others, at least 0.
         curve: one point or more, by work.
@@ -91,7 +94,7 @@ class Record:
     num_selected: int
     num_trained: int
     num_scored: int
-    test_accuracy: float
+    test_metric: float
     diverged: bool
     seconds: Mapping[str, float]
     curve: tuple[Point, ...]
@@ -120,6 +123,7 @@ class Record:
             ValueError: if a field is missing, of another type, not finite or out of its range; the
                 message names place, field, rule, value and remedy.
         """
+        given = given.renamed(_FORMERLY)
         given.check_there(_REQUIRED)
         known = {one.name for one in fields(cls)} - {"others"}
         return cls(
@@ -134,7 +138,7 @@ class Record:
             num_selected=given.count("num_selected"),
             num_trained=given.count("num_trained"),
             num_scored=given.count("num_scored"),
-            test_accuracy=given.number("test_accuracy", low=0, high=1),
+            test_metric=given.number("test_metric", low=0, high=1),
             diverged=given.flag("diverged"),
             seconds=_seconds(given),
             curve=_curve(given),

@@ -32,7 +32,7 @@ def summary_table(rows: list[dict[str, Any]]) -> str:
         groups[row["task"], row["scenario"]].append(row)
     blocks = []
     for (task, scenario), group in groups.items():
-        ranked = sorted(group, key=lambda row: -row["test_accuracy"]["mean"])
+        ranked = sorted(group, key=lambda row: -row["test_metric"]["mean"])
         blocks += [f"{task}, {scenario}{_seeds_of(group)}", markdown(_lines(ranked))]
         long = [row["agent"] for row in ranked if len(row["agent"]) > _LONGEST_NAME]
         if long:
@@ -134,7 +134,7 @@ def _cells(name: str, row: dict[str, Any], *, compared: bool) -> tuple[str, ...]
     difference = "" if over is None else _points(over, signed=True)
     return (
         name,
-        _points(row["test_accuracy"]),
+        _points(row["test_metric"]),
         *([difference] if compared else []),
         f"{row['work']:.2f}{scored}",
         f"{sum(seconds[part] for part in _SPENT):.2f}",

@@ -24,7 +24,7 @@ def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
 
     Returns:
         `task`, `scenario`, `agent`, `seeds`, `test_accuracies` by seed, and means over seeds:
-        `test_accuracy` with its interval, `over` (difference to `against`, paired by seed, with
+        `test_metric` with its interval, `over` (difference to `against`, paired by seed, with
         its interval), `budget`, `work`, `scoring_work`, `num_*`, `seconds` by part,
         `work_to_reference` and `seconds_to_reference` (until validation accuracy first was within
         half a point of the reference's end; training, scoring and selection, not validation),
@@ -51,8 +51,8 @@ def _row(group: list[Record], targets: Target, base: list[Record] | None) -> dic
     parts = [part for part in group[0].seconds if all(part in one.seconds for one in group)]
     return {
         "seeds": [record.seed for record in group],
-        "test_accuracies": [record.test_accuracy for record in group],
-        "test_accuracy": mean_interval(record.test_accuracy for record in group),
+        "test_accuracies": [record.test_metric for record in group],
+        "test_metric": mean_interval(record.test_metric for record in group),
         "reference": group[0].reference,
         **_difference(group, base),
         "budget": mean("budget"),
@@ -78,8 +78,8 @@ def _difference(group: list[Record], base: list[Record] | None) -> dict[str, Any
     """To the base, on the seeds that both have."""
     if base is None or base[0].agent == group[0].agent:
         return {"against": None, "over": None}
-    theirs = {record.seed: record.test_accuracy for record in base}
-    paired = [r.test_accuracy - theirs[r.seed] for r in group if r.seed in theirs]
+    theirs = {record.seed: record.test_metric for record in base}
+    paired = [r.test_metric - theirs[r.seed] for r in group if r.seed in theirs]
     return {"against": base[0].agent, "over": mean_interval(paired) if paired else None}
 
 
@@ -92,7 +92,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _reference_accuracies(records: Sequence[Record]) -> Target:
     """Final validation accuracy of the reference of each task, scenario and seed."""
     return {
-        (record.task, record.scenario, record.seed): record.curve[-1].validation_accuracy
+        (record.task, record.scenario, record.seed): record.curve[-1].validation_metric
         for record in records
         if record.reference
     }
@@ -105,7 +105,7 @@ def _reached(record: Record, targets: Target) -> tuple[float, float | None] | No
         return None
     least = target - REFERENCE_MARGIN
     for place, point in enumerate(record.curve):
-        if point.validation_accuracy >= least:
+        if point.validation_metric >= least:
             along = spent_seconds(record)
             return point.work, None if along is None else along[place]
     return None

@@ -194,7 +194,7 @@ def checked_result(
     Raises:
         ValueError: if a value does not fit, or the agent reads what is not given.
     """
-    check_fraction("validation_accuracy", accuracy, zero=True)
+    check_fraction("validation_metric", accuracy, zero=True)
     check_at_least("validation_loss", loss, 0)
     if labels is None or predicted is None:
         if "validation" in agent.reads:
@@ -203,7 +203,7 @@ def checked_result(
                 f"{type(agent).__name__} reads them; pass the labels (M,) and the classes "
                 "predicted, such as logits.argmax(1)"
             )
-        return Evaluation(loss=loss, accuracy=accuracy)
+        return Evaluation(loss=loss, metric=accuracy)
     true, found = (torch.as_tensor(part).detach().cpu().numpy() for part in (labels, predicted))
     for name, part in (("validation_labels", true), ("validation_predictions", found)):
         whole = part.dtype.kind in "iu" and part.ndim == 1 and part.shape == true.shape
@@ -212,7 +212,7 @@ def checked_result(
                 f"`{name}` must be one whole number from 0 to {num_classes - 1} for each sample, "
                 f"got shape {part.shape} of {part.dtype}"
             )
-    return Evaluation(loss=loss, accuracy=accuracy, classes=class_counts(true, found, num_classes))
+    return Evaluation(loss=loss, metric=accuracy, classes=class_counts(true, found, num_classes))
 
 
 def interface_of(
@@ -281,7 +281,7 @@ def make_pruner(
         stopwatch=Stopwatch(device=torch.device("cpu")),
         classes=ClassKnowledge.empty(num_classes),
         guess_loss=unit,
-        validation=Evaluation(loss=unit, accuracy=1 / num_classes),
+        validation=Evaluation(loss=unit, metric=1 / num_classes),
     )
 
 

@@ -249,7 +249,7 @@ class PruningSampler:
     def report(
         self,
         *,
-        validation_accuracy: float,
+        validation_metric: float,
         validation_loss: float,
         learning_rate: float = 1.0,
         validation_labels: ArrayLike | Tensor | None = None,
@@ -258,14 +258,14 @@ class PruningSampler:
         """Say where the run stands, once an epoch, to agents that ask for it.
 
         Args:
-            validation_accuracy: in [0, 1].
+            validation_metric: in [0, 1].
             validation_loss: mean loss, at least 0.
             learning_rate: share of its peak, in [0, 1].
             validation_labels: (M,) whole numbers, for agents that read them.
             validation_predictions: (M,) whole numbers, the classes predicted, likewise.
         """
         check_fraction("learning_rate", learning_rate, zero=True)
-        given = (validation_accuracy, validation_loss, validation_labels, validation_predictions)
+        given = (validation_metric, validation_loss, validation_labels, validation_predictions)
         num_classes = len(self._pruner.classes.counts)
         self._decider.report(checks.checked_result(*given, num_classes, self.agent), learning_rate)
 

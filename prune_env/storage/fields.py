@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -111,6 +111,18 @@ class Fields:
             raise ValueError(
                 f"{self._place} is incomplete, without {', '.join(missing)}; {self._remedy}"
             )
+
+    def renamed(self, names: Mapping[str, str]) -> Fields:
+        """The same fields, those of former names under their present ones.
+
+        Args:
+            names: present names by former ones; a field under both is left as it is.
+        """
+        present = {
+            name if names.get(name, name) in self.values else names.get(name, name): value
+            for name, value in self.values.items()
+        }
+        return Fields(present, place=self._place, remedy=self._remedy)
 
     def has(self, name: str) -> bool:
         """Whether an optional field is there, and not null."""

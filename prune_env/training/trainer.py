@@ -377,7 +377,7 @@ def evaluation(loss: float, predicted: Tensor, labels: Tensor, num_classes: int)
     """
     classes = class_counts(labels.cpu().numpy(), predicted.cpu().numpy(), num_classes)
     accuracy = sum(right for _, right, _ in classes) / len(labels)
-    return Evaluation(loss=loss / len(labels), accuracy=accuracy, classes=classes)
+    return Evaluation(loss=loss / len(labels), metric=accuracy, classes=classes)
 
 
 def _judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ EPISODES = {
     "cnn bins": {"action": "bins", "model": "cnn", "num_samples": 300, "keep_fraction": 0.5},
 }
 COUNTS = ("num_selected", "num_trained", "num_scored", "num_updates", "epoch")
-FLOATS = ("work", "train_loss", "validation_loss", "validation_accuracy")
+FLOATS = ("work", "train_loss", "validation_loss", "validation_metric")
 
 
 def trajectory(arguments):

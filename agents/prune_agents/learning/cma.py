@@ -79,8 +79,8 @@ COMPOSE_COLUMNS = (
     "progress",
     "log_updates",
     "share_seen",
-    "validation_accuracy",
-    "train_accuracy",
+    "validation_metric",
+    "train_metric",
     "wrong_share",
     "wrong_evidence",
     "label_shift",
@@ -107,8 +107,8 @@ class CMA:
     constant_share: float = 0.3
     columns: tuple[str, ...] = (
         "progress",
-        "validation_accuracy",
-        "train_accuracy",
+        "validation_metric",
+        "train_metric",
         "correct_mean",
         "loss_mean_deviation",
         "loss_mean_q90",

@@ -132,10 +132,10 @@ def judge(
             agent = agents[name] or make_agent(name, keep_fraction=instance.keep_fraction)
             values = test_accuracies(instance, scenario, agent, list(heldout.seeds))
             line = dict(zip(("case", "scenario", "agent"), cell, strict=True))
-            held[cell] = line | {"seeds": list(heldout.seeds), "test_accuracy": values}
+            held[cell] = line | {"seeds": list(heldout.seeds), "test_metric": values}
             if file is not None:
                 append_line(file, held[cell] | {"basis": agents_digest})
-        accuracies[instance.name, scenario, name] = np.array(held[cell]["test_accuracy"])
+        accuracies[instance.name, scenario, name] = np.array(held[cell]["test_metric"])
     return accuracies
 
 
@@ -168,7 +168,7 @@ def _read_held(file: Path, agents_digest: str) -> dict[Names, JsonObject]:
     def take(_: int, given: Fields) -> tuple[Names, JsonObject]:
         names = given.text("case"), given.text("scenario"), given.text("agent")
         seeds = given.numbers("seeds", low=0)
-        given.numbers("test_accuracy", low=0, high=1, length=len(seeds))
+        given.numbers("test_metric", low=0, high=1, length=len(seeds))
         if given.has("basis") and given.text("basis") != agents_digest:
             raise given.error("basis", f"that of the agents and the machine, {agents_digest!r}")
         return names, given.values
@@ -210,7 +210,7 @@ def _episodes(vector: DataPruningVectorEnv, agent: Agent, seeds: Sequence[int]) 
         answers = advance([envs[place] for place in live], [actions[place] for place in live])
         for place, (observation, *_) in zip(live, answers, strict=True):
             observations[place] = observation
-    return [on_test_data(env).accuracy for env in envs]
+    return [on_test_data(env).metric for env in envs]
 
 
 def _stacked(observations: list[Any]) -> Any:

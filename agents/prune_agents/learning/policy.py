@@ -32,6 +32,10 @@ _CHECKSUM = "checksum"  # files of format 1 may be without
 _PER_SAMPLE = "score"
 
 
+# Columns that files know by the name of the only metric that there was: so they keep their digest.
+_IN_FILES = {"validation_metric": "validation_accuracy", "train_metric": "train_accuracy"}
+
+
 def observation_columns(observation: str) -> tuple[str, ...]:
     """Names of what a policy is shown: of the run, or of each sample of it.
 
@@ -138,7 +142,7 @@ class Policy:
         return {
             "format": FORMAT,
             **self.env_arguments,
-            "columns": self.columns,
+            "columns": tuple(_IN_FILES.get(name, name) for name in self.columns),
             "entries": self.entries,
             "activation": self.network.activation,
             "squash": self.network.squash,
@@ -246,13 +250,19 @@ def _described_policy(tensors: dict[str, np.ndarray], described: dict[str, Any])
         observation=described["observation"],
         action=described["action"],
         choose_keep_fraction=described["choose_keep_fraction"],
-        columns=tuple(described["columns"]),
+        columns=tuple(_present_names(described["columns"])),
         provenance=described["provenance"],
     )
     given = described.pop(_CHECKSUM, None)
     if given != _hash(described, tensors) and (made == FORMAT or given is not None):
         raise ValueError("it was changed after it was written; copy it or train it anew")
     return policy
+
+
+def _present_names(columns: list[str]) -> list[str]:
+    """What the columns named in a file are called now."""
+    present = {old: new for new, old in _IN_FILES.items()}
+    return [present.get(name, name) for name in columns]
 
 
 def _check_description(described: dict[str, Any]) -> None:
@@ -268,7 +278,8 @@ def _check_description(described: dict[str, Any]) -> None:
     check_type("columns", described["columns"], list, "a list of names")
     expected = action_entries(action, choose_keep_fraction=free)
     known = observation_columns(observation)
-    problems = [f"column {name!r}" for name in described["columns"] if name not in known]
+    names = _present_names(described["columns"])
+    problems = [f"column {name!r}" for name in names if name not in known]
     if tuple(described["entries"]) != expected:
         problems.append(f"action entries {described['entries']} against {list(expected)}")
     if problems:
