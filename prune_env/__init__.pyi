@@ -23,6 +23,13 @@ from .training.threads import tune_process as tune_process
 from .problem.data import Dataset as Dataset
 from .problem.data import Samples as Samples
 from .problem.instance import Instance as Instance
+from .problem.objectives import AbsoluteError as AbsoluteError
+from .problem.objectives import Batch as Batch
+from .problem.objectives import BinaryCrossEntropy as BinaryCrossEntropy
+from .problem.objectives import CrossEntropy as CrossEntropy
+from .problem.objectives import NextToken as NextToken
+from .problem.objectives import Objective as Objective
+from .problem.objectives import SquaredError as SquaredError
 from .problem.recipes import Recipe as Recipe
 from .problem.scenarios import Confusion as Confusion
 from .problem.scenarios import Duplicates as Duplicates

@@ -58,9 +58,7 @@ class Episode:
         """Train an epoch, cut to what is left of the budget."""
         clock = self.pruner.clock
         with self.pruner.stopwatch.measure("train"):
-            return self.trainer.run_epoch(
-                selection, limit=clock.samples_left, progress=clock.progress
-            )
+            return self.trainer.run_epoch(selection, limit=clock.left, progress=clock.progress)
 
     def finish(
         self, selection: Selection, result: EpochResult, evaluate: Callable[[], Evaluation]
@@ -74,8 +72,8 @@ class Episode:
         """
         pruner = self.pruner
         pruner.record(result)
-        num_scored = pruner.refresh_if_due(self.trainer.score)
-        time = pruner.charge(num_scored)
+        scored = pruner.refresh_if_due(self.trainer.score)
+        time = pruner.charge(scored)
         before = pruner.validation
         after = pruner.report(evaluate(), self.learning_rate)
         outcome = Outcome(
@@ -86,13 +84,14 @@ class Episode:
             terminated=self.over,
             bounded=pruner.interface.bounded,
         )
-        return Step(selection=selection, result=result, num_scored=num_scored, outcome=outcome)
+        return Step(selection=selection, result=result, num_scored=len(scored), outcome=outcome)
 
     def evaluate(self) -> Evaluation:
         """The validation result now."""
         with self.pruner.stopwatch.measure("evaluation"):
             found, validation = self.trainer.evaluate(self.split.validation), self.split.validation
-            if not (self.trainer.recipe.augments and self.pruner.num_unseen):
+            compared = found.classes and self.trainer.recipe.augments
+            if not (compared and self.pruner.num_unseen):
                 return found
             # Samples met first are compared with those of the validation: cropped alike.
             return replace(found, classes=self.trainer.evaluate(validation, augmented=True).classes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,11 +18,13 @@ from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.episode import Episode
+from prune_env.flow import Evaluation
 from prune_env.problem.instance import Instance
 from prune_env.problem.split import Split
 from prune_env.problem.tasks import Task
 from prune_env.processes import Processes
 from prune_env.training.isolation import own_context
+from prune_env.training.order import costs_of
 from prune_env.training.precision import PRECISIONS, resolve_precision
 from prune_env.training.protocol import NetworkTrainer
 from prune_env.training.shared import SharedTrainer
@@ -193,7 +194,8 @@ class EpisodeMaker:
         """Before the first epoch: nothing is known but what the fresh network is worth."""
         interface, recipe = self._interface, trainer.recipe
         stopwatch = Stopwatch(device=self._device)
-        clock = self._clock_of(instance, trainer, len(split.train))
+        costs = costs_of(split)
+        clock = self._clock_of(instance, trainer, costs)
         with stopwatch.measure("evaluation"):
             validation = trainer.evaluate(split.validation)
         return Pruner(
@@ -208,15 +210,19 @@ class EpisodeMaker:
             clock=clock,
             rng=rng,
             stopwatch=stopwatch,
-            classes=ClassKnowledge(np.array(validation.classes, np.float64)),
-            guess_loss=math.log(split.num_classes),
+            classes=_known_classes(validation, split.num_classes),
+            guess_loss=split.objective.guess_loss,
             validation=validation,
+            costs=costs,
             learning_rate=recipe.learning_rate_at(clock.progress()) / recipe.learning_rate,
         )
 
-    def _clock_of(self, instance: Instance, trainer: NetworkTrainer, num_samples: int) -> Clock:
+    def _clock_of(
+        self, instance: Instance, trainer: NetworkTrainer, costs: np.ndarray | None
+    ) -> Clock:
         budget = instance.budget
-        clock: Clock = WorkClock(budget=budget, num_samples=num_samples)
+        full_cost = self.size(instance) if costs is None else int(costs.sum())
+        clock: Clock = WorkClock(budget=budget, full_cost=full_cost)
         if self._clock == "wall":
             assert isinstance(trainer, Trainer)  # no vector environment takes this clock
             trainer.warm_up()
@@ -225,16 +231,16 @@ class EpisodeMaker:
                 self._costs[key] = trainer.agree(trainer.measure_cost())
             clock = WallClock(
                 budget=budget,
-                num_samples=num_samples,
+                full_cost=full_cost,
                 cost=self._costs[key],
                 device=self._device,
-                batch_size=trainer.recipe.batch_size,
+                batch_cost=trainer.batch_cost,
                 agree=trainer.agree,
             )
-        if clock.samples_left == 0:
+        if clock.left == 0:
             raise ValueError(
                 f"`budget` must afford at least one step, got {budget} full epochs of "
-                f"{num_samples} samples"
+                f"{self.size(instance)} samples"
             )
         return clock
 
@@ -255,6 +261,13 @@ class EpisodeMaker:
                 f"`task` must have at most the {self._num_classes} classes of the observation, got "
                 f"{num_classes} for {_key(instance)}; make the environment with it"
             )
+
+
+def _known_classes(validation: Evaluation, num_classes: int) -> ClassKnowledge:
+    """What a first validation says of the classes; nothing where samples have none."""
+    if not validation.classes:
+        return ClassKnowledge.empty(num_classes)
+    return ClassKnowledge(np.array(validation.classes, np.float64))
 
 
 def _key(instance: Instance) -> tuple[str, ...]:

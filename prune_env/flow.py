@@ -35,15 +35,23 @@ class EpochResult:
     Attributes:
         indices: (K,) int64, the samples trained on, in the order of training; on the host, as
             the other arrays are, since what is done with them is.
-        losses: (K,) float32, cross-entropy of each when it was trained on, without smoothing.
-        correct: (K,) bool, whether it was predicted right then.
+        losses: (K,) float32, of each when it was trained on, without smoothing or weight.
+        correct: (K,) bool, whether it was predicted right then, or float32 in [0, 1], how much of
+            it was; zeros where nothing says so.
         num_updates: optimiser steps.
+        measured: the metric over what was trained on, in [0, 1]; None is the mean of `correct`.
     """
 
     indices: np.ndarray
     losses: np.ndarray
     correct: np.ndarray
     num_updates: int
+    measured: float | None = None
+
+    @property
+    def metric(self) -> float:
+        """The metric over what was trained on, in [0, 1]."""
+        return float(self.correct.mean()) if self.measured is None else self.measured
 
     @property
     def finite(self) -> bool:

@@ -21,8 +21,10 @@ from prune_env.env import DataPruningEnv, Info
 from prune_env.episode import Episode
 from prune_env.episodes import Ingredients, make_trainer
 from prune_env.flow import EpochResult, Evaluation, Selection
-from prune_env.training.batched import BatchedMLP, BatchedTrainer, EpochPlan, evaluate_jointly
+from prune_env.problem.objectives import CrossEntropy
+from prune_env.training.batched import BatchedMLP, BatchedTrainer, evaluate_jointly
 from prune_env.training.isolation import own_context
+from prune_env.training.order import EpochPlan
 from prune_env.training.protocol import NetworkTrainer
 
 Batches = dict[str, BatchedMLP]
@@ -45,7 +47,8 @@ class MemberEnv(DataPruningEnv):
 
     def _make_trainer(self, parts: Ingredients) -> NetworkTrainer:
         task = parts.task
-        if task.as_pictures or parts.precision != torch.float32:
+        is_mlp = not task.as_pictures and isinstance(parts.split.objective, CrossEntropy)
+        if not is_mlp or parts.precision != torch.float32:
             return make_trainer(parts)
         if task.name not in self._batches:
             layers = [layer for layer in parts.network.modules() if isinstance(layer, nn.Linear)]
@@ -248,7 +251,7 @@ def _train(
         plans = [
             EpochPlan(
                 selection=selections[place],
-                limit=runs[place].pruner.clock.samples_left,
+                limit=runs[place].pruner.clock.left,
                 progress=runs[place].pruner.clock.progress,
             )
             for place in places

@@ -12,6 +12,7 @@ from torch import nn
 
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.truth import on_test_data
+from prune_env.problem.objectives import CrossEntropy
 from prune_env.problem.recipes import Recipe
 from prune_env.training.updates import AutogradUpdate, CapturedUpdate
 from prune_env.vector import DataPruningVectorEnv
@@ -74,7 +75,9 @@ def test_a_copied_vector_goes_on_as_the_original(copied, model):
 
 def test_a_copied_captured_update_captures_its_own_memory():
     model = nn.Linear(3, 2)
-    update = CapturedUpdate(AutogradUpdate(model, Recipe(), torch.float32), model, 4)
+    update = CapturedUpdate(
+        AutogradUpdate(model, Recipe(), torch.float32, CrossEntropy(num_classes=3)), model, 4
+    )
     # A module cannot be copied, nor a graph.
     update._graph = gym  # type: ignore[assignment]
     update._held = (torch.zeros(1),)

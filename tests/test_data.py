@@ -59,7 +59,7 @@ def test_with_labels_changes_labels_alone():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
 def test_a_pool_of_another_type_is_refused(dtype):
-    with pytest.raises(TypeError, match=f"`pool` must be uint8 or float32, got {dtype}"):
+    with pytest.raises(TypeError, match=f"`pool` must be uint8, float32 .* got {dtype}"):
         Samples(
             pool=torch.zeros(2, 1, dtype=dtype), rows=torch.arange(2), labels=torch.zeros(2).long()
         )
@@ -319,9 +319,9 @@ ONES = np.ones((4, 2), np.float32)
         (np.ones((4, 3, 0, 2)), [0, 1, 0, 1], r"each of at least 1, got shape \(4, 3, 0, 2\)"),
         (ONES, [0, 10**12, 0, 0], r"labels must be numbered from 0, got 1000000000000 .* of 8"),
         (ONES, [0, 100, 0, 0], "labels must be numbered from 0, got 100 as the largest of 8"),
-        (ONES, np.zeros((4, 2), int), r"`train_labels` must be a vector of .* argmax\(1\)"),
+        (ONES, np.zeros((4, 2), int), r"`train_targets` must be a vector of .* argmax\(1\)"),
         (ONES, np.zeros((4, 1), int), r"in `train_inputs`, got shape \(4, 1\); .* reshape\(-1\)"),
-        (ONES, 3, r"`train_labels` must be a vector of one label for each of the 4 .* got shape"),
+        (ONES, 3, r"`train_targets` must be a vector of one label for each of the 4 .* got shape"),
     ],
 )
 def test_arrays_that_nothing_can_be_trained_on_are_refused_by_name(inputs, labels, message):
@@ -334,7 +334,7 @@ def test_arrays_that_nothing_can_be_trained_on_are_refused_by_name(inputs, label
     [
         (ONES + 1j, [0, 1, 0, 1], "`train` inputs must be real numbers, got torch.complex"),
         ([["a"]] * 4, [0, 1, 0, 1], "`train inputs` must be numbers, got an array of <U1"),
-        (ONES, ["cat", "dog"] * 2, "`train labels` must be numbers, got an array of <U3"),
+        (ONES, ["cat", "dog"] * 2, "`train targets` must be numbers, got an array of <U3"),
         (ONES, [0.0, 1.0] * 2, "labels must be integers, got torch.float64 of `train`"),
     ],
 )

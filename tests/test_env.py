@@ -311,7 +311,7 @@ def test_the_wall_clock_counts_the_agents_time_too(monkeypatch):
     monkeypatch.setattr(clock_module.time, "perf_counter", lambda: now[0])
     from prune_env.training.trainer import Trainer
 
-    cost = EpochCost(fixed=1.0, per_sample=0.1)  # 10 seconds of a full epoch
+    cost = EpochCost(fixed=1.0, per_unit=0.1)  # 10 seconds of a full epoch
     monkeypatch.setattr(Trainer, "measure_cost", lambda self: cost)
     env = DataPruningEnv(blob_task(), clock="wall", budget=4)
     env.reset(seed=0)

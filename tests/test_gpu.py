@@ -11,6 +11,7 @@ from torch import nn
 from prune_env.env import DataPruningEnv
 from prune_env.loop.sampler import PruningSampler
 from prune_env.problem.models import build_model
+from prune_env.problem.objectives import CrossEntropy
 from prune_env.problem.recipes import Recipe
 from prune_env.training.augmentation import _crop, _crop_on_host, _mirror, _mirror_on_host
 from prune_env.training.updates import AutogradUpdate, CapturedUpdate, MLPUpdate, set_learning_rate
@@ -48,7 +49,11 @@ def test_a_loop_of_ones_own_may_hand_over_what_is_on_the_device():
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 def test_a_captured_update_does_what_the_update_does(name, optimiser):
     recipe = Recipe(batch_size=16, optimiser=optimiser, learning_rate=0.01)
-    make = MLPUpdate if name.startswith("mlp") else lambda m, r: AutogradUpdate(m, r, torch.float32)
+    make = (
+        MLPUpdate
+        if name.startswith("mlp")
+        else lambda m, r: AutogradUpdate(m, r, torch.float32, CrossEntropy(num_classes=10))
+    )
     plain, captured = network(name), network(name)
     updates = make(plain, recipe), CapturedUpdate(make(captured, recipe), captured, 16)
     generator = torch.Generator().manual_seed(1)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from prune_env.problem.changes import confusion, duplicates, imbalance, noise, tail
 from prune_env.problem.data import Samples
 from prune_env.problem.instance import Instance
+from prune_env.problem.objectives import CrossEntropy
 from prune_env.problem.scenarios import (
     KINDS,
     Confusion,
@@ -40,6 +41,7 @@ def make_split(num=60, num_classes=3):
         num_classes=num_classes,
         mean=torch.zeros(1),
         deviation=torch.ones(1),
+        objective=CrossEntropy(num_classes=num_classes),
     )
 
 

@@ -194,8 +194,8 @@ def test_measuring_and_warming_up_leave_the_training_as_it_was():
     untouched, _ = make_trainer(Recipe(batch_size=16))
     measured.warm_up()
     cost = measured.measure_cost()
-    assert cost.per_sample > 0
-    assert cost.seconds(90) >= 90 * cost.per_sample
+    assert cost.per_unit > 0
+    assert cost.seconds(90) >= 90 * cost.per_unit
     results = [
         trainer.run_epoch(everything(split), limit=90, progress=lambda _: 0.3)
         for trainer in (measured, untouched)

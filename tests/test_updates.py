@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from prune_env.problem.models import MLP, build_model
+from prune_env.problem.objectives import CrossEntropy
 from prune_env.problem.recipes import Recipe
 from prune_env.training.updates import (
     AutogradUpdate,
@@ -17,6 +18,7 @@ from prune_env.training.updates import (
 )
 
 CPU = torch.device("cpu")
+FIVE = CrossEntropy(num_classes=5)
 RECIPES = [
     Recipe(),
     Recipe(label_smoothing=0.1),
@@ -41,7 +43,7 @@ def batches(shape=(1, 4, 4), sizes=(64, 64, 64, 7)):
 @pytest.mark.parametrize("shape", [(1, 4, 4), (2, 4, 4), (9,)])
 def test_the_written_out_update_does_what_autograd_does(recipe, shape):
     ours, plain = network(shape), network(shape)
-    written, autograd = MLPUpdate(ours, recipe), AutogradUpdate(plain, recipe, torch.float32)
+    written, autograd = MLPUpdate(ours, recipe), AutogradUpdate(plain, recipe, torch.float32, FIVE)
     for number, (inputs, labels, gradients) in enumerate(batches(shape)):
         logits = []
         for update in (written, autograd):
@@ -63,11 +65,15 @@ def test_gradients_have_the_strides_of_their_parameters():
 
 def test_any_other_network_or_precision_goes_through_autograd():
     recipe = Recipe()
-    assert isinstance(make_update(network(), recipe, torch.float32, CPU), MLPUpdate)
-    assert isinstance(make_update(network(), recipe, torch.bfloat16, CPU), AutogradUpdate)
+    assert isinstance(make_update(network(), recipe, torch.float32, CPU, objective=FIVE), MLPUpdate)
+    assert isinstance(
+        make_update(network(), recipe, torch.bfloat16, CPU, objective=FIVE), AutogradUpdate
+    )
     alike = nn.Sequential(*network())
     assert not isinstance(alike, MLP)
-    assert isinstance(make_update(alike, recipe, torch.float32, CPU), AutogradUpdate)
+    assert isinstance(
+        make_update(alike, recipe, torch.float32, CPU, objective=FIVE), AutogradUpdate
+    )
 
 
 def test_bfloat16_computes_coarsely_and_keeps_weights_in_float32():
@@ -75,7 +81,7 @@ def test_bfloat16_computes_coarsely_and_keeps_weights_in_float32():
     inputs, labels, gradients = next(batches())
     logits = []
     for model, precision in ((coarse, torch.bfloat16), (fine, torch.float32)):
-        update = AutogradUpdate(model, Recipe(), precision)
+        update = AutogradUpdate(model, Recipe(), precision, FIVE)
         logits.append(update.step(inputs, *update.targets(labels, gradients)))
     assert logits[0].dtype == torch.bfloat16
     assert not torch.equal(logits[0].float(), logits[1])
@@ -94,8 +100,8 @@ def test_a_state_is_put_back_in_the_memory_that_a_graph_would_read(optimiser):
         return [p.detach().clone() for p in model.parameters()]
 
     plain, model = network(), network()
-    expected = trained(make_update(plain, recipe, torch.float32, CPU), plain, 3)
-    inner = make_update(model, recipe, torch.float32, CPU)
+    expected = trained(make_update(plain, recipe, torch.float32, CPU, objective=FIVE), plain, 3)
+    inner = make_update(model, recipe, torch.float32, CPU, objective=FIVE)
     captured = CapturedUpdate(inner, model, batch_size=99)  # no batch of that size: no graph
     fresh = copy.deepcopy((model.state_dict(), captured.optimiser.state_dict()))
     trained(captured, model, 2)

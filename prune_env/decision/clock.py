@@ -1,4 +1,4 @@
-"""Budgets: work counted in samples, or seconds measured and put on the same scale."""
+"""Budgets: work counted by what samples cost, or seconds measured and put on the same scale."""
 
 from __future__ import annotations
 
@@ -20,44 +20,45 @@ PARTS = ("train", "scoring", "selection", "evaluation")  # of an episode's time
 class WorkClock:
     """Counts work: one unit is a forward and backward pass over all N training samples.
 
-    Deterministic. Counted in whole thirds of a sample, so that nothing is lost to rounding.
+    Deterministic. Counted in whole thirds of what a sample costs, so that nothing is lost to
+    rounding.
 
     Attributes:
         budget: full epochs an episode may spend.
-        num_samples: N.
+        full_cost: of all training samples; N, where each costs 1.
     """
 
     budget: float
-    num_samples: int
+    full_cost: int
     _thirds: int = field(default=0, init=False)
 
     @property
     def _limit(self) -> int:
-        return round(3 * self.budget * self.num_samples)
+        return round(3 * self.budget * self.full_cost)
 
     @property
     def spent(self) -> float:
         """Full epochs spent."""
-        return self._thirds / (3 * self.num_samples)
+        return self._thirds / (3 * self.full_cost)
 
     @property
-    def samples_left(self) -> int:
-        """How many samples can still be trained on; 0 ends the episode."""
+    def left(self) -> int:
+        """The cost of what can still be trained on; 0 ends the episode."""
         return max(0, self._limit - self._thirds) // 3
 
-    def progress(self, num_trained: int = 0) -> float:
-        """Share of the budget spent, in [0, 1], once `num_trained` more samples are."""
-        return min(1.0, (self._thirds + 3 * num_trained) / self._limit)
+    def progress(self, trained: int = 0) -> float:
+        """Share of the budget spent, in [0, 1], once samples of that cost are trained on."""
+        return min(1.0, (self._thirds + 3 * trained) / self._limit)
 
-    def affords_scoring(self, num_trained: int, num_scored: int) -> bool:
-        """Whether, after this step's training, a forward pass leaves a sample to train on."""
-        return self._limit - self._thirds - 3 * num_trained - num_scored >= 3
+    def affords_scoring(self, trained: int, scored: int) -> bool:
+        """Whether, after training at a cost, a forward pass leaves something to train on."""
+        return self._limit - self._thirds - 3 * trained - scored >= 3
 
-    def end(self, *, num_trained: int, num_scored: int) -> float:
-        """Charge a step's training and scoring; returns its time in full epochs."""
-        step = 3 * num_trained + num_scored
+    def end(self, *, trained: int, scored: int) -> float:
+        """Charge what was trained on and scored; returns the step's time in full epochs."""
+        step = 3 * trained + scored
         self._thirds += step
-        return step / (3 * self.num_samples)
+        return step / (3 * self.full_cost)
 
     def state_dict(self) -> dict[str, int]:
         """What was spent."""
@@ -81,15 +82,15 @@ class EpochCost:
 
     Attributes:
         fixed: whatever its length.
-        per_sample: of each sample trained on, above 0.
+        per_unit: of each unit of cost trained on, above 0; a sample is one where nothing else says.
     """
 
     fixed: float
-    per_sample: float
+    per_unit: float
 
-    def seconds(self, num_samples: float) -> float:
-        """Of an epoch on so many samples."""
-        return self.fixed + self.per_sample * num_samples
+    def seconds(self, cost: float) -> float:
+        """Of an epoch on samples of that cost."""
+        return self.fixed + self.per_unit * cost
 
 
 # Seconds that this process spent inside environments, whichever: no agent's time.
@@ -118,18 +119,18 @@ class WallClock:
 
     Attributes:
         budget: full epochs' time an episode may spend.
-        num_samples: N.
+        full_cost: of all training samples; N, where each costs 1.
         cost: measured seconds of an epoch.
         device: synchronised before the time is read.
-        batch_size: an episode ends when less than one mini-batch's time is left.
+        batch_cost: an episode ends when less than the time of that is left, a mini-batch's.
         agree: what counts of a measured time, where several processes measure.
     """
 
     budget: float
-    num_samples: int
+    full_cost: int
     cost: EpochCost
     device: torch.device
-    batch_size: int
+    batch_cost: int
     agree: Callable[[float], float] = float
     spent: float = 0.0
     _since: float = field(default_factory=time.perf_counter)
@@ -138,28 +139,28 @@ class WallClock:
     @property
     def seconds_per_epoch(self) -> float:
         """Of a full epoch."""
-        return self.cost.seconds(self.num_samples)
+        return self.cost.seconds(self.full_cost)
 
     @property
-    def samples_left(self) -> int:
-        """How many samples can still be trained on by the measured speed; 0 ends the episode."""
-        left = (self.budget - self.spent) * self.seconds_per_epoch - self.cost.fixed
-        samples = int(left / self.cost.per_sample)
-        return samples if samples >= min(self.batch_size, self.num_samples) else 0
+    def left(self) -> int:
+        """The cost of what can still be trained on by the measured speed; 0 ends the episode."""
+        seconds = (self.budget - self.spent) * self.seconds_per_epoch - self.cost.fixed
+        left = int(seconds / self.cost.per_unit)
+        return left if left >= min(self.batch_cost, self.full_cost) else 0
 
-    def progress(self, num_trained: int = 0) -> float:
-        """Share of the budget spent, in [0, 1], expected once `num_trained` more samples are."""
-        expected = self.cost.per_sample * num_trained / self.seconds_per_epoch
+    def progress(self, trained: int = 0) -> float:
+        """Share of the budget spent, in [0, 1], expected once samples of that cost are trained."""
+        expected = self.cost.per_unit * trained / self.seconds_per_epoch
         return min(1.0, (self.spent + expected) / self.budget)
 
-    def affords_scoring(self, num_trained: int, num_scored: int) -> bool:
-        """Whether, after this step's training, a forward pass leaves a mini-batch to train on."""
-        cost = num_trained + FORWARD_COST * num_scored
-        return self.samples_left - cost >= min(self.batch_size, self.num_samples)
+    def affords_scoring(self, trained: int, scored: int) -> bool:
+        """Whether, after training at a cost, a forward pass leaves a mini-batch to train on."""
+        cost = trained + FORWARD_COST * scored
+        return self.left - cost >= min(self.batch_cost, self.full_cost)
 
-    def end(self, *, num_trained: int, num_scored: int) -> float:
+    def end(self, *, trained: int, scored: int) -> float:
         """Charge the seconds of the step; returns its time in full epochs."""
-        del num_trained, num_scored
+        del trained, scored
         synchronise(self.device)
         others = _inside - self._inside_before
         seconds = self.agree(time.perf_counter() - self._since - others)
@@ -175,7 +176,7 @@ class WallClock:
 
 Clock = WorkClock | WallClock
 CLOCKS = {
-    "work": "counted samples; deterministic",
+    "work": "counted by what samples cost; deterministic",
     "wall": "measured seconds over the measured seconds of a full epoch",
 }
 

@@ -24,7 +24,25 @@ Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 _FIXED = ("labels", "decay", "start")  # of the statistics
 _KNOWN = tuple(one.name for one in fields(SampleStatistics) if one.name not in _FIXED)
-_PLAIN = ("learning_rate", "work_thirds", "num_trained", "num_updates", "num_unseen", "diverged")
+_PLAIN = (
+    "learning_rate",
+    "work_thirds",
+    "cost_trained",
+    "num_trained",
+    "num_updates",
+    "num_unseen",
+    "diverged",
+)
+
+
+def cost_of(costs: np.ndarray | None, indices: np.ndarray) -> int:
+    """What samples cost together.
+
+    Args:
+        costs: (N,) of each; None is 1 each.
+        indices: (K,) which.
+    """
+    return len(indices) if costs is None else int(costs[indices].sum())
 
 
 @dataclass(kw_only=True)
@@ -47,7 +65,10 @@ class Pruner:
         validation: last finite validation result.
         learning_rate: share of its peak, in [0, 1].
         train_result: mean loss and accuracy over what the last epoch trained on.
-        work_thirds: work counted on either clock, in thirds of a sample, refreshing included.
+        work_thirds: work counted on either clock, in thirds of the cost of a sample, refreshing
+            included.
+        cost_trained: cost of what the last epoch trained on.
+        costs: (N,) int64, what training on each sample costs; None is 1 each.
         num_trained: samples the last epoch trained on.
         num_updates: of the optimiser so far.
         num_unseen: of these, those of which no loss was recorded before.
@@ -65,8 +86,10 @@ class Pruner:
     guess_loss: float
     validation: Evaluation
     learning_rate: float = 1.0
+    costs: np.ndarray | None = None
     train_result: Evaluation = field(init=False)
     work_thirds: int = 0
+    cost_trained: int = 0
     num_trained: int = 0
     num_updates: int = 0
     num_unseen: int = 0
@@ -84,12 +107,12 @@ class Pruner:
     @property
     def work(self) -> float:
         """Full epochs spent, refreshing included."""
-        return self.work_thirds / (3 * self.num_samples)
+        return self.work_thirds / (3 * self.clock.full_cost)
 
     @property
     def over(self) -> bool:
         """Whether the budget is used up or the training has diverged."""
-        return self.diverged or self.clock.samples_left == 0
+        return self.diverged or self.clock.left == 0
 
     def observe(self) -> Observation:
         """What the agent is shown now."""
@@ -123,31 +146,32 @@ class Pruner:
                 if self.interface.recorded == "all":
                     self.statistics.record(result.indices, result.losses, result.correct)
                 self.train_result = Evaluation(
-                    loss=float(result.losses.mean()), metric=float(result.correct.mean())
+                    loss=float(result.losses.mean()), metric=result.metric
                 )
         self.diverged = not result.finite
         self.num_trained = len(result.indices)
+        self.cost_trained = cost_of(self.costs, result.indices)
         self.num_updates += result.num_updates
 
-    def refresh_if_due(self, forward: Forward) -> int:
+    def refresh_if_due(self, forward: Forward) -> np.ndarray:
         """Every `refresh_period` epochs, refresh losses, if the budget affords it.
 
         Args:
             forward: losses and correctness of the samples at some indices.
 
         Returns:
-            How many samples were refreshed.
+            Indices (K,) of the samples refreshed.
         """
         indices = self._due()
         if not len(indices):
-            return 0
+            return indices
         with self.stopwatch.measure("scoring"):
             losses, correct = forward(indices)
             if np.isfinite(losses).all():
                 self.statistics.record(indices, losses, correct)
             else:
                 self.diverged = True
-        return len(indices)
+        return indices
 
     def _due(self) -> np.ndarray:
         """Indices (K,) to refresh after this epoch; none if no pass is due or affordable."""
@@ -156,12 +180,18 @@ class Pruner:
         if self.diverged or period is None or self.statistics.epoch % period:
             return none
         indices = self.statistics.to_refresh(which)
-        return indices if self.clock.affords_scoring(self.num_trained, len(indices)) else none
+        cost = cost_of(self.costs, indices)
+        return indices if self.clock.affords_scoring(self.cost_trained, cost) else none
 
-    def charge(self, num_refreshed: int) -> float:
-        """End the epoch's time; returns it in full epochs on the clock."""
-        self.work_thirds += 3 * self.num_trained + num_refreshed
-        return self.clock.end(num_trained=self.num_trained, num_scored=num_refreshed)
+    def charge(self, refreshed: np.ndarray) -> float:
+        """End the epoch's time; returns it in full epochs on the clock.
+
+        Args:
+            refreshed: indices (K,) of the samples refreshed.
+        """
+        scored = cost_of(self.costs, refreshed)
+        self.work_thirds += 3 * self.cost_trained + scored
+        return self.clock.end(trained=self.cost_trained, scored=scored)
 
     def report(self, result: Evaluation, learning_rate: float) -> Evaluation:
         """Take in a validation result and the learning rate; returns the last finite result.

@@ -35,8 +35,9 @@ class SampleStatistics:
         loss_mean: (N,) float32, running mean m, from `start` on; where that is None the first
             loss starts it, and it is 0 before.
         loss_variance: (N,) float32, v <- (1 - a) v + a (u - m_old)^2.
-        correct: (N,) bool, whether the last recorded prediction was right.
-        correct_mean: (N,) float32, running mean of `correct`.
+        correct: (N,) bool, whether the last recorded prediction was right; where samples can be
+            right in part, whether more than half of it was.
+        correct_mean: (N,) float32, running mean of how much was right, in [0, 1].
         times_seen: (N,) int32, how often a loss was recorded.
         seen_at: (N,) int32, epoch of the last recorded loss; 0 before the first.
         times_forgotten: (N,) int16, flips from right to wrong (Toneva et al. 2019).
@@ -95,7 +96,7 @@ class SampleStatistics:
         Args:
             indices: (K,) int64, distinct.
             losses: (K,) float32, at least 0, finite; recorded as at most `LOSS_LIMIT`.
-            correct: (K,) bool.
+            correct: (K,) bool, or float32 in [0, 1], how much of each is right.
         """
         decay = np.float32(self.decay)
         losses = np.minimum(losses, np.float32(LOSS_LIMIT))
@@ -108,8 +109,9 @@ class SampleStatistics:
         self.loss_mean[indices] = old + decay * surprise
         variance = self.loss_variance[indices]
         self.loss_variance[indices] = variance + decay * (surprise * surprise - variance)
-        self.times_forgotten[indices] += self.correct[indices] & ~correct
         now = correct.astype(np.float32)
+        correct = now > 0.5
+        self.times_forgotten[indices] += self.correct[indices] & ~correct
         old = np.where(first, now, self.correct_mean[indices])
         self.correct_mean[indices] = old + decay * (now - old)
         self.loss[indices] = losses

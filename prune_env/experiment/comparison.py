@@ -255,7 +255,7 @@ class Comparison:
 
     def _check_budget(self, task: str, scenario: str, spec: str, budget: float) -> None:
         num_samples = self._instance(task, scenario).size(resolve_device(self.device))
-        if WorkClock(budget=budget, num_samples=num_samples).samples_left == 0:
+        if WorkClock(budget=budget, full_cost=num_samples).left == 0:
             raise ValueError(
                 f"`epochs` must afford every agent a step, got {self.epochs}, of which {spec!r} "
                 f"has {budget:.4g} full epochs of {num_samples} samples; raise it"
@@ -273,7 +273,7 @@ def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
     def show(info: JsonObject) -> None:
         bar.update(info["progress"] - bar.n)
         bar.set_postfix_str(
-            f"epoch {info['epoch']} validation accuracy {info['validation_metric']:.3f}"
+            f"epoch {info['epoch']} validation metric {info['validation_metric']:.3f}"
         )
 
     return show
@@ -282,8 +282,9 @@ def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
 def _tensors(split: Split) -> list[torch.Tensor]:
     """All of a split's data, a pool that its parts share once."""
     parts = (split.train, split.validation, split.test)
-    pools = {part.pool.data_ptr(): part.pool for part in parts}
-    return [*pools.values(), *(part.rows for part in parts), *(part.labels for part in parts)]
+    pools = {one.data_ptr(): one for part in parts for one in part.inputs()}
+    known = [*pools.values(), *(part.rows for part in parts), *(part.labels for part in parts)]
+    return known + [one for part in parts for one in part.others()]
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], name: str = "") -> list[str]:

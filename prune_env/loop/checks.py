@@ -276,7 +276,7 @@ def make_pruner(
         statistics=SampleStatistics.empty(
             labels, decay=interface.loss_decay, start=interface.loss_start
         ),
-        clock=WorkClock(budget=budget, num_samples=num_samples),
+        clock=WorkClock(budget=budget, full_cost=num_samples),
         rng=rng,
         stopwatch=Stopwatch(device=torch.device("cpu")),
         classes=ClassKnowledge.empty(num_classes),

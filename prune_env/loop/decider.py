@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,14 +13,14 @@ import numpy as np
 from prune_env.agent import Agent
 from prune_env.decision.clock import WorkClock
 from prune_env.decision.observation import SAMPLE_COLUMNS
-from prune_env.decision.pruner import Pruner
+from prune_env.decision.pruner import Pruner, cost_of
 from prune_env.flow import EpochResult, Evaluation
 from prune_env.loop.checks import checked_losses
 from prune_env.loop.epoch import MOST_NOT_FINITE, Met, OpenEpoch
 from prune_env.loop.history import SampleHistory
 from prune_env.processes import Processes
 from prune_env.state import pack, unpack
-from prune_env.training.trainer import weights_by_sample
+from prune_env.training.order import num_within, weights_by_sample
 
 # (indices (K,) int64) -> losses (K,), or these and whether right (K,), by a forward pass.
 Score = Callable[[np.ndarray], Any]
@@ -80,7 +81,13 @@ class Decider:
     @property
     def affords(self) -> bool:
         """Whether what is left of the budget affords an epoch."""
-        return self.pruner.clock.samples_left >= self.step
+        return self.pruner.clock.left >= self._step_cost
+
+    @property
+    def _step_cost(self) -> int:
+        """What an update costs on average."""
+        costs = self.pruner.costs
+        return self.step if costs is None else math.ceil(self.step * costs.mean())
 
     @property
     def _needs_no_report(self) -> bool:
@@ -103,13 +110,15 @@ class Decider:
         Raises:
             ValueError: if they are not known beforehand.
         """
-        if self.pruner.interface.refresh_period is not None or not self._whole:
+        pruner = self.pruner
+        scored = pruner.interface.refresh_period is not None
+        if scored or not self._whole or pruner.costs is not None:
             raise ValueError(
-                "`num_updates` is not known where scoring passes are charged or batches are not "
-                "whole; let the learning rate follow `progress`"
+                "`num_updates` is not known where scoring passes are charged, batches are not "
+                "whole or samples differ in cost; let the learning rate follow `progress`"
             )
-        whole = WorkClock(budget=self._clock.budget, num_samples=self.pruner.num_samples)
-        return whole.samples_left // self.step
+        whole = WorkClock(budget=self._clock.budget, full_cost=pruner.num_samples)
+        return whole.left // self.step
 
     def table(self) -> dict[str, np.ndarray]:
         """What is known of each sample, by name, (N,) each."""
@@ -167,11 +176,12 @@ class Decider:
         chosen[selection.indices] = True
         kept, left = drawn[chosen[drawn]], drawn[~chosen[drawn]]
         count = max(self.step, len(kept) // self.step * self.step)
-        count = min(count, pruner.clock.samples_left // self.step * self.step)
+        order = np.concatenate([kept, left])[:count]
+        affordable = num_within(order, pruner.costs, pruner.clock.left) // self.step * self.step
         weights = weights_by_sample(selection, pruner.num_samples)
         if weights is not None:
             weights[left] = 1.0  # of what fills up an update
-        return np.concatenate([kept, left])[:count], weights, selection.learning_rate_factor
+        return order[: max(self.step, affordable)], weights, selection.learning_rate_factor
 
     def take(self, epoch: OpenEpoch, met: Met) -> None:
         """Record and charge what this process met in an epoch, and all others.
@@ -210,7 +220,7 @@ class Decider:
         if len(margins):
             margins = margins[finite]
         self._history.take(pruner.statistics.epoch, indices[finite], losses[finite], margins)
-        pruner.num_trained = len(indices)
+        pruner.num_trained, pruner.cost_trained = len(indices), cost_of(pruner.costs, indices)
         pruner.charge(pruner.refresh_if_due(self._forward))
         self.reported = self._needs_no_report
 

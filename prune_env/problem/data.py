@@ -1,76 +1,21 @@
-"""Datasets as resident tensors."""
+"""Datasets: training and test samples, and what they are trained and judged by."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from prune_env.arguments import check_count
+from prune_env.arguments import check_count, check_type
+from prune_env.problem import arrays
+from prune_env.problem.objectives import CrossEntropy, Objective, check_objective
+from prune_env.problem.samples import Pool, Samples, digest
 
 MAX_CLASSES = 2**20  # each is an output of the network
-_FEW_CLASSES = 100  # of which there may be more than samples
 
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """Labelled samples as rows of a shared pool, so that subsets and copies cost no pictures.
-
-    Attributes:
-        pool: (M, *input_shape) uint8 or float32, never written to.
-        rows: (N,) int64, the pool row of each sample.
-        labels: (N,) int64 in [0, num_classes).
-    """
-
-    pool: Tensor
-    rows: Tensor
-    labels: Tensor
-
-    def __post_init__(self) -> None:
-        """Check that rows and labels belong together and to the pool."""
-        if self.pool.dtype not in (torch.uint8, torch.float32):
-            raise TypeError(
-                f"`pool` must be uint8 or float32, got {self.pool.dtype}; convert it beforehand"
-            )
-        if self.rows.shape != self.labels.shape or self.rows.ndim != 1:
-            raise ValueError(
-                "`rows` and `labels` must be vectors of one length, got shapes "
-                f"{tuple(self.rows.shape)} and {tuple(self.labels.shape)}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def gather(self, rows: Tensor) -> Tensor:
-        """The pool's inputs at `rows` (B,), in the pool's layout: (B, *input_shape)."""
-        if self.pool.is_contiguous():
-            return self.pool.index_select(0, rows)
-        # Channels-last pictures are whole runs of memory only in this order of axes.
-        return self.pool.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
-
-    def subset(self, indices: np.ndarray) -> Samples:
-        """The samples at `indices` (K,), in that order; the pool is shared."""
-        chosen = torch.from_numpy(np.ascontiguousarray(indices)).to(self.rows.device)
-        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
-
-    def with_labels(self, labels: np.ndarray) -> Samples:
-        """The same inputs under other `labels` (N,)."""
-        return replace(self, labels=torch.from_numpy(labels).to(self.labels))
-
-    def to(
-        self, device: torch.device, layout: torch.memory_format = torch.contiguous_format
-    ) -> Samples:
-        """The same samples on `device`, their pool in that memory layout."""
-        return replace(
-            self,
-            pool=self.pool.to(device).contiguous(memory_format=layout),
-            rows=self.rows.to(device),
-            labels=self.labels.to(device),
-        )
+__all__ = ["MAX_CLASSES", "Dataset", "DatasetLoader", "Samples", "digest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,28 +25,45 @@ class Dataset:
     Attributes:
         train: samples to fit on and to carve validation samples from.
         test: samples for the evaluator alone.
-        num_classes: number of classes, at least 2.
+        num_classes: number of classes, at least 2; 1 where samples have no classes, which an
+            `objective` other than cross-entropy then says.
         validation: samples to validate on; None carves them from `train`.
+        objective: what a network is trained and judged by; None is a cross-entropy of the classes.
+        num_tokens: inputs are whole numbers in [0, num_tokens); None where they are none.
+        group_names: of the K groups of `train.groups`; of no groups none, and the groups are the
+            classes then.
     """
 
     train: Samples
     test: Samples
     num_classes: int
     validation: Samples | None = None
+    objective: Objective | None = None
+    num_tokens: int | None = None
+    group_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check shapes and labels, so that nothing fails in the middle of a training run."""
-        check_count("num_classes", self.num_classes, least=2)
+        check_count("num_classes", self.num_classes, least=2 if self.objective is None else 1)
         if self.num_classes > MAX_CLASSES:
             raise ValueError(
                 f"`num_classes` must be at most {MAX_CLASSES}, got {self.num_classes}; number the "
                 "labels from 0"
             )
-        parts = {"train": self.train, "test": self.test, "validation": self.validation}
-        for name, samples in parts.items():
-            if samples is not None:
-                self._check_samples(name, samples)
-                self._check_inputs(name, samples.pool)
+        if self.objective is None:
+            made = CrossEntropy(num_classes=self.num_classes)
+            object.__setattr__(self, "objective", made)
+        check_objective(self.objective)
+        for name, samples in self.parts.items():
+            self._check_samples(name, samples)
+            self._check_inputs(name, samples)
+        self._check_groups()
+
+    @property
+    def parts(self) -> dict[str, Samples]:
+        """Its samples by `train`, `test` and, where it brings them, `validation`."""
+        named = {"train": self.train, "test": self.test, "validation": self.validation}
+        return {name: samples for name, samples in named.items() if samples is not None}
 
     def _check_samples(self, name: str, samples: Samples) -> None:
         if len(samples) == 0:
@@ -114,127 +76,131 @@ class Dataset:
                 f"`{name}` labels must be in [0, {self.num_classes}), got {low} to {high}"
             )
 
-    def _check_inputs(self, name: str, pool: Tensor) -> None:
-        if pool.ndim < 2 or 0 in pool.shape[1:]:
+    def _check_inputs(self, name: str, samples: Samples) -> None:
+        pool, wanted = samples.pool, self.train.pool
+        arrays.check_finite(name, pool)
+        if isinstance(pool, Tensor) and (pool.ndim < 2 or 0 in pool.shape[1:]):
             raise ValueError(
                 f"`{name}` inputs must have an axis of samples and one or more of features, each "
                 f"of at least 1, got shape {tuple(pool.shape)}; those of one feature are "
                 "inputs[:, None]"
             )
-        if pool.is_floating_point() and not torch.isfinite(pool).all():
-            raise ValueError(f"`{name}` inputs must be finite; replace NaN and infinities")
-        if pool.dtype != self.train.pool.dtype:
+        if isinstance(pool, Tensor) and isinstance(wanted, Tensor) and pool.dtype != wanted.dtype:
             raise TypeError(
                 f"`{name}` inputs must have the type of the training inputs "
-                f"{self.train.pool.dtype}, got {pool.dtype}; give all parts as uint8, or all as "
+                f"{wanted.dtype}, got {pool.dtype}; give all parts as uint8, or all as "
                 "float32 on one scale"
             )
-        if pool.shape[1:] != self.input_shape:
+        if samples.input_shape != self.input_shape and _fixed(pool):
             raise ValueError(
                 f"`{name}` inputs must have the shape of the training inputs "
-                f"{self.input_shape}, got {tuple(pool.shape[1:])}"
+                f"{self.input_shape}, got {samples.input_shape}"
+            )
+
+    def _check_groups(self) -> None:
+        groups, names = self.train.groups, self.group_names
+        check_type("group_names", names, tuple, "a tuple of texts")
+        if (groups is None) != (not names):
+            raise ValueError(
+                f"`group_names` must be given with `train.groups` and only so, got {names!r}"
+            )
+        if groups is not None and int(groups.max()) >= len(names):
+            raise ValueError(
+                f"`group_names` must have one name for each group, got {len(names)} and group "
+                f"{int(groups.max())}"
             )
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, without the sample axis."""
-        return tuple(self.train.pool.shape[1:])
+    def input_shape(self) -> Any:
+        """Shape of one input, without the sample axis; of several, in their structure."""
+        return self.train.input_shape
 
     @staticmethod
     def from_arrays(
-        train_inputs: np.ndarray | Tensor,
-        train_labels: np.ndarray | Tensor,
-        test_inputs: np.ndarray | Tensor,
-        test_labels: np.ndarray | Tensor,
+        train_inputs: Any,
+        train_targets: Any,
+        test_inputs: Any,
+        test_targets: Any,
         *,
+        validation_inputs: Any = None,
+        validation_targets: Any = None,
+        objective: str | Objective | None = None,
         num_classes: int | None = None,
+        num_tokens: int | None = None,
+        train_costs: Any = None,
+        train_groups: Any = None,
+        group_names: Sequence[str] = (),
     ) -> Dataset:
         """Make a dataset of arrays or tensors.
 
         Args:
             train_inputs: (N, *input_shape); pictures are (N, channels, height, width). uint8 or
-                float32 stay as they are, anything else becomes float32.
-            train_labels: (N,) integers in [0, num_classes).
+                float32 stay as they are, anything else becomes float32. A tuple or a dict of
+                tensors is handed to the network one by one or by name, each of its own type and
+                not normalised.
+            train_targets: what is to be predicted. Of `cross-entropy` (N,) integers in
+                [0, num_classes); of `binary-cross-entropy` (N, L) of 0 and 1; of `squared-error`
+                and `absolute-error` (N,) or (N, D) numbers; of `next-token` (N, T) integers in
+                [0, num_tokens), -100 where nothing is to be predicted.
             test_inputs: (T, *input_shape).
-            test_labels: (T,) integers in [0, num_classes).
+            test_targets: likewise.
+            validation_inputs: (V, *input_shape) to validate on; None carves them from train.
+            validation_targets: likewise, where there are validation inputs.
+            objective: one of the names above or an `Objective` of your own; None is
+                `cross-entropy`.
             num_classes: number of classes; by default the largest label + 1, at most 100 or as
                 many as there are samples.
+            num_tokens: inputs are whole numbers in [0, num_tokens), 0 for padding.
+            train_costs: (N,) whole numbers of at least 1, such as tokens: what training on a
+                sample costs. Budgets count them; by default 1 each.
+            train_groups: (N,) whole numbers from 0: where a sample is from.
+            group_names: of the groups; by default their numbers.
 
         Returns:
-            The dataset, with validation samples still to be carved from train.
+            The dataset.
 
         Raises:
-            ValueError: if shapes or labels do not fit together, or an input is not finite.
-            TypeError: if the labels are no integers, the inputs no real numbers, or only one of
-                the inputs is uint8.
+            ValueError: if shapes or values do not fit together, or an input is not finite.
+            TypeError: if labels, tokens or groups are no integers, the inputs no real numbers, or
+                only one of the inputs is uint8.
         """
-        train = _all_rows("train", train_inputs, train_labels)
-        test = _all_rows("test", test_inputs, test_labels)
-        if num_classes is None:
-            num_classes = _largest_label(train, test) + 1
-        return Dataset(train=train, test=test, num_classes=num_classes)
-
-
-def _largest_label(train: Samples, test: Samples) -> int:
-    """At least 1, since there are two classes or more.
-
-    Raises:
-        ValueError: if there are fewer samples than classes up to it.
-    """
-    largest = max([1, *(int(part.labels.max()) for part in (train, test) if len(part))])
-    total = len(train) + len(test)
-    if largest >= max(total, _FEW_CLASSES):
-        raise ValueError(
-            f"labels must be numbered from 0, got {largest} as the largest of {total} samples; "
-            "number them anew, or give `num_classes`"
+        made = arrays.objective_of(
+            objective, train_targets, num_classes=num_classes, num_tokens=num_tokens
         )
-    return largest
-
-
-def _all_rows(name: str, inputs: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> Samples:
-    pool, classes = _tensor(f"{name} inputs", inputs), _tensor(f"{name} labels", labels)
-    if classes.is_floating_point() or classes.is_complex():
-        raise TypeError(f"labels must be integers, got {classes.dtype} of `{name}`")
-    if pool.is_complex():
-        raise TypeError(f"`{name}` inputs must be real numbers, got {pool.dtype}")
-    if pool.ndim == 0:
-        raise ValueError(f"`{name}` inputs must have an axis of samples, got a single number")
-    if classes.shape != pool.shape[:1]:
-        raise ValueError(
-            f"`{name}_labels` must be a vector of one label for each of the {len(pool)} in "
-            f"`{name}_inputs`, got shape {tuple(classes.shape)}; {_label_hint(pool, classes)}"
+        given = {
+            "train": (train_inputs, train_targets),
+            "test": (test_inputs, test_targets),
+            "validation": (validation_inputs, validation_targets),
+        }
+        if (validation_inputs is None) != (validation_targets is None):
+            raise ValueError(
+                "`validation_inputs` and `validation_targets` go together, got one of them"
+            )
+        parts = {}
+        for name, (inputs, targets) in given.items():
+            if inputs is not None:
+                extra = {"costs": train_costs, "groups": train_groups} if name == "train" else {}
+                pool = arrays.pool_of(name, inputs, num_tokens)
+                parts[name] = arrays.samples_of(name, pool, targets, made, **extra)
+        if made is None:
+            made = CrossEntropy(num_classes=arrays.count_classes(list(parts.values())))
+        names = tuple(group_names)
+        if parts["train"].groups is not None and not names:
+            names = tuple(map(str, range(int(parts["train"].groups.max()) + 1)))
+        return Dataset(
+            train=parts["train"],
+            test=parts["test"],
+            validation=parts.get("validation"),
+            num_classes=made.num_classes if isinstance(made, CrossEntropy) else 1,
+            objective=made,
+            num_tokens=num_tokens,
+            group_names=names,
         )
-    if pool.dtype != torch.uint8:
-        pool = pool.float()
-    return Samples(pool=pool.contiguous(), rows=torch.arange(len(pool)), labels=classes.long())
 
 
-def _label_hint(pool: Tensor, classes: Tensor) -> str:
-    """How labels of another shape may become a vector."""
-    if classes.numel() == len(pool):
-        return "flatten them with reshape(-1)"
-    if classes.shape[:1] == pool.shape[:1]:
-        return "of one-hot labels take argmax(1)"
-    return "give as many labels as inputs"
-
-
-def _tensor(name: str, values: np.ndarray | Tensor) -> Tensor:
-    """A tensor; an array is copied, since torch takes neither read-only nor reversed ones."""
-    if isinstance(values, Tensor):
-        return values
-    array = np.ascontiguousarray(values)
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
-        raise TypeError(f"`{name}` must be numbers, got an array of {array.dtype}")
-    return torch.tensor(array)
+def _fixed(pool: Tensor | Pool) -> bool:
+    """Whether all inputs have one shape."""
+    return isinstance(pool, Tensor) or pool.resident
 
 
 DatasetLoader = Callable[[], Dataset]
-
-
-def digest(tensors: Iterable[Tensor]) -> str:
-    """Sixteen hex digits that another type, shape or content of any of the tensors changes."""
-    hashed = hashlib.sha256()
-    for tensor in tensors:
-        hashed.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        hashed.update(tensor.detach().cpu().contiguous().numpy().data)
-    return hashed.hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from torch import nn
 from prune_env.arguments import check_count, check_positive, check_several, check_type
 from prune_env.problem import scenarios
 from prune_env.problem.models import build_model, check_model
+from prune_env.problem.objectives import Batch
+from prune_env.problem.probing import check_losses
 from prune_env.problem.scenarios import Scenario
-from prune_env.problem.split import Split
-from prune_env.problem.tasks import Task, check_pictures, get_task, split_maker
+from prune_env.problem.split import Split, SplitMaker
+from prune_env.problem.tasks import Task, check_recipe, get_task, split_maker
 
 _VALIDATION_SHARE = 0.05 * 0.25 * 3  # a forward pass is a third of training
 _ENOUGH_TO_VALIDATE = 1_000
@@ -113,7 +116,7 @@ class Instance:
             ValueError: if the data cannot be had, or the scenario leaves too few of them.
         """
         split = self.plain_split(device, split_rng)
-        check_pictures(self.own_task, split.input_shape)
+        check_recipe(self.own_task, split.input_shape, split.objective)
         # By the task's size, whatever the scenario leaves of it: trained jointly, all instances
         # of a task validate on equally many, but for those of which a tail leaves fewer.
         count = self.validation_samples
@@ -135,13 +138,28 @@ class Instance:
         """C, the same for every seed and scenario."""
         return split_maker(self._data_task, device, self.own_task.as_pictures).num_classes
 
+    def provides(self, device: torch.device) -> frozenset[str]:
+        """What agents can be told of it, by the names of `Agent.reads`.
+
+        `loss`; `correct`, where the objective says what is learnt; `labels` and `validation`, where
+        samples have classes; `probabilities`, where exp(-loss) is one.
+        """
+        maker = split_maker(self._data_task, device, self.own_task.as_pictures)
+        return _provided(self, device, maker)
+
     def build_network(self, split: Split, generator: torch.Generator) -> nn.Module:
         """A network with fresh weights for such data.
 
         Raises:
             ValueError: if it does not fit them.
         """
-        return build_model(self.own_task.model, split.input_shape, split.num_classes, generator)
+        return build_model(
+            self.own_task.model,
+            split.input_shape,
+            split.objective.num_outputs,
+            generator,
+            num_tokens=split.num_tokens,
+        )
 
     @property
     def _data_task(self) -> Task:
@@ -164,3 +182,22 @@ def validation_count(num_samples: int) -> int:
         passes, but at least 1,000: with fewer, one step cannot be told from the next.
     """
     return max(round(_VALIDATION_SHARE * num_samples), _ENOUGH_TO_VALIDATE)
+
+
+@lru_cache(maxsize=64)
+def _provided(instance: Instance, device: torch.device, maker: SplitMaker) -> frozenset[str]:
+    """See `Instance.provides`; a user's own objective is asked about two samples."""
+    found, objective = {"loss", "correct"}, maker.objective
+    if maker.num_classes > 1:
+        found |= {"labels", "validation"}
+    if objective.likelihood:
+        found.add("probabilities")
+    if not type(objective).__module__.startswith(__package__):
+        split = maker(np.random.default_rng(0))
+        network = instance.build_network(split, torch.Generator().manual_seed(0)).to(device).eval()
+        rows = torch.arange(min(2, len(split.train)), device=device)
+        (batch,) = split.train.stream([rows])
+        batch = Batch(split.normalise(batch.inputs), batch.targets)
+        if not check_losses(objective, network, batch):
+            found.remove("correct")
+    return frozenset(found)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from prune_env.problem.inputs import is_picture
 from prune_env.problem.names import MODELS
 from prune_env.problem.own_networks import ModelFactory, build_own
 
@@ -83,17 +85,20 @@ def check_model(model: str) -> None:
 
 def build_model(
     model: str | ModelFactory,
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: Any,
+    num_outputs: int,
     generator: torch.Generator,
+    *,
+    num_tokens: int | None = None,
 ) -> nn.Module:
     """Build a network with fresh weights.
 
     Args:
-        model: a name of `MODELS`, or a function (input_shape, num_classes) -> module.
+        model: a name of `MODELS`, or a function (input_shape, num_outputs) -> module.
         input_shape: shape of one input; (channels, height, width) for all but `mlp`.
-        num_classes: number of logits C.
+        num_outputs: such as the number of classes.
         generator: CPU generator; the weights depend on nothing else.
+        num_tokens: inputs are whole numbers below it; None where they are none.
 
     Returns:
         The network, on the CPU, in training mode.
@@ -103,10 +108,20 @@ def build_model(
             memory.
     """
     if not isinstance(model, str):
-        return build_own(model, input_shape, num_classes, generator)
+        return build_own(model, input_shape, num_outputs, generator)
     check_model(model)
+    if not isinstance(input_shape, tuple) or not all(isinstance(n, int) for n in input_shape):
+        raise ValueError(
+            f"`model` {model!r} needs inputs of one tensor, got {input_shape}; give a network of "
+            "your own, (input_shape, num_outputs) -> module"
+        )
+    if num_tokens is not None:
+        raise ValueError(
+            f"`model` {model!r} needs inputs that are numbers, got tokens; give a network of your "
+            "own, (input_shape, num_outputs) -> module"
+        )
     name, _, width = model.partition(":")
-    if name != "mlp" and len(input_shape) != 3:
+    if name != "mlp" and not is_picture(input_shape):
         raise ValueError(
             f"`model` {model!r} needs inputs of shape (channels, height, width), got "
             f"{input_shape}; use 'mlp'"
@@ -114,11 +129,11 @@ def build_model(
     if name == "cnn" and min(input_shape[1:]) < 8:
         raise ValueError(f"`model` 'cnn' needs pictures of at least 8 x 8, got {input_shape}")
     try:
-        network = copy.deepcopy(_template(name, width, input_shape, num_classes))
+        network = copy.deepcopy(_template(name, width, input_shape, num_outputs))
         network.to_empty(device="cpu")
     except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
         raise ValueError(
-            f"`model` {model!r} must fit into memory with {num_classes} classes of inputs of shape "
+            f"`model` {model!r} must fit into memory with {num_outputs} outputs of inputs of shape "
             f"{input_shape} ({str(error).splitlines()[0]}); name a smaller one"
         ) from error
     _initialise(network, generator)

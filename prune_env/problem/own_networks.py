@@ -12,22 +12,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-# Builds an uninitialised or default-initialised network for (input_shape, num_classes).
-ModelFactory = Callable[[tuple[int, ...], int], nn.Module]
+from prune_env.problem.inputs import Inputs, call, tensors
+
+# Builds an uninitialised or default-initialised network for (input_shape, num_outputs); of a
+# cross-entropy, the number of classes.
+ModelFactory = Callable[[Any, int], nn.Module]
 
 
 def build_own(
     factory: ModelFactory,
-    input_shape: tuple[int, ...],
-    num_classes: int,
+    input_shape: Any,
+    num_outputs: int,
     generator: torch.Generator,
 ) -> nn.Module:
     """Have a user's function build a network.
 
     Args:
         factory: the function, or a class of networks.
-        input_shape: shape of one input.
-        num_classes: number of logits C.
+        input_shape: shape of one input; of several, a tuple or a dict of shapes.
+        num_outputs: such as the number of classes.
         generator: what its layers draw depends on its seed.
 
     Returns:
@@ -41,11 +44,11 @@ def build_own(
     # A module of unknown layers initialises itself from the global CPU generator.
     with seeded_torch(generator.initial_seed(), torch.device("cpu")):
         try:
-            network = factory(input_shape, num_classes)
+            network = factory(input_shape, num_outputs)
         except Exception as error:  # whatever a stranger's layers raise
             raise ValueError(
                 "`model` must build a network when it is called with (input_shape, num_classes) = "
-                f"{(input_shape, num_classes)}, got {_said(error)}; call it so to see where"
+                f"{(input_shape, num_outputs)}, got {_said(error)}; call it so to see where"
             ) from error
     if not isinstance(network, nn.Module):
         raise TypeError(f"`model` must return a torch.nn.Module, got {type(network).__name__}")
@@ -70,16 +73,17 @@ def check_factory(factory: ModelFactory) -> None:
         ) from error
 
 
-def _check_parameters(network: nn.Module, input_shape: tuple[int, ...]) -> None:
+def _check_parameters(network: nn.Module, input_shape: Any) -> None:
     parameters = dict(network.named_parameters())
     if not parameters:
         raise ValueError(f"`model` must return a network with parameters to train, got {network}")
     tensors = [*parameters.items(), *network.named_buffers()]
     if lazy := sorted(name for name, tensor in tensors if is_lazy(tensor)):
+        like = f"torch.zeros({', '.join(map(str, (2, *input_shape)))})"
         raise ValueError(
             f"`model` must return a network whose tensors have a shape, got {', '.join(lazy)} of "
             "lazy layers; before you return it call it once, with a "
-            f"torch.zeros({', '.join(map(str, (2, *input_shape)))})"
+            f"{like if isinstance(input_shape, tuple) else 'batch of such inputs'}"
         )
     if not any(parameter.requires_grad for parameter in parameters.values()):
         raise ValueError(
@@ -111,23 +115,31 @@ def _is_trained(module: nn.Module) -> bool:
     return measures or any(p.requires_grad for p in module.parameters(recurse=False))
 
 
-def run_own(network: nn.Module, inputs: Tensor) -> Any:
+def run_own(network: nn.Module, inputs: Inputs) -> Any:
     """What a user's network returns of a first batch.
 
     Raises:
         ValueError: if it cannot take the batch.
     """
     try:
-        return network(inputs)
+        return call(network, inputs)
     except Exception as error:  # whatever a stranger's layers raise
         others = {p.dtype for p in network.parameters()} - {torch.float32}
         hint = "build it for such inputs"
         if others:
             hint = f"its parameters are {', '.join(map(str, others))}: leave out such as .double()"
         raise ValueError(
-            f"`model` must take inputs of shape (batch, *input_shape) = {tuple(inputs.shape)} and "
-            f"of {inputs.dtype}, got {_said(error)}; {hint}"
+            f"`model` must take inputs of shape (batch, *input_shape) = {_shapes(inputs)} and "
+            f"of {', '.join(sorted({str(one.dtype) for one in tensors(inputs)}))}, got "
+            f"{_said(error)}; {hint}"
         ) from error
+
+
+def _shapes(inputs: Inputs) -> Any:
+    """Shapes of whole batches, in the structure of the inputs."""
+    if isinstance(inputs, Tensor):
+        return tuple(inputs.shape)
+    return [tuple(one.shape) for one in tensors(inputs)]
 
 
 def _said(error: Exception) -> str:

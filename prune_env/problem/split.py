@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prune_env.problem import inputs as trees
 from prune_env.problem.data import Dataset, Samples
+from prune_env.problem.inputs import Inputs
+from prune_env.problem.objectives import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +23,10 @@ class Split:
         train: N samples; index i means the same sample for a whole episode.
         validation: samples the observation and the reward may see.
         test: samples nobody but the evaluator may see.
-        num_classes: number of classes C.
+        num_classes: number of classes C, 1 where samples have none.
+        objective: what the network is trained and judged by.
+        num_tokens: inputs are whole numbers in [0, num_tokens); None where they are none.
+        group_names: of the groups of `train`; none where they are its classes.
         mean: (*input_shape), the mean of the training inputs: of pictures by channel, of other
             inputs by feature.
         deviation: (*input_shape), their standard deviation, likewise.
@@ -32,22 +39,35 @@ class Split:
     num_classes: int
     mean: Tensor
     deviation: Tensor
+    objective: Objective
+    num_tokens: int | None = None
+    group_names: tuple[str, ...] = ()
     normalised: bool = False
 
-    def inputs(self, samples: Samples, rows: Tensor) -> Tensor:
-        """Normalised float32 inputs at the pool's `rows` (B,): (B, *input_shape)."""
+    def inputs(self, samples: Samples, rows: Tensor) -> Inputs:
+        """Normalised inputs at the pool's `rows` (B,): (B, *input_shape)."""
         return self.normalise(samples.gather(rows))
 
-    def normalise(self, inputs: Tensor) -> Tensor:
-        """Float32 inputs (B, *input_shape), with about mean 0 and deviation 1, of the pool's."""
-        if self.normalised:
+    def normalise(self, inputs: Inputs) -> Inputs:
+        """What the network is called with, of the pool's inputs (B, *input_shape).
+
+        Float32 with about mean 0 and deviation 1; tokens as int64; several inputs as they are.
+        """
+        if self.normalised or not isinstance(inputs, Tensor):
             return inputs
+        if self.num_tokens is not None:
+            return inputs.long()
         return inputs.float().sub_(self.mean).div_(self.deviation)
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, without the sample axis."""
-        return tuple(self.train.pool.shape[1:])
+    def input_shape(self) -> Any:
+        """Shape of one input, without the sample axis; of several, in their structure."""
+        return self.train.input_shape
+
+    @property
+    def num_groups(self) -> int:
+        """K, those of the training samples; the number of classes where no others are named."""
+        return len(self.group_names) or self.num_classes
 
     def with_validation(self, count: int, rng: np.random.Generator) -> Split:
         """Validated on about `count` samples, of each class its share; on all where that is less.
@@ -69,7 +89,8 @@ class Split:
         colour = self.mean.flatten(start_dim=1)[:, 0] if self.mean.ndim == 3 else self.mean
         if self.normalised:
             return torch.zeros_like(colour)
-        return colour.round() if self.train.pool.dtype == torch.uint8 else colour
+        whole = isinstance(self.train.pool, Tensor) and self.train.pool.dtype == torch.uint8
+        return colour.round() if whole else colour
 
 
 # Elements up to which the pools are kept normalised, as float32: 64 MB.
@@ -106,20 +127,31 @@ class SplitMaker:
         if not 0 < validation_fraction < 1:
             raise ValueError(f"`validation_fraction` must be in (0, 1), got {validation_fraction}")
         self._validation_fraction = validation_fraction
-        is_picture = as_pictures and len(dataset.input_shape) == 3
+        is_picture = as_pictures and trees.is_picture(dataset.input_shape)
         layout = torch.channels_last if is_picture else torch.contiguous_format
         self._train = dataset.train.to(device, layout)
         self._test = dataset.test.to(device, layout)
         given = dataset.validation
         self._validation = None if given is None else given.to(device, layout)
+        self._dataset = dataset
         self.num_classes = dataset.num_classes
         self._labels = dataset.train.labels.cpu().numpy()
-        self._mean, self._deviation = _normalisation(self._train)
-        self._normalised = not is_picture and self._train.pool.numel() <= _SMALL_POOL
+        pool, plain = self._train.pool, dataset.num_tokens is None
+        self._mean = self._deviation = torch.zeros(1, device=device)
+        if plain and _is_numeric(self._train):
+            self._mean, self._deviation = _normalisation(self._train)
+        small = isinstance(pool, Tensor) and pool.numel() <= _SMALL_POOL
+        self._normalised = plain and not is_picture and small
         if self._normalised:
             self._train, self._test = map(self._normalise, (self._train, self._test))
             if self._validation is not None:
                 self._validation = self._normalise(self._validation)
+
+    @property
+    def objective(self) -> Objective:
+        """What is trained and judged by."""
+        assert self._dataset.objective is not None  # the dataset has seen to it
+        return self._dataset.objective
 
     def __call__(self, rng: np.random.Generator) -> Split:
         """Shuffle the training samples and carve the validation samples from them.
@@ -146,12 +178,16 @@ class SplitMaker:
             validation=validation,
             test=self._test,
             num_classes=self.num_classes,
+            objective=self.objective,
+            num_tokens=self._dataset.num_tokens,
+            group_names=self._dataset.group_names,
             mean=self._mean,
             deviation=self._deviation,
             normalised=self._normalised,
         )
 
     def _normalise(self, samples: Samples) -> Samples:
+        assert isinstance(samples.pool, Tensor)
         pool = samples.pool.float().sub(self._mean).div_(self._deviation)
         return replace(samples, pool=pool)
 
@@ -173,6 +209,13 @@ def stratified(labels: np.ndarray, fraction: float) -> np.ndarray:
         count = int(np.clip(round(fraction * len(members)), 1, max(1, len(members) - 1)))
         mask[members[:count]] = True
     return mask
+
+
+def _is_numeric(samples: Samples) -> bool:
+    """Whether an input is one tensor of numbers."""
+    if isinstance(samples.pool, Tensor):
+        return True
+    return isinstance(samples.gather(samples.rows[:1]), Tensor)
 
 
 def _normalisation(samples: Samples, limit: int = 10_000) -> tuple[Tensor, Tensor]:

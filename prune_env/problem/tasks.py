@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,8 +15,10 @@ from torch import nn
 from prune_env.arguments import check_callable, check_real, check_type
 from prune_env.problem import sources
 from prune_env.problem.data import Dataset, DatasetLoader
+from prune_env.problem.inputs import is_picture
 from prune_env.problem.models import check_model
 from prune_env.problem.names import TASK_MODELS, TASKS
+from prune_env.problem.objectives import CrossEntropy, Objective
 from prune_env.problem.own_networks import ModelFactory, check_factory
 from prune_env.problem.recipes import MODEL_RECIPES, Recipe
 from prune_env.problem.split import SplitMaker
@@ -177,14 +180,22 @@ def get_task(name: str) -> Task:
     return task
 
 
-def check_pictures(task: Task, input_shape: tuple[int, ...]) -> None:
-    """Raise ValueError where the recipe crops or mirrors what is no picture."""
+def check_recipe(task: Task, input_shape: Any, objective: Objective) -> None:
+    """Raise ValueError where the recipe does what such data do not allow.
+
+    That is cropping or mirroring what is no picture, or smoothing what is no class.
+    """
     recipe = task.recipe
-    if recipe.augments and len(input_shape) != 3:
+    if recipe.augments and not is_picture(input_shape):
         raise ValueError(
             f"`recipe` of task {task.name!r} must have flip=False and crop_padding=0 for inputs "
             f"that are no pictures (channels, height, width), got flip={recipe.flip}, "
             f"crop_padding={recipe.crop_padding} and inputs of shape {input_shape}"
+        )
+    if recipe.label_smoothing and not isinstance(objective, CrossEntropy):
+        raise ValueError(
+            f"`recipe` of task {task.name!r} must have label_smoothing=0 for the objective "
+            f"{objective.name!r}, got {recipe.label_smoothing}; it smooths classes"
         )
 
 

@@ -47,12 +47,15 @@ class Augmentation:
         """Crop and mirror.
 
         Args:
-            pictures: (B, C, H, W), of the samples at `indices`.
+            pictures: (B, C, H, W), of the samples at `indices`; whatever else where nothing is
+                drawn.
             indices: (B,) int64.
 
         Returns:
             (B, C, H, W) of the same type.
         """
+        if self._mirrored is None and self._corners is None:
+            return pictures
         on_host = pictures.device.type == "cpu"
         if self._mirrored is not None:
             mirror = _mirror_on_host if on_host else _mirror

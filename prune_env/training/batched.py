@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,15 @@ from prune_env.problem.data import Samples
 from prune_env.problem.models import MLP
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import Split
-from prune_env.training.trainer import epoch_order, evaluation, summed_loss, weights_by_sample
+from prune_env.training.judging import evaluation, summed_loss
+from prune_env.training.order import (
+    EpochPlan,
+    costs_of,
+    epoch_order,
+    num_within,
+    running_cost,
+    weights_by_sample,
+)
 
 # Elements of a chunk's gathered inputs: bounds memory, and is long enough to amortise a gather.
 _CHUNK_ELEMENTS = 2**24
@@ -24,21 +31,6 @@ _CHUNK_ELEMENTS = 2**24
 _LANES = 8
 # Bias of a padding class: no probability, no gradient, and far from overflow under weight decay.
 _NO_CLASS = -1e9
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochPlan:
-    """One network's part of a joint epoch: what `Trainer.run_epoch` takes.
-
-    Attributes:
-        selection: what to train on.
-        limit: train on at most the first so many, at least 1.
-        progress: share of the budget spent once so many samples of this epoch are trained on.
-    """
-
-    selection: Selection
-    limit: int
-    progress: Callable[[int], float]
 
 
 class BatchedMLP:
@@ -128,7 +120,7 @@ class BatchedMLP:
     ) -> list[EpochResult]:
         """Train each of `trainers`, distinct slots of this batch, by its plan."""
         orders = [
-            trainer.order(plan.selection)[: plan.limit]
+            trainer.order(plan.selection, plan.limit)
             for trainer, plan in zip(trainers, plans, strict=True)
         ]
         # Longest first: the networks still at work are then always the leading ones.
@@ -272,8 +264,9 @@ class _JointEpoch:
         self._logits = torch.empty((*shape, columns), device=device)
         rates = np.zeros((len(orders), self.updates[0]), dtype=np.float32)
         for run, plan in enumerate(plans):
+            spent = running_cost(orders[run], costs_of(splits[run]))
             for update in range(self.updates[run]):
-                progress = plan.progress(update * self._size)
+                progress = plan.progress(spent(update * self._size))
                 rate = recipe.learning_rate_at(progress)
                 rates[run, update] = rate * plan.selection.learning_rate_factor
         self.rates = torch.from_numpy(rates).to(device)
@@ -342,9 +335,10 @@ class BatchedTrainer:
         """The network as it is now: a copy, since its weights lie among those of others."""
         return self.batch.network(self.slot, self.split.input_shape)
 
-    def order(self, selection: Selection) -> np.ndarray:
-        """The selected samples in this epoch's random order."""
-        return epoch_order(selection, len(self.split.train), self._order_rng)
+    def order(self, selection: Selection, limit: int) -> np.ndarray:
+        """The selected samples in this epoch's random order, cut to what they may cost."""
+        order = epoch_order(selection, len(self.split.train), self._order_rng)
+        return order[: num_within(order, costs_of(self.split), limit)]
 
     def run_epoch(
         self, selection: Selection, *, limit: int, progress: Callable[[int], float]

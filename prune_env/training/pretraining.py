@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 import prune_env
 from prune_env.decision.clock import FORWARD_COST
+from prune_env.decision.pruner import cost_of
 from prune_env.flow import EpochResult, Selection
 from prune_env.problem.data import digest
 from prune_env.problem.instance import Instance
 from prune_env.problem.sources import cache_folder
 from prune_env.problem.split import Split
 from prune_env.storage.archives import cached
+from prune_env.training.order import costs_of
 from prune_env.training.trainer import Trainer
 
 # Maps a network, inputs (B, ...) and labels (B,) to a number for each sample, (B,).
@@ -154,7 +156,7 @@ class Pretraining:
             "model": self._task.model,
             "recipe": repr(self._task.recipe),
             "seed": self._entropy,
-            "data": digest((train.pool, train.rows, train.labels)),
+            "data": digest((*train.inputs(), train.rows, train.labels, *train.others())),
             "device": train.rows.device.type,
             "precision": str(self._precision),
             "threads": torch.get_num_threads(),
@@ -224,15 +226,15 @@ class PretrainedNetwork:
         Returns:
             Losses and correctness when trained on, in the order of the training set.
         """
-        num_samples = self._pretraining.num_samples
-        chosen = np.arange(num_samples) if indices is None else indices
+        chosen = np.arange(self._pretraining.num_samples) if indices is None else indices
+        cost = cost_of(costs_of(self._split), chosen)
         result = self._trainer.run_epoch(
             Selection(indices=chosen),
-            limit=len(chosen),
-            progress=lambda done: (epoch + done / len(chosen)) / schedule,
+            limit=cost,
+            progress=lambda done: (epoch + done / cost) / schedule,
         )
         _check_finite("losses", result.losses)
-        self._pretraining.work += len(chosen) / num_samples
+        self._pretraining.work += cost / self._trainer.full_cost
         back = np.argsort(result.indices)
         return EpochResult(
             indices=result.indices[back],
@@ -263,6 +265,7 @@ class PretrainedNetwork:
         with self._trainer.seeded_evaluation() as network:
             for batch in samples.split(_MEASURED_AT_ONCE):
                 inputs = self._split.inputs(train, train.rows[batch])
-                values.append(function(network, inputs, train.labels[batch]).detach())
-        self._pretraining.work += work * (len(chosen) / len(train))
+                values.append(function(network, inputs, train.truth[batch]).detach())
+        share = cost_of(costs_of(self._split), chosen) / self._trainer.full_cost
+        self._pretraining.work += work * share
         return torch.cat(values).float().cpu().numpy()

@@ -14,6 +14,7 @@ from prune_env.flow import Evaluation
 from prune_env.problem.data import Samples
 from prune_env.processes import Processes
 from prune_env.training.augmentation import Augmentation
+from prune_env.training.judging import Judged
 from prune_env.training.trainer import Trainer, Value
 
 
@@ -87,7 +88,7 @@ class SharedTrainer(Trainer):
         weights: Tensor | None,
         augment: Augmentation,
         learning_rate: Callable[[int], float],
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Judged:
         """As `Trainer._train`, of the whole epoch, of which this process trains its part."""
         rank, count = self._processes.rank, self._processes.count
         parts = [_part(sizes, one, count) for one in range(count)]
@@ -106,11 +107,15 @@ class SharedTrainer(Trainer):
         # From the last to the first, since a process with none of its own comes after the others.
         places = np.concatenate([np.concatenate(part) for part in parts])[::-1]
         whole = []
-        for values in found:
+        for values in (found.losses, found.correct):
             gathered = self._processes.gather(values.cpu().numpy())
             whole.append(torch.empty(len(order), dtype=values.dtype))
             whole[-1].numpy()[places] = gathered[::-1]
-        return whole[0], whole[1]
+        if found.metric is None:
+            return Judged(whole[0], whole[1])
+        sums = self._processes.gather(torch.stack(found.metric)[None].cpu().numpy()).sum(axis=0)
+        total, count = torch.from_numpy(sums)
+        return Judged(whole[0], whole[1], (total, count))
 
     def _draw_seed(self) -> int:
         """Of the layers: each process's own, since it sees other samples."""

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prune_env.decision.classes import class_counts
 from prune_env.decision.clock import EpochCost, synchronise
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.data import Samples
+from prune_env.problem.inputs import call, is_picture, pieces, tensors
 from prune_env.problem.models import MLP
+from prune_env.problem.objectives import Batch, CrossEntropy, metric_share
 from prune_env.problem.own_networks import run_own, seeded_torch
+from prune_env.problem.probing import check_losses, check_outputs
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import Split
 from prune_env.training.augmentation import Augmentation
 from prune_env.training.isolation import own_context
+from prune_env.training.judging import (
+    Judged,
+    check_not_negative,
+    evaluation,
+    judge,
+    summed_loss,
+)
+from prune_env.training.order import (
+    costs_of,
+    epoch_order,
+    num_within,
+    running_cost,
+    weights_by_sample,
+)
 from prune_env.training.precision import autocast
 from prune_env.training.updates import CapturedUpdate, make_update, set_learning_rate
 
@@ -63,15 +79,23 @@ class Trainer:
         precision: torch.dtype = torch.float32,
     ):
         self._split = split
+        self._objective = split.objective
+        self._classifies = isinstance(split.objective, CrossEntropy)
+        self._costs = costs_of(split)
         self._device = split.train.rows.device
-        self._is_picture = len(split.input_shape) == 3 and not isinstance(model, MLP)
+        self._is_picture = is_picture(split.input_shape) and not isinstance(model, MLP)
         layout = torch.channels_last if self._is_picture else torch.contiguous_format
         self.model = model.to(device=self._device, memory_format=layout)  # type: ignore[call-overload]
         self.recipe = recipe
         self.precision = precision
         self._normalisations = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
         self._update = make_update(
-            self.model, recipe, precision, self._device, captured=self._captures
+            self.model,
+            recipe,
+            precision,
+            self._device,
+            objective=self._objective,
+            captured=self._captures and isinstance(split.train.pool, Tensor),
         )
         self._order_rng = order_rng
         self._augment_rng = augment_rng
@@ -92,22 +116,26 @@ class Trainer:
 
         Args:
             selection: what to train on.
-            limit: train on at most the first so many of them, at least 1.
-            progress: share of the budget spent, in [0, 1], once so many samples of this epoch
-                are trained on; sets the learning rate of each update.
+            limit: train on at most the first of them that cost so much together, but at least
+                on one; a sample costs 1 where the data do not say.
+            progress: share of the budget spent, in [0, 1], once samples of this epoch of some
+                cost are trained on; sets the learning rate of each update.
 
         Returns:
             Losses and correctness of what was trained on.
         """
         train = self._split.train
-        chosen = epoch_order(selection, len(train), self._order_rng)[:limit]
+        chosen = epoch_order(selection, len(train), self._order_rng)
+        chosen = chosen[: num_within(chosen, self._costs, limit)]
+        spent = running_cost(chosen, self._costs)
         by_sample = weights_by_sample(selection, len(train))
         order = torch.from_numpy(chosen).to(self._device)
         weights = None if by_sample is None else torch.from_numpy(by_sample).to(self._device)
         augment = self._augmentation(len(train), self._augment_rng)
 
         def learning_rate(done: int) -> float:
-            return selection.learning_rate_factor * self.recipe.learning_rate_at(progress(done))
+            rate = self.recipe.learning_rate_at(progress(spent(done)))
+            return selection.learning_rate_factor * rate
 
         sizes = self._batch_sizes(len(order))
         self.model.train()
@@ -115,12 +143,15 @@ class Trainer:
             for layer in self._normalisations:
                 layer.eval()
         with _repeatable_kernels(self._device), self._seeded_layers(self._draw_seed()):
-            losses, correct = self._train(order, sizes, weights, augment, learning_rate)
+            judged = self._train(order, sizes, weights, augment, learning_rate)
+        losses = judged.losses.cpu().numpy()
+        check_not_negative(self._objective, losses, chosen)
         return EpochResult(
             indices=chosen,
-            losses=losses.cpu().numpy(),
-            correct=correct.cpu().numpy(),
+            losses=losses,
+            correct=judged.correct.cpu().numpy(),
             num_updates=len(sizes),
+            measured=None if judged.metric is None else self._share(*judged.metric),
         )
 
     def _augmentation(self, num_samples: int, rng: np.random.Generator) -> Augmentation:
@@ -140,30 +171,33 @@ class Trainer:
         weights: Tensor | None,
         augment: Augmentation,
         learning_rate: Callable[[int], float],
-    ) -> tuple[Tensor, Tensor]:
-        """Train on `order` (K,) in batches of `sizes`; losses and correctness (K,), on device."""
+    ) -> Judged:
+        """Train on `order` (K,) in batches of `sizes`; what was met, on the device."""
         train, share = self._split.train, 1 / self.recipe.batch_size
-        losses, correct = [], []
+        judged = []
         done = 0
         # Data are gathered, and losses recorded, for many updates at once.
-        for first in range(0, len(sizes), self._updates_per_chunk):
-            batches = list(sizes[first : first + self._updates_per_chunk])
-            chunk = order[done : done + sum(batches)]
-            labels = train.labels[chunk]
+        each = self._updates_per_chunk
+        chunked = [list(sizes[first : first + each]) for first in range(0, len(sizes), each)]
+        chunks = order.split([sum(batches) for batches in chunked])
+        for chunk, batches, met in zip(chunks, chunked, train.stream(chunks), strict=True):
             gradients = torch.full((len(chunk),), share, device=self._device)
             if weights is not None:
                 gradients *= weights[chunk]
-            pictures = augment(train.gather(train.rows[chunk]), chunk)
-            parts = (self._split.normalise(pictures), *self._update.targets(labels, gradients))
-            logits = []
-            for inputs, *targets in zip(*(part.split(batches) for part in parts), strict=True):
+            inputs = self._split.normalise(augment(met.inputs, chunk))
+            parts = (inputs, *self._update.targets(met.targets, gradients))
+            outputs = []
+            for here, *targets in zip(*(pieces(part, batches) for part in parts), strict=True):
                 set_learning_rate(self._update.optimiser, learning_rate(done))
-                logits.append(self._update.step(inputs, *targets))
-                done += len(inputs)
-            fresh_losses, fresh_correct = _judge(torch.cat(logits), labels)
-            losses.append(fresh_losses)
-            correct.append(fresh_correct)
-        return torch.cat(losses), torch.cat(correct)
+                outputs.append(self._update.step(here, *targets))
+                done += len(tensors(here)[0])
+            judged.append(self._judge(outputs, Batch(inputs, met.targets)))
+        return Judged.of(judged)
+
+    def _judge(self, outputs: list[Any], batch: Batch) -> Judged:
+        """What outputs come to, before the updates that they were made for."""
+        together = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+        return judge(self._objective, together, batch, measured=not self._classifies)
 
     @own_context()
     @torch.no_grad()
@@ -171,14 +205,19 @@ class Trainer:
         """Losses and correctness by a forward pass over all training samples, or `indices`."""
         train = self._split.train if indices is None else self._split.train.subset(indices)
         with self.seeded_evaluation():
-            judged = (_judge(logits, labels) for logits, labels in self._forward(train))
-            losses, correct = zip(*judged, strict=True)
-        return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
+            found = Judged.of(
+                [judge(self._objective, *one, measured=False) for one in self._forward(train)]
+            )
+        losses = found.losses.cpu().numpy()
+        check_not_negative(
+            self._objective, losses, np.arange(len(train)) if indices is None else indices
+        )
+        return losses, found.correct.cpu().numpy()
 
     @own_context()
     @torch.no_grad()
     def evaluate(self, samples: Samples, *, augmented: bool = False) -> Evaluation:
-        """Mean loss and accuracy over `samples`, in evaluation mode.
+        """Mean loss and metric over `samples`, in evaluation mode.
 
         Args:
             samples: to evaluate on.
@@ -187,15 +226,30 @@ class Trainer:
         augment = None
         if augmented:
             augment = self._augmentation(len(samples), np.random.default_rng(0))
-        total = torch.zeros((), dtype=torch.float64, device=self._device)
-        predicted = []
         with self.seeded_evaluation():
-            for logits, labels in self._forward(samples, augment):
-                total += summed_loss(logits, labels)
-                predicted.append(logits.argmax(dim=-1))
+            batches = self._forward(samples, augment)
+            if self._classifies:
+                return self._accuracy(samples, batches)
+            found = [judge(self._objective, *one, measured=True) for one in batches]
+        judged = Judged.of(found)
+        assert judged.metric is not None
+        loss = float(judged.losses.double().mean())
+        return Evaluation(loss=loss, metric=self._share(*judged.metric))
+
+    def _accuracy(self, samples: Samples, batches: Iterable[tuple[Any, Batch]]) -> Evaluation:
+        """Mean cross-entropy, accuracy and counts by class."""
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        predicted, labels = [], []
+        for logits, batch in batches:
+            total += summed_loss(logits, batch.targets)
+            predicted.append(logits.argmax(dim=-1))
+            labels.append(batch.targets)
         return evaluation(
-            float(total), torch.cat(predicted), samples.labels, self._split.num_classes
+            float(total), torch.cat(predicted), torch.cat(labels), self._split.num_classes
         )
+
+    def _share(self, total: Tensor, count: Tensor) -> float:
+        return metric_share(self._objective, float(total), float(count))
 
     def agree(self, measured: Value) -> Value:
         """What counts of something measured: it, where nobody else trains the network."""
@@ -226,33 +280,41 @@ class Trainer:
     def warm_up(self) -> None:
         """Do what only a first training and a first evaluation cost; the training is as before."""
         before = self.snapshot()
-        size = min(len(self._split.train), self.recipe.batch_size)
-        self._seconds_of(size)
+        self._seconds_of(self.batch_cost)
         self.evaluate(self._split.validation)
         self.restore(before)
 
     def measure_cost(self, max_updates: int = 16) -> EpochCost:
-        """Seconds of an epoch, fixed and by sample; the training is as before.
+        """Seconds of an epoch, fixed and by what is trained on; the training is as before.
 
         A line through the medians of two lengths, up to `max_updates` updates and a quarter of
         that, in turns; where the data are too few for two lengths, nothing is fixed.
         """
-        size, num_samples = self.recipe.batch_size, len(self._split.train)
-        long = max(1, min(num_samples // size, max_updates))
-        lengths = [min(num_samples, updates * size) for updates in (max(1, long // 4), long)]
+        size, whole = self.batch_cost, self.full_cost
+        long = max(1, min(whole // size, max_updates))
+        lengths = [min(whole, updates * size) for updates in (max(1, long // 4), long)]
         before = self.snapshot()
         turns = [[self._seconds_of(length) for length in lengths] for _ in range(_TURNS + 1)]
         self.restore(before)
         short_time, long_time = (statistics.median(times[1:]) for times in zip(*turns, strict=True))
         if lengths[0] == lengths[1] or long_time <= short_time:
-            return EpochCost(fixed=0.0, per_sample=long_time / lengths[1])
-        per_sample = (long_time - short_time) / (lengths[1] - lengths[0])
-        return EpochCost(
-            fixed=max(0.0, short_time - per_sample * lengths[0]), per_sample=per_sample
-        )
+            return EpochCost(fixed=0.0, per_unit=long_time / lengths[1])
+        per_unit = (long_time - short_time) / (lengths[1] - lengths[0])
+        return EpochCost(fixed=max(0.0, short_time - per_unit * lengths[0]), per_unit=per_unit)
+
+    @property
+    def full_cost(self) -> int:
+        """Of all training samples; N, where each costs 1."""
+        return len(self._split.train) if self._costs is None else int(self._costs.sum())
+
+    @property
+    def batch_cost(self) -> int:
+        """Of a mini-batch on average, rounded up, and at most that of all samples."""
+        size = min(len(self._split.train), self.recipe.batch_size)
+        return size if self._costs is None else math.ceil(size * self._costs.mean())
 
     def _seconds_of(self, length: int) -> float:
-        """Seconds of an epoch on the first so many samples."""
+        """Seconds of an epoch on the first samples of that cost."""
         synchronise(self._device)
         start = time.perf_counter()
         every = Selection(indices=np.arange(len(self._split.train)))
@@ -278,21 +340,21 @@ class Trainer:
         streams = {"order_rng": self._order_rng, "augment_rng": self._augment_rng}
         return streams if self._layer_rng is None else streams | {"layer_rng": self._layer_rng}
 
-    @torch.no_grad()
     def _check_outputs(self) -> None:
-        """Raise unless the network has an output for each class, before it is trained."""
-        if self._layer_rng is None:  # no network of a user's own
+        """Raise unless network and objective fit together, before anything is trained."""
+        own_objective = not type(self._objective).__module__.startswith("prune_env.")
+        if self._layer_rng is None and not own_objective:
             return
-        train = self._split.train.subset(np.arange(min(2, len(self._split.train))))
+        train = self._split.train
+        rows = torch.arange(min(2, len(train)), device=self._device)
+        (met,) = train.stream([rows])
+        batch = Batch(self._split.normalise(met.inputs), met.targets)
         with self.seeded_evaluation() as network, autocast(self._device, self.precision):
-            logits = run_own(network, self._split.inputs(train, train.rows))
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        if shape != (len(train), self._split.num_classes):
-            raise ValueError(
-                "`model` must return logits of shape (batch, num_classes) = "
-                f"{(len(train), self._split.num_classes)}, got {shape}; it is called with "
-                "(input_shape, num_classes): end in that many outputs"
-            )
+            with torch.no_grad():
+                outputs = run_own(network, batch.inputs)
+            check_outputs(self._objective, outputs, len(rows))
+            if not self._classifies:
+                check_losses(self._objective, network, batch)
 
     def _batch_sizes(self, count: int) -> list[int]:
         """Samples of each update of an epoch on `count` samples."""
@@ -306,23 +368,25 @@ class Trainer:
 
     @property
     def _updates_per_chunk(self) -> int:
-        per_update = self.recipe.batch_size * self._split.train.pool[0].numel()
-        return max(1, _CHUNK_ELEMENTS // per_update)
+        pool = self._split.train.pool
+        if not (self._classifies and isinstance(pool, Tensor)):
+            return 1  # what comes out may be far more than what goes in
+        return max(1, _CHUNK_ELEMENTS // (self.recipe.batch_size * pool[0].numel()))
 
     def _forward(
         self, samples: Samples, augment: Augmentation | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Logits and labels, a batch at a time."""
+    ) -> Iterator[tuple[Any, Batch]]:
+        """Outputs and what they are compared with, a batch at a time."""
         # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
-        size = 128 if self._is_picture and self._device.type == "cpu" else 2048
-        for batch in torch.arange(len(samples), device=self._device).split(size):
-            pictures = samples.gather(samples.rows[batch])
-            if augment is not None:
-                pictures = augment(pictures, batch)
-            inputs = self._split.normalise(pictures)
+        small = self._is_picture and self._device.type == "cpu"
+        size = 128 if small else 2048 if self._classifies else 256
+        chunks = torch.arange(len(samples), device=self._device).split(size)
+        for chunk, met in zip(chunks, samples.stream(chunks), strict=True):
+            inputs = met.inputs if augment is None else augment(met.inputs, chunk)
+            batch = Batch(self._split.normalise(inputs), met.targets)
             with autocast(self._device, self.precision):
-                logits = self.model(inputs)
-            yield logits, samples.labels[batch]
+                outputs = call(self.model, batch.inputs)
+            yield outputs, batch
 
 
 def _repeatable_kernels(device: torch.device) -> AbstractContextManager[None]:
@@ -330,57 +394,3 @@ def _repeatable_kernels(device: torch.device) -> AbstractContextManager[None]:
     if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
-
-
-def epoch_order(selection: Selection, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """The selected samples in random order: (K,) int64.
-
-    The order of all N is drawn and then filtered, so that choosing a subset never moves `rng`.
-    """
-    order = rng.permutation(num_samples)
-    kept = np.zeros(num_samples, dtype=bool)
-    kept[selection.indices] = True
-    return order[kept[order]]
-
-
-def weights_by_sample(selection: Selection, num_samples: int) -> np.ndarray | None:
-    """Selection weights looked up by sample: (N,), or None for 1 everywhere."""
-    if selection.weights is None:
-        return None
-    weights = np.zeros(num_samples, np.float32)
-    weights[selection.indices] = selection.weights
-    return weights
-
-
-def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Summed cross-entropy: (...) float64.
-
-    Cheaper than `_judge`, and as good for a sum: a loss is known to a millionth of its logits.
-
-    Args:
-        logits: (..., B, C).
-        labels: (..., B) int64.
-    """
-    logits = logits.float()
-    true = logits.gather(-1, labels[..., None])[..., 0]
-    return (torch.logsumexp(logits, dim=-1) - true).sum(dim=-1, dtype=torch.float64)
-
-
-def evaluation(loss: float, predicted: Tensor, labels: Tensor, num_classes: int) -> Evaluation:
-    """What predictions come to.
-
-    Args:
-        loss: summed over the samples.
-        predicted: (B,) int64, classes.
-        labels: (B,) int64.
-        num_classes: C.
-    """
-    classes = class_counts(labels.cpu().numpy(), predicted.cpu().numpy(), num_classes)
-    accuracy = sum(right for _, right, _ in classes) / len(labels)
-    return Evaluation(loss=loss / len(labels), metric=accuracy, classes=classes)
-
-
-def _judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy (B,) without smoothing, and whether the prediction is right (B,)."""
-    losses = F.cross_entropy(logits.float(), labels, reduction="none")
-    return losses, logits.argmax(dim=1) == labels

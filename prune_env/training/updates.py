@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prune_env.problem.inputs import Inputs, call, each
 from prune_env.problem.models import MLP
+from prune_env.problem.objectives import Batch, CrossEntropy, Objective
 from prune_env.problem.recipes import Recipe
 from prune_env.training.precision import autocast
 
@@ -22,26 +24,26 @@ class Update(Protocol):
 
     optimiser: torch.optim.Optimizer
 
-    def targets(self, labels: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
+    def targets(self, targets: Any, gradients: Tensor) -> tuple[Any, ...]:
         """What `step` wants beside the inputs, for many updates at once.
 
         Args:
-            labels: (n,) int64.
+            targets: (n, ...), what outputs are compared with.
             gradients: (n,), d objective / d loss of each sample.
 
         Returns:
             Tensors of n rows each.
         """
 
-    def step(self, inputs: Tensor, *targets: Tensor) -> Tensor:
+    def step(self, inputs: Inputs, *targets: Any) -> Any:
         """Take one step at the optimiser's learning rate.
 
         Args:
-            inputs: (B, *input_shape) float32.
+            inputs: (B, *input_shape), as the network takes them.
             *targets: B rows of each of `targets`.
 
         Returns:
-            Logits (B, C), detached, valid until the next step.
+            Outputs, such as logits (B, C), detached, valid until the next step.
         """
 
 
@@ -52,35 +54,48 @@ class AutogradUpdate:
         model: in training mode when it steps.
         recipe: optimiser and label smoothing.
         precision: of the forward pass and, through it, of the backward pass.
+        objective: what the network is trained by.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, precision: torch.dtype):
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, precision: torch.dtype, objective: Objective
+    ):
         self._model = model
         self._smoothing = recipe.label_smoothing
         self._precision = precision
+        self._objective = objective
         self.optimiser = _make_optimiser(model, recipe)
 
-    def targets(self, labels: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
+    def targets(self, targets: Any, gradients: Tensor) -> tuple[Any, ...]:
         """The arguments themselves."""
-        return labels, gradients
+        return targets, gradients
 
-    def step(self, inputs: Tensor, *targets: Tensor) -> Tensor:
+    def step(self, inputs: Inputs, *targets: Any) -> Any:
         """See `Update.step`."""
-        labels, gradients = targets
-        with autocast(inputs.device, self._precision):
-            logits = self._model(inputs)
-        if not logits.requires_grad:
+        known, gradients = targets
+        with autocast(gradients.device, self._precision):
+            outputs = call(self._model, inputs)
+        losses = self._losses(outputs, Batch(inputs, known))
+        if not losses.requires_grad:
             raise ValueError(
                 "`model` must return logits that its parameters can be trained through, got some "
                 "without gradients; leave out detach() and torch.no_grad() in its forward()"
             )
-        losses = F.cross_entropy(
-            logits.float(), labels, reduction="none", label_smoothing=self._smoothing
-        )
         self.optimiser.zero_grad()
         losses.backward(gradients)
         self.optimiser.step()
-        return logits.detach()
+        return each(Tensor.detach, outputs)
+
+    def _losses(self, outputs: Any, batch: Batch) -> Tensor:
+        """What is trained on: (B,), smoothed where the recipe says so."""
+        if self._smoothing:
+            return F.cross_entropy(
+                outputs.float(),
+                batch.targets,
+                reduction="none",
+                label_smoothing=self._smoothing,
+            )
+        return self._objective.losses(outputs, batch)
 
 
 class MLPUpdate:
@@ -249,14 +264,16 @@ def make_update(
     precision: torch.dtype,
     device: torch.device,
     *,
+    objective: Objective,
     captured: bool = True,
 ) -> MLPUpdate | AutogradUpdate | CapturedUpdate:
     """The quickest way to update `model`, already on `device`; `captured` where it can be."""
     update: MLPUpdate | AutogradUpdate
-    if isinstance(model, MLP) and precision == torch.float32:
+    classifies = isinstance(objective, CrossEntropy)
+    if isinstance(model, MLP) and precision == torch.float32 and classifies:
         update = MLPUpdate(model, recipe)
     else:
-        update = AutogradUpdate(model, recipe, precision)
+        update = AutogradUpdate(model, recipe, precision, objective)
     if device.type == "cuda" and captured:
         return CapturedUpdate(update, model, recipe.batch_size)
     return update
