@@ -10,8 +10,10 @@ from torch import Tensor
 
 from prune_env.arguments import check_count, check_type
 from prune_env.problem import arrays
+from prune_env.problem.map_style import Reading, objective_for, read_part
 from prune_env.problem.objectives import CrossEntropy, Objective, check_objective
 from prune_env.problem.samples import Pool, Samples, digest
+from prune_env.problem.streaming import Collate
 
 MAX_CLASSES = 2**20  # each is an output of the network
 
@@ -182,20 +184,107 @@ class Dataset:
                 extra = {"costs": train_costs, "groups": train_groups} if name == "train" else {}
                 pool = arrays.pool_of(name, inputs, num_tokens)
                 parts[name] = arrays.samples_of(name, pool, targets, made, **extra)
-        if made is None:
-            made = CrossEntropy(num_classes=arrays.count_classes(list(parts.values())))
-        names = tuple(group_names)
-        if parts["train"].groups is not None and not names:
-            names = tuple(map(str, range(int(parts["train"].groups.max()) + 1)))
-        return Dataset(
-            train=parts["train"],
-            test=parts["test"],
-            validation=parts.get("validation"),
-            num_classes=made.num_classes if isinstance(made, CrossEntropy) else 1,
-            objective=made,
+        return _assembled(parts, made, num_tokens, group_names)
+
+    @staticmethod
+    def from_map_style(
+        train: Any,
+        test: Any,
+        *,
+        validation: Any = None,
+        objective: str | Objective | None = None,
+        target: str | None = None,
+        collate: Collate | None = None,
+        num_workers: int = 0,
+        resident: bool | None = None,
+        num_classes: int | None = None,
+        num_tokens: int | None = None,
+        train_targets: Any = None,
+        train_costs: Any = None,
+        train_groups: Any = None,
+        group_names: Sequence[str] = (),
+    ) -> Dataset:
+        """Make a dataset of map-style ones, whatever their items are.
+
+        What fits into memory is read once and stays there: up to $PRUNE_ENV_RESIDENT_BYTES, by
+        default 2 GiB, of items that are tensors of one shape. The rest is read as it is needed, by
+        processes of its own, and in memory are then at most 4 pieces for each of them, of a
+        mini-batch or 4 million numbers.
+        An item must be the same each time it is read.
+
+        Args:
+            train: has `__len__` and `__getitem__`; an item is a pair (inputs, target), or a dict.
+            test: likewise.
+            validation: likewise, to validate on; None carves it from train.
+            objective: as for `from_arrays`.
+            target: the key of the target, of items that are dicts; the other keys are handed to
+                the network by name.
+            collate: makes a batch of a list of items: a pair or a dict as above. It is for items
+                of differing shapes, which are then never kept in memory.
+            num_workers: processes that read; 0 reads in the one that trains.
+            resident: True keeps all in memory, False nothing, None what fits.
+            num_classes: as for `from_arrays`.
+            num_tokens: as for `from_arrays`.
+            train_targets: (N, ...), of every training sample, where they are known: of classes and
+                regressions that are read as they are needed they have to be. An attribute
+                `targets` of `train`, as torchvision's sets have it, serves too.
+            train_costs: as for `from_arrays`.
+            train_groups: as for `from_arrays`.
+            group_names: as for `from_arrays`.
+
+        Returns:
+            The dataset.
+
+        Raises:
+            ValueError: if something does not fit together, or has to be known beforehand.
+            TypeError: if something is no map-style dataset, or its items are none of the above.
+        """
+        reading = Reading(
+            target=target,
+            collate=collate,
+            num_workers=num_workers,
+            resident=resident,
             num_tokens=num_tokens,
-            group_names=names,
         )
+        given = {"train": train, "test": test, "validation": validation}
+        read = {
+            name: read_part(name, part, reading, train_targets if name == "train" else None)
+            for name, part in given.items()
+            if part is not None
+        }
+        made = objective_for(
+            objective, read["train"], num_classes=num_classes, num_tokens=num_tokens
+        )
+        known = {"costs": train_costs, "groups": train_groups}
+        parts = {
+            name: part.samples(made, **(known if name == "train" else {}))
+            for name, part in read.items()
+        }
+        return _assembled(parts, made, num_tokens, group_names)
+
+
+def _assembled(
+    parts: dict[str, Samples],
+    objective: Objective | None,
+    num_tokens: int | None,
+    group_names: Sequence[str],
+) -> Dataset:
+    """A dataset of its parts; where no objective was made, classes are counted."""
+    made: Objective = objective or CrossEntropy(
+        num_classes=arrays.count_classes(list(parts.values()))
+    )
+    groups, names = parts["train"].groups, tuple(group_names)
+    if groups is not None and not names:
+        names = tuple(map(str, range(int(groups.max()) + 1)))
+    return Dataset(
+        train=parts["train"],
+        test=parts["test"],
+        validation=parts.get("validation"),
+        num_classes=made.num_classes if isinstance(made, CrossEntropy) else 1,
+        objective=made,
+        num_tokens=num_tokens,
+        group_names=names,
+    )
 
 
 def _fixed(pool: Tensor | Pool) -> bool:

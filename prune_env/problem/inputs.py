@@ -39,9 +39,14 @@ def shape_of(inputs: Inputs) -> Any:
     return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else type(inputs).__name__
 
 
+def is_one_tensor(shape: Any) -> bool:
+    """Whether a shape is that of one tensor, and not of several."""
+    return isinstance(shape, tuple) and all(isinstance(size, int) for size in shape)
+
+
 def is_picture(shape: Any) -> bool:
     """Whether an input of that shape is one tensor (channels, height, width)."""
-    return isinstance(shape, tuple) and len(shape) == 3 and all(isinstance(n, int) for n in shape)
+    return is_one_tensor(shape) and len(shape) == 3
 
 
 def pieces(inputs: Inputs, sizes: Sequence[int]) -> list[Inputs]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prune_env.problem.inputs import is_picture
+from prune_env.problem.inputs import is_one_tensor, is_picture
 from prune_env.problem.names import MODELS
 from prune_env.problem.own_networks import ModelFactory, build_own
 
@@ -110,7 +110,7 @@ def build_model(
     if not isinstance(model, str):
         return build_own(model, input_shape, num_outputs, generator)
     check_model(model)
-    if not isinstance(input_shape, tuple) or not all(isinstance(n, int) for n in input_shape):
+    if not is_one_tensor(input_shape):
         raise ValueError(
             f"`model` {model!r} needs inputs of one tensor, got {input_shape}; give a network of "
             "your own, (input_shape, num_outputs) -> module"

@@ -183,8 +183,9 @@ class Samples:
         return self._with(lambda values: values[chosen])
 
     def with_labels(self, labels: np.ndarray) -> Samples:
-        """The same inputs under other `labels` (N,)."""
-        return replace(self, labels=torch.from_numpy(labels).to(self.labels))
+        """The same inputs under other `labels` (N,), which are what is predicted."""
+        changed = torch.from_numpy(labels).to(self.labels)
+        return replace(self, labels=changed, targets=None if self.targets is None else changed)
 
     def to(
         self, device: torch.device, layout: torch.memory_format = torch.contiguous_format

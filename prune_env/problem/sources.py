@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from tqdm import tqdm
 
 from prune_env.problem.class_folders import PictureFile, find_pictures
 from prune_env.problem.data import Dataset, Samples
-from prune_env.problem.pictures import read_picture
+from prune_env.problem.pictures import PictureFiles, read_picture
 from prune_env.problem.split import stratified
+from prune_env.problem.streaming import Items, StreamedPool, default_workers, resident_bytes
 from prune_env.storage.archives import cached
 
 TORCHVISION_SETS = {
@@ -71,7 +73,11 @@ def load_torchvision(name: str) -> Dataset:
 
 
 def load_folder(path: str) -> Dataset:
-    """Decode a folder of class folders once, and keep the pictures in the cache.
+    """Class folders of pictures: decoded once and kept in a cache, or read as they are needed.
+
+    What would take more than $PRUNE_ENV_RESIDENT_BYTES in memory, by default 2 GiB (700,000
+    pictures of 32 x 32), is decoded anew each time it is trained on, by as many processes as there
+    are cores, at most 8; nothing is cached then.
 
     Inside are `train/` and one or both of `test/` and `validation/` (or `val/`), each with one
     folder of pictures a class. With both, `validation/` is validated on; with one, it is the test
@@ -91,11 +97,12 @@ def load_folder(path: str) -> Dataset:
 
     Raises:
         ValueError: if a part is missing, has no pictures or less than two classes, if a class has
-            too few, if a file cannot be read as a picture, or if sizes differ and no side is given.
+            too few, if a file cannot be read as a picture, if sizes differ and no side is given,
+            or if pictures that are read as they are needed have no side given.
     """
     folder, side = _folder_and_side(path)
     classes, files = find_pictures(folder)
-    pools = _cached_pictures(files, side)
+    pools = _streamed(files, side) if _is_large(files, side) else _cached_pictures(files, side)
     label_of = {name: label for label, name in enumerate(classes)}
     parts = {
         part: Samples(
@@ -105,6 +112,7 @@ def load_folder(path: str) -> Dataset:
         )
         for part in files
     }
+    parts = {part: _with_targets(samples) for part, samples in parts.items()}
     test = parts.pop("test") if "test" in parts else parts.pop("validation")
     return Dataset(
         train=parts["train"],
@@ -131,6 +139,41 @@ def _folder_and_side(path: str) -> tuple[Path, int | None]:
     if not folder.is_dir():
         raise ValueError(f"`task` folder {folder} does not exist; give folder:PATH")
     return folder, pixels
+
+
+def _with_targets(samples: Samples) -> Samples:
+    """A pool that is read as it is needed brings no labels of its own."""
+    return samples if isinstance(samples.pool, Tensor) else replace(samples, targets=samples.labels)
+
+
+def _is_large(files: dict[str, list[PictureFile]], side: int | None) -> bool:
+    """Whether the decoded pictures would take more memory than is allowed.
+
+    Of unknown size, they take what their files do at the least; none is opened to look.
+    """
+    held = [file for members in files.values() for file in members]
+    least = sum(file.size for file in held) if side is None else 3 * side**2 * len(held)
+    return least > resident_bytes()
+
+
+def _streamed(files: dict[str, list[PictureFile]], side: int | None) -> dict[str, StreamedPool]:
+    """Pools that decode pictures as they are needed."""
+    if side is None:
+        raise ValueError(
+            "`task` folder must be given with a side, folder:PATH@64, where its "
+            f"{sum(map(len, files.values()))} pictures are not kept in memory: whether all have "
+            "one size is not known before they are read; or raise PRUNE_ENV_RESIDENT_BYTES"
+        )
+    key = torch.frombuffer(bytearray(_key(files, side), "ascii"), dtype=torch.uint8)
+    return {
+        part: StreamedPool(
+            PictureFiles([file.path for file in members], side),
+            Items(None, None),
+            num_workers=default_workers(),
+            known_by=torch.cat([key, torch.tensor(bytearray(part, "ascii"))]),
+        )
+        for part, members in files.items()
+    }
 
 
 def _cached_pictures(files: dict[str, list[PictureFile]], side: int | None) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ class Split:
             inputs by feature.
         deviation: (*input_shape), their standard deviation, likewise.
         normalised: whether the pools are normalised by them already, as float32.
+        bytes: whether the pools are uint8.
     """
 
     train: Samples
@@ -43,6 +44,7 @@ class Split:
     num_tokens: int | None = None
     group_names: tuple[str, ...] = ()
     normalised: bool = False
+    bytes: bool = False
 
     def inputs(self, samples: Samples, rows: Tensor) -> Inputs:
         """Normalised inputs at the pool's `rows` (B,): (B, *input_shape)."""
@@ -89,10 +91,11 @@ class Split:
         colour = self.mean.flatten(start_dim=1)[:, 0] if self.mean.ndim == 3 else self.mean
         if self.normalised:
             return torch.zeros_like(colour)
-        whole = isinstance(self.train.pool, Tensor) and self.train.pool.dtype == torch.uint8
-        return colour.round() if whole else colour
+        return colour.round() if self.bytes else colour
 
 
+# Rows that are normalised by: 256 MB of numbers at the most, and a hundred rows at the least.
+_MOST_MEASURED, _LEAST_MEASURED, _MEASURED_ELEMENTS = 10_000, 100, 2**26
 # Elements up to which the pools are kept normalised, as float32: 64 MB.
 _SMALL_POOL = 2**24
 
@@ -138,7 +141,9 @@ class SplitMaker:
         self._labels = dataset.train.labels.cpu().numpy()
         pool, plain = self._train.pool, dataset.num_tokens is None
         self._mean = self._deviation = torch.zeros(1, device=device)
-        if plain and _is_numeric(self._train):
+        first = self._train.gather(self._train.rows[:1])
+        self._bytes = isinstance(first, Tensor) and first.dtype == torch.uint8
+        if plain and isinstance(first, Tensor):
             self._mean, self._deviation = _normalisation(self._train)
         small = isinstance(pool, Tensor) and pool.numel() <= _SMALL_POOL
         self._normalised = plain and not is_picture and small
@@ -184,6 +189,7 @@ class SplitMaker:
             mean=self._mean,
             deviation=self._deviation,
             normalised=self._normalised,
+            bytes=self._bytes,
         )
 
     def _normalise(self, samples: Samples) -> Samples:
@@ -211,19 +217,16 @@ def stratified(labels: np.ndarray, fraction: float) -> np.ndarray:
     return mask
 
 
-def _is_numeric(samples: Samples) -> bool:
-    """Whether an input is one tensor of numbers."""
-    if isinstance(samples.pool, Tensor):
-        return True
-    return isinstance(samples.gather(samples.rows[:1]), Tensor)
-
-
-def _normalisation(samples: Samples, limit: int = 10_000) -> tuple[Tensor, Tensor]:
-    """Per-channel mean and deviation of pictures, per-feature of vectors, over <= `limit` rows.
+def _normalisation(samples: Samples) -> tuple[Tensor, Tensor]:
+    """Per-channel mean and deviation of pictures, per-feature of vectors, over some of the rows.
 
     As whole inputs, in the layout of a batch: broadcasting three channels takes four times as long.
     """
-    inputs = samples.gather(samples.rows[:: -(-len(samples) // limit)]).float()
+    each = max(1, samples.gather(samples.rows[:1]).numel())
+    limit = min(_MOST_MEASURED, max(_LEAST_MEASURED, _MEASURED_ELEMENTS // each))
+    chosen = torch.arange(0, len(samples), -(-len(samples) // limit), device=samples.rows.device)
+    chunks = chosen.split(len(chosen) if isinstance(samples.pool, Tensor) else 128)
+    inputs = torch.cat([batch.inputs for batch in samples.stream(chunks)]).float()
     axes = [0, 2, 3] if inputs.ndim == 4 else [0]
     deviation, mean = torch.std_mean(inputs, dim=axes, keepdim=True, correction=0)
     # A constant feature (a corner pixel of the digits) carries nothing: leave it at zero.

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from prune_env.decision.clock import EpochCost, synchronise
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.data import Samples
-from prune_env.problem.inputs import call, is_picture, pieces, tensors
+from prune_env.problem.inputs import call, is_one_tensor, is_picture, pieces, tensors
 from prune_env.problem.models import MLP
 from prune_env.problem.objectives import Batch, CrossEntropy, metric_share
 from prune_env.problem.own_networks import run_own, seeded_torch
@@ -368,10 +368,10 @@ class Trainer:
 
     @property
     def _updates_per_chunk(self) -> int:
-        pool = self._split.train.pool
-        if not (self._classifies and isinstance(pool, Tensor)):
+        shape = self._split.input_shape
+        if not (self._classifies and is_one_tensor(shape)):
             return 1  # what comes out may be far more than what goes in
-        return max(1, _CHUNK_ELEMENTS // (self.recipe.batch_size * pool[0].numel()))
+        return max(1, _CHUNK_ELEMENTS // (self.recipe.batch_size * math.prod(shape)))
 
     def _forward(
         self, samples: Samples, augment: Augmentation | None = None
