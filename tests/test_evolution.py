@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from prune_agents.learning.cma import CMA, Evolution, Rollouts, moments, random_policies
+from prune_agents.learning.cma import (
+    CMA,
+    Evolution,
+    Rollouts,
+    fitness,
+    moments,
+    random_policies,
+)
+from prune_agents.learning.config import Training
 from prune_env.decision.statistics import FEATURES
 from prune_env.experiment.setting import Setting
 
@@ -87,3 +95,18 @@ def test_a_column_that_hardly_varies_keeps_its_size():
 def test_bad_settings_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         CMA(**changes)
+
+
+def test_policies_are_compared_with_the_rule_and_by_their_worst_scenario():
+    returns = np.array([[1.0, 2.0, 3.0], [4.0, 4.0, 0.0]])
+    rule, scenarios = np.array([1.0, 1.0, 1.0]), ["a", "a", "b"]
+    assert fitness(returns, rule, scenarios, 0.0).tolist() == pytest.approx([1.0, 5 / 3])
+    # Over "a" the second gains 3, over "b" it loses 1.
+    assert fitness(returns, rule, scenarios, 2.0).tolist() == pytest.approx([1.0, 5 / 3 - 2])
+
+
+def test_the_worst_scenario_counts_where_there_is_a_rule_to_compare_with():
+    with pytest.raises(ValueError, match="`worst_weight` goes with action 'compose'"):
+        Training(algorithm=CMA(worst_weight=1.0))
+    with pytest.raises(ValueError, match="`worst_weight` must be finite and at least 0, got -1"):
+        CMA(worst_weight=-1)

@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.logger import Logger
@@ -263,3 +264,12 @@ def test_a_training_folder_of_another_seed_is_not_gone_on_with(tmp_path):
     with pytest.raises(ValueError, match=r"is damaged \(it is of another training"):
         train(training, tmp_path / "mine")
     assert load_policy(tmp_path / "other" / POLICY)
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_a_training_of_corrections_starts_at_none(name):
+    envs = JointVecEnv(4, task="blobs", budget=1.0, action="compose", observation="summary")
+    run = GradientTraining(GRADIENT[name], envs, seed=0, from_zero=True)
+    policy = run.policy(action="compose", choose_keep_fraction=False)
+    summary = np.full(envs.observation_space.shape, 0.3, np.float32)
+    assert policy.act(summary).tolist() == [0] * 5

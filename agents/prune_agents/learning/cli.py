@@ -48,6 +48,8 @@ class Train:
     from; scores: a network that scores sample by sample (ppo, a2c)"""
     constant: bool = False
     """let the policy see nothing: the best constant action (cma)"""
+    worst_weight: float = 0.0
+    """add so many times what the worst scenario is below the rule (cma, with --action compose)"""
     reward: str = "rate"
     """rate, gain, loss, terminal or step-rate"""
     choose_keep_fraction: bool = False
@@ -102,6 +104,10 @@ class Train:
         algorithm = ALGORITHMS[self.algo]()
         if self.action == "compose" and isinstance(algorithm, CMA):
             algorithm = replace(algorithm, columns=COMPOSE_COLUMNS, step_size=0.05)  # corrections
+        if self.worst_weight:
+            if not isinstance(algorithm, CMA):
+                raise ValueError(f"`worst_weight` goes with algo cma, got {self.algo!r}")
+            algorithm = replace(algorithm, worst_weight=self.worst_weight)
         if self.constant:
             if not isinstance(algorithm, CMA):
                 raise ValueError(f"`constant` goes with algo cma, got {self.algo!r}")

@@ -12,7 +12,13 @@ import numpy as np
 from prune_agents.learning.network import Network
 from prune_agents.learning.policy import Policy, action_entries, observation_columns
 from prune_env import DataPruningVectorEnv, Setting, advance
-from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
+from prune_env.arguments import (
+    check_at_least,
+    check_choice,
+    check_count,
+    check_fraction,
+    check_positive,
+)
 from prune_env.extras import extra
 
 MIN_SCALE = 0.01  # of an input; one that did not vary in the first episodes may do so later
@@ -100,6 +106,9 @@ class CMA:
             the search for what to look at then starts from: a few weights are found much sooner
             than many.
         columns: of the summary, what the policy looks at; none makes it a constant.
+        worst_weight: at least 0; above it, policies are compared by their mean paired difference
+            to the action 0 plus so many times that of their worst scenario where it is below 0.
+            It goes with an action whose 0 is a rule: compose.
     """
 
     population: int = 16
@@ -115,10 +124,12 @@ class CMA:
         "class_entropy",
         "share_seen",
     )
+    worst_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every field."""
         check_count("population", self.population, least=4)
+        check_at_least("worst_weight", self.worst_weight, 0)
         check_positive("step_size", self.step_size)
         check_fraction("constant_share", self.constant_share, zero=True)
         for name in self.columns:
@@ -203,26 +214,55 @@ class Evolution:
         )
 
 
+def fitness(
+    returns: np.ndarray, rule: np.ndarray, scenarios: Sequence[str], worst_weight: float
+) -> np.ndarray:
+    """What policies are compared by: (P,), larger = better.
+
+    Args:
+        returns: (P, S), of each policy in each episode.
+        rule: (S,), of the action 0 in the same episodes.
+        scenarios: of each of the S episodes.
+        worst_weight: how much of the worst scenario's mean difference to the rule is added to the
+            mean difference, where it is below 0.
+    """
+    gains = returns - rule
+    by_scenario = [
+        gains[:, [place for place, one in enumerate(scenarios) if one == name]].mean(axis=1)
+        for name in sorted(set(scenarios))
+    ]
+    return gains.mean(axis=1) + worst_weight * np.minimum(0, np.min(by_scenario, axis=0))
+
+
 def random_policies(
     algorithm: CMA, *, action: str, choose_keep_fraction: bool, rng: np.random.Generator
 ) -> list[Policy]:
     """A generation of constant actions, to see what the columns are like."""
-    entries = action_entries(action, choose_keep_fraction=choose_keep_fraction)
-    nothing = np.empty(0, np.float32)
+    size = len(action_entries(action, choose_keep_fraction=choose_keep_fraction))
     return [
-        Policy(
-            network=Network(
-                mean=nothing,
-                scale=nothing,
-                weights=(np.empty((len(entries), 0), np.float32),),
-                biases=(rng.uniform(-0.5, 0.5, len(entries)).astype(np.float32),),
-            ),
+        constant_policy(
+            rng.uniform(-0.5, 0.5, size).astype(np.float32),
             action=action,
             choose_keep_fraction=choose_keep_fraction,
-            columns=(),
         )
         for _ in range(algorithm.population)
     ]
+
+
+def constant_policy(entries: np.ndarray, *, action: str, choose_keep_fraction: bool) -> Policy:
+    """A policy that always gives one action: `entries` (A,) float32."""
+    nothing = np.empty(0, np.float32)
+    return Policy(
+        network=Network(
+            mean=nothing,
+            scale=nothing,
+            weights=(np.empty((len(entries), 0), np.float32),),
+            biases=(entries,),
+        ),
+        action=action,
+        choose_keep_fraction=choose_keep_fraction,
+        columns=(),
+    )
 
 
 def moments(

@@ -80,6 +80,11 @@ class Training:
                 f"`num_envs` times {algorithm.n_steps} steps must be a multiple of the batch size "
                 f"{algorithm.batch_size}, got {self.num_envs} environments"
             )
+        if isinstance(algorithm, CMA) and algorithm.worst_weight and self.action != "compose":
+            raise ValueError(
+                "`worst_weight` goes with action 'compose', whose 0 is a rule, got "
+                f"{algorithm.worst_weight} for {self.action!r}; leave it 0"
+            )
         for scenario in self.scenarios:
             Scenario.parse(scenario)
 

@@ -111,13 +111,22 @@ class GradientTraining:
         envs: to train on.
         seed: of everything.
         name: of the training, which its checkpoints carry: no other goes on from them.
+        from_zero: let the mean action be 0 at first, whatever is observed.
 
     Attributes:
         model: Stable-Baselines3's.
         seconds: that the training took, in all its parts.
     """
 
-    def __init__(self, algorithm: Gradient, envs: VecEnv, *, seed: int, name: str = ""):
+    def __init__(
+        self,
+        algorithm: Gradient,
+        envs: VecEnv,
+        *,
+        seed: int,
+        name: str = "",
+        from_zero: bool = False,
+    ):
         self._per_sample = not hasattr(envs.observation_space, "shape") or (
             envs.observation_space.shape is None
         )
@@ -140,6 +149,10 @@ class GradientTraining:
             seed=seed,
             **settings,
         )
+        if from_zero:
+            last = _layers(self.model.policy)[0][-1]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         self._seed, self._name = seed, name
         self._rounds = 0
         self.seconds = 0.0

@@ -18,12 +18,14 @@ from prune_agents.learning.cma import (
     MIN_SCALE,
     Evolution,
     Rollouts,
+    constant_policy,
+    fitness,
     moments,
     random_policies,
 )
 from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import CHECKPOINT, GradientTraining
-from prune_agents.learning.policy import Policy
+from prune_agents.learning.policy import Policy, action_entries
 from prune_agents.learning.vec_env import JointVecEnv
 from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.lines import append_line, take_lines
@@ -133,33 +135,51 @@ class _Episodes:
     """The episodes of each generation, by a seed of its own: a resumed run meets the same."""
 
     def __init__(self, training: Training, algorithm: CMA):
-        self._training = training
+        self._training, self._worst_weight = training, algorithm.worst_weight
+        self._rule: list[Policy] = []
+        if training.action == "compose":  # whose 0 is a rule: what is learned is what beats it
+            free = training.choose_keep_fraction
+            size = len(action_entries("compose", choose_keep_fraction=free))
+            zeros = np.zeros(size, np.float32)
+            self._rule = [constant_policy(zeros, action="compose", choose_keep_fraction=free)]
         self._rollouts = Rollouts(
-            training.instances, algorithm.population, **training.env_arguments
+            training.instances,
+            algorithm.population + len(self._rule),
+            **training.env_arguments,
         )
 
     def look(self, policies: list[Policy], columns: tuple[str, ...]) -> dict[str, Any]:
         """The zeroth generation: what the columns are like under random policies."""
         start = time.perf_counter()
-        _, steps, seen = self._run(0, policies)
+        _, _, steps, seen = self._run(0, policies + self._rule)
         mean, scale = moments(seen, columns)
         seconds = time.perf_counter() - start
         return {"steps": steps, "seconds": seconds, "mean": mean.tolist(), "scale": scale.tolist()}
 
     def generation(self, index: int, search: Evolution) -> dict[str, Any]:
-        """Ask, play, tell."""
+        """Ask, play, tell; where there is a rule, of the returns what they are above its own."""
         start = time.perf_counter()
-        returns, steps, _ = self._run(index, search.ask())
-        means = returns.mean(axis=1).tolist()
-        search.tell(means)
-        return {"steps": steps, "seconds": time.perf_counter() - start, "returns": means}
+        returns, scenarios, steps, _ = self._run(index, search.ask() + self._rule)
+        line: dict[str, Any] = {}
+        found = returns.mean(axis=1)
+        if self._rule:
+            rule, returns = returns[-1], returns[:-1]
+            found = fitness(returns, rule, scenarios, self._worst_weight)
+            line = {"rule": float(rule.mean()), "gain": float((returns - rule).mean())}
+        search.tell(found.tolist())
+        seconds = time.perf_counter() - start
+        return {"steps": steps, "seconds": seconds, "returns": found.tolist()} | line
 
-    def _run(self, index: int, policies: list[Policy]) -> tuple[np.ndarray, int, list[np.ndarray]]:
+    def _run(
+        self, index: int, policies: list[Policy]
+    ) -> tuple[np.ndarray, list[str], int, list[np.ndarray]]:
         instances, scenarios = self._training.instances, self._training.scenarios
         rng = np.random.default_rng([self._training.seed, index])
         seeds = rng.integers(2**31, size=len(instances))
         turns = np.concatenate([rng.permutation(scenarios) for _ in instances])
-        return self._rollouts.run(policies, seeds, turns[: len(instances)].tolist())
+        drawn = turns[: len(instances)].tolist()
+        returns, steps, seen = self._rollouts.run(policies, seeds, drawn)
+        return returns, drawn, steps, seen
 
 
 def _descend(training: Training, out: Path) -> tuple[Policy, float]:
@@ -171,7 +191,13 @@ def _descend(training: Training, out: Path) -> tuple[Policy, float]:
             instance.arguments_for(training.env_arguments) for instance in training.instances
         ],
     )
-    run = GradientTraining(training.algorithm, envs, seed=training.seed, name=training.digest)
+    run = GradientTraining(
+        training.algorithm,
+        envs,
+        seed=training.seed,
+        name=training.digest,
+        from_zero=training.action == "compose",
+    )
     run.resume(out / CHECKPOINT)
     every = max(1, training.steps // 20)
     with _logger(out, run.steps) as logger, _bar(training.steps, run.steps) as show:
