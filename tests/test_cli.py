@@ -66,7 +66,16 @@ def test_list_names_what_there_is(what, capsys):
     main(["list", what])
     shown = capsys.readouterr().out
     expected = {
-        "tasks": ["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder:PATH"],
+        "tasks": [
+            "digits",
+            "mnist",
+            "fashion_mnist",
+            "cifar10",
+            "cifar100",
+            "corpora",
+            "folder:PATH",
+            "hf:PATH",
+        ],
         "scenarios": [
             "clean",
             "noise:F",

@@ -147,7 +147,7 @@ def test_a_taken_name_or_one_that_options_cannot_follow_is_refused(name):
 )
 def test_an_unknown_task_is_refused_with_the_nearest_name(name, hint):
     with pytest.raises(
-        ValueError, match=r"`task` must be one of digits, .* or folder:PATH"
+        ValueError, match=r"`task` must be one of digits, .* folder:PATH, table:PATH.* or hf:PATH"
     ) as error:
         get_task(name)
     assert f"got {name!r}" in str(error.value)

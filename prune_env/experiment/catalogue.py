@@ -31,7 +31,12 @@ def _described(entries: dict[str, EntryPoint]) -> dict[str, tuple[str, ...]]:
 
 def _tasks() -> dict[str, str]:
     lines = {name: f"{TASK_MODELS[name]}; {citation}" for name, citation in TASKS.items()}
-    return lines | {"folder:PATH": "cnn; class folders of pictures (folder:PATH@64 resizes)"}
+    return lines | {
+        "folder:PATH": "cnn; class folders of pictures (folder:PATH@64 resizes)",
+        "table:PATH?target=COLUMN": "mlp; a CSV or Parquet file; classes, numbers or labels",
+        "text:PATH": "bag; class folders of texts, or a file with ?text=COLUMN&target=COLUMN",
+        "hf:PATH?target=COLUMN": "mlp, or with text=COLUMN bag; Hugging Face's datasets",
+    }
 
 
 def _rewards() -> dict[str, str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from prune_env.problem.inputs import is_one_tensor, is_picture
 from prune_env.problem.names import MODELS
 from prune_env.problem.own_networks import ModelFactory, build_own
+from prune_env.problem.token_networks import EMBEDDED, HEADS, TOKEN_NETWORKS
 
 
 class MLP(nn.Sequential):
@@ -67,6 +68,9 @@ def _resnet(name: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Mod
     return network
 
 
+_WIDE = ("mlp", *TOKEN_NETWORKS)  # that take a width after a colon
+
+
 def check_model(model: str) -> None:
     """Raise unless `model` names a network."""
     if not isinstance(model, str):
@@ -77,10 +81,13 @@ def check_model(model: str) -> None:
     name, colon, width = model.partition(":")
     if name not in MODELS:
         raise ValueError(f"`model` must be one of {', '.join(MODELS)}, got {model!r}")
-    if colon and (name != "mlp" or not width.isdecimal() or int(width) < 1):
+    if colon and (name not in _WIDE or not width.isdecimal() or int(width) < 1):
         raise ValueError(
-            f"`model` takes a width of at least 1 after 'mlp:' and nothing else, got {model!r}"
+            f"`model` takes a width of at least 1 after {', '.join(f'{one}:' for one in _WIDE)} "
+            f"and nothing else, got {model!r}"
         )
+    if name == "transformer" and colon and int(width) % HEADS:
+        raise ValueError(f"`model` transformer takes a multiple of {HEADS}, got {model!r}")
 
 
 def build_model(
@@ -95,7 +102,8 @@ def build_model(
 
     Args:
         model: a name of `MODELS`, or a function (input_shape, num_outputs) -> module.
-        input_shape: shape of one input; (channels, height, width) for all but `mlp`.
+        input_shape: shape of one input; (channels, height, width) for `cnn` and the resnets, (T,)
+            of tokens.
         num_outputs: such as the number of classes.
         generator: CPU generator; the weights depend on nothing else.
         num_tokens: inputs are whole numbers below it; None where they are none.
@@ -115,13 +123,14 @@ def build_model(
             f"`model` {model!r} needs inputs of one tensor, got {input_shape}; give a network of "
             "your own, (input_shape, num_outputs) -> module"
         )
-    if num_tokens is not None:
-        raise ValueError(
-            f"`model` {model!r} needs inputs that are numbers, got tokens; give a network of your "
-            "own, (input_shape, num_outputs) -> module"
-        )
     name, _, width = model.partition(":")
-    if name != "mlp" and not is_picture(input_shape):
+    if (num_tokens is not None) != (name in TOKEN_NETWORKS):
+        given = "numbers" if num_tokens is None else "tokens"
+        fits = [one for one in MODELS if (one in TOKEN_NETWORKS) == (num_tokens is not None)]
+        raise ValueError(
+            f"`model` {model!r} cannot take inputs that are {given}; use {' or '.join(fits)}"
+        )
+    if name not in _WIDE and not is_picture(input_shape):
         raise ValueError(
             f"`model` {model!r} needs inputs of shape (channels, height, width), got "
             f"{input_shape}; use 'mlp'"
@@ -129,7 +138,7 @@ def build_model(
     if name == "cnn" and min(input_shape[1:]) < 8:
         raise ValueError(f"`model` 'cnn' needs pictures of at least 8 x 8, got {input_shape}")
     try:
-        network = copy.deepcopy(_template(name, width, input_shape, num_outputs))
+        network = copy.deepcopy(_template(name, width, input_shape, num_outputs, num_tokens or 0))
         network.to_empty(device="cpu")
     except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
         raise ValueError(
@@ -141,9 +150,14 @@ def build_model(
 
 
 @lru_cache(maxsize=32)
-def _template(name: str, width: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+def _template(
+    name: str, width: str, input_shape: tuple[int, ...], num_classes: int, num_tokens: int
+) -> nn.Module:
     """The network without memory, and without a draw from the global generator."""
     with torch.device("meta"):
+        if name in TOKEN_NETWORKS:
+            kind, usual = TOKEN_NETWORKS[name]
+            return kind(input_shape, num_classes, num_tokens, int(width or usual))
         if name == "mlp":
             return MLP(input_shape, num_classes, int(width or 64))
         if name == "cnn":
@@ -153,7 +167,10 @@ def _template(name: str, width: str, input_shape: tuple[int, ...], num_classes: 
 
 @torch.no_grad()
 def _initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """PyTorch's defaults for linear layers, torchvision's ResNet rule for convolutions."""
+    """PyTorch's defaults for linear layers, torchvision's ResNet rule for convolutions.
+
+    Embeddings are small, as GPT-2's.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(
@@ -163,6 +180,11 @@ def _initialise(network: nn.Module, generator: torch.Generator) -> None:
             bound = 1 / math.sqrt(module.in_features)
             _uniform(module.weight, bound, generator)
             _uniform(module.bias, bound, generator)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=EMBEDDED, generator=generator)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
             nn.init.ones_(module.weight)

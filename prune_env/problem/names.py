@@ -12,10 +12,19 @@ TASKS = {
     "fashion_mnist": "Xiao et al. 2017, downloaded by torchvision",
     "cifar10": _KRIZHEVSKY,
     "cifar100": _KRIZHEVSKY,
+    "diabetes": "Efron et al. 2004, bundled with scikit-learn; a regression",
+    "digit-pairs": "two digits on top of each other; several labels",
+    "sources": "which package of Python's standard library lines of code are from; ten classes",
+    "corpora": "characters of Python's code, docstrings, comments, tables and prose; next tokens",
 }
-TASK_MODELS = dict.fromkeys(TASKS, "cnn") | {"digits": "mlp"}
+TASK_MODELS = dict.fromkeys(TASKS, "cnn") | {
+    **{"digits": "mlp", "diabetes": "mlp", "digit-pairs": "mlp"},
+    **{"sources": "bag", "corpora": "transformer"},
+}
 MODELS = {
     "mlp": "one hidden layer, 64 wide (mlp:WIDTH for another)",
+    "bag": "mean of a text's embeddings, 64 wide, and a linear layer (bag:WIDTH)",
+    "transformer": "two causal layers, 64 wide (transformer:WIDTH); next tokens",
     "cnn": "three 3 x 3 convolutions with batch normalisation; 0.16 M parameters at 32 x 32",
     "resnet18": "torchvision's, with a 3 x 3 stem for pictures under 65 pixels",
     "resnet50": "likewise",

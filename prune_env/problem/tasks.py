@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from prune_env.arguments import check_callable, check_real, check_type
-from prune_env.problem import sources
+from prune_env.problem import corpora, hub, sources, tables, texts
 from prune_env.problem.data import Dataset, DatasetLoader
 from prune_env.problem.inputs import is_picture
 from prune_env.problem.models import check_model
 from prune_env.problem.names import TASK_MODELS, TASKS
 from prune_env.problem.objectives import CrossEntropy, Objective
 from prune_env.problem.own_networks import ModelFactory, check_factory
-from prune_env.problem.recipes import MODEL_RECIPES, Recipe
+from prune_env.problem.recipes import MODEL_RECIPES, REGRESSION, Recipe
 from prune_env.problem.split import SplitMaker
 
 
@@ -119,6 +119,14 @@ def _built_in(name: str, load: DatasetLoader, recipe: Recipe, **arguments: float
     )
 
 
+def _text(name: str, load: DatasetLoader) -> Task:
+    return _built_in(name, load, MODEL_RECIPES[TASK_MODELS[name]], validation_fraction=0.2)
+
+
+def _vectors(name: str, load: DatasetLoader) -> Task:
+    return _built_in(name, load, REGRESSION, validation_fraction=0.25)
+
+
 _PICTURES = replace(MODEL_RECIPES["cnn"], crop_padding=4, flip=True)
 _FACTORIES: dict[str, TaskFactory] = {
     "digits": _digits,
@@ -126,7 +134,19 @@ _FACTORIES: dict[str, TaskFactory] = {
     "fashion_mnist": partial(_gray, "fashion_mnist"),
     "cifar10": partial(_coloured, "cifar10"),
     "cifar100": partial(_coloured, "cifar100"),
+    "diabetes": partial(_vectors, "diabetes", tables.load_diabetes),
+    "digit-pairs": partial(_vectors, "digit-pairs", corpora.load_digit_pairs),
+    "sources": partial(_text, "sources", corpora.load_sources),
+    "corpora": partial(_text, "corpora", corpora.load_corpora),
 }
+# What is read from a path: by what begins its name, how it is read and what is trained on it.
+_READ: dict[str, tuple[Callable[[str], Dataset], str, Recipe, str]] = {
+    "folder": (sources.load_folder, "cnn", _PICTURES, "class folders"),
+    "table": (tables.load_table, "mlp", REGRESSION, "a table"),
+    "text": (texts.load_texts, "bag", MODEL_RECIPES["bag"], "texts"),
+    "hf": (hub.load_hub, "mlp", REGRESSION, "a dataset of Hugging Face's library"),
+}
+PATHS = "folder:PATH, table:PATH?target=COLUMN, text:PATH or hf:PATH"
 FOLDER_PREFIX = "folder:"
 
 
@@ -154,24 +174,29 @@ def register_task(name: str, factory: TaskFactory) -> None:
 
 
 def task_names() -> list[str]:
-    """Names of the tasks that can be used, class folders (`folder:PATH`) aside."""
+    """Names of the tasks that can be used, those of a path (`folder:PATH` and others) aside."""
     return list(_FACTORIES)
 
 
 @cache
 def get_task(name: str) -> Task:
-    """The task of that name; `folder:PATH` reads class folders.
+    """The task of that name; of a path, what there is at `folder:PATH` and the like.
 
     Raises:
         ValueError: if there is none.
     """
-    if name.startswith(FOLDER_PREFIX):
-        load = partial(sources.load_folder, name[len(FOLDER_PREFIX) :])
-        return Task(name=name, load=load, model="cnn", recipe=_PICTURES, citation="class folders")
+    kind, colon, rest = name.partition(":")
+    if colon and kind in _READ:
+        read, model, recipe, citation = _READ[kind]
+        if kind == "hf" and "text=" in rest:
+            model, recipe = "bag", MODEL_RECIPES["bag"]
+        return Task(
+            name=name, load=partial(read, rest), model=model, recipe=recipe, citation=citation
+        )
     if name not in _FACTORIES:
         near = difflib.get_close_matches(name, _FACTORIES, n=1)
         raise ValueError(
-            f"`task` must be one of {', '.join(_FACTORIES)} or folder:PATH, got {name!r}"
+            f"`task` must be one of {', '.join(_FACTORIES)}, {PATHS}, got {name!r}"
             + (f"; did you mean {near[0]!r}?" if near else "; see register_task")
         )
     task = _FACTORIES[name]()
