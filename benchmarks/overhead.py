@@ -12,6 +12,7 @@ from prune_env.agent import Agent
 from prune_env.decision.action import Encoding
 from prune_env.decision.amount import Amount
 from prune_env.decision.classes import ClassKnowledge
+from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.observation import RunSummary, SampleTable
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.experiment.agents import agent_entries, make_agent
@@ -39,10 +40,11 @@ def _row(name: str, agent: Agent) -> dict[str, Any]:
     labels = rng.integers(NUM_CLASSES, size=NUM_SAMPLES)
     known = SampleStatistics.empty(labels, decay=0.8)
     classes = ClassKnowledge.empty(NUM_CLASSES)
+    groups = GroupKnowledge(groups=labels, num_groups=NUM_CLASSES)
     table = SampleTable(NUM_SAMPLES, NUM_CLASSES)
     seconds = []
     for epoch in range(EPOCHS):
-        observation = table.encode(known, _run(epoch / EPOCHS), classes, guess_loss=1.0)
+        observation = table.encode(known, _run(epoch / EPOCHS), classes, groups, guess_loss=1.0)
         start = time.perf_counter()
         action, _ = agent.predict(observation)
         selection = encoding.decode(action, known, rng)

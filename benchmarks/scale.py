@@ -63,7 +63,7 @@ def measured(count: int) -> dict[str, Any]:
         "mask": (score > 1 - 2 * KEPT).astype(np.int8),
     }
     for name, action in actions.items():
-        encoding = Interface(action=name).encoding(count)
+        encoding = Interface(action=name).encoding(count, 1)
         seconds[name] = [
             _timed(lambda: encoding.decode(action, known, rng))  # noqa: B023 (called at once)
             for _ in range(TURNS)

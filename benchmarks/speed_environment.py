@@ -16,6 +16,7 @@ from measure import Row, interleaved, medians, ratios, seconds
 from speed_training import CORES, SEED, Loop, pictures_task, pin, start
 
 from prune_env.decision.classes import ClassKnowledge
+from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.observation import RunSummary, Summary
 from prune_env.decision.selection import mixture, top
 from prune_env.decision.statistics import SampleStatistics
@@ -85,13 +86,17 @@ def selection_rows(device: torch.device) -> list[Row]:
         statistics.begin_epoch()
         statistics.record(np.arange(count), scores, scores < 0.5)
         run, losses = RUN, rng.random(count // 4, dtype=np.float32)
+        groups = GroupKnowledge(groups=statistics.labels, num_groups=10)
 
-        def bookkeeping(statistics=statistics, rng=rng, run=run, losses=losses) -> None:  # type: ignore[no-untyped-def]
+        def bookkeeping(  # type: ignore[no-untyped-def]
+            statistics=statistics, rng=rng, run=run, losses=losses, groups=groups
+        ) -> None:
             ages, seen = statistics.epochs_since_seen(), statistics.seen
             kept = mixture(np.full(5, 0.2), statistics.loss_mean, ages, seen, len(losses), rng)
             statistics.begin_epoch()
             statistics.record(kept, losses, losses < 0.5)
-            Summary().encode(statistics, run, ClassKnowledge.empty(10), guess_loss=2.3)
+            groups.take(kept, losses, statistics)
+            Summary().encode(statistics, run, ClassKnowledge.empty(10), groups, guess_loss=2.3)
 
         times = interleaved(
             {

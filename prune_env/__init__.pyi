@@ -54,6 +54,9 @@ from .decision.composition import Composition as Composition
 from .decision.encodings import COMPOSITION as COMPOSITION
 from .decision.encodings import ENCODINGS as ENCODINGS
 from .decision.encodings import RULE_ENTRIES as RULE_ENTRIES
+from .decision.encodings import WITHIN as WITHIN
+from .decision.groups import GROUP_COLUMN as GROUP_COLUMN
+from .decision.groups import GROUP_COLUMNS as GROUP_COLUMNS
 from .decision.interface import Interface as Interface
 from .decision.observation import CLASS_COLUMNS as CLASS_COLUMNS
 from .decision.observation import RUN_COLUMN as RUN_COLUMN

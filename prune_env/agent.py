@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from prune_env.training.pretraining import Pretraining
 
 
+# What an agent may have to be told of samples, and what it is.
+READS = {
+    "loss": "the losses of samples",
+    "correct": "how much of each sample is right",
+    "labels": "the class of each sample",
+    "validation": "validation results by class",
+    "probabilities": "losses that are minus the log of a probability",
+    "groups": "where samples are from; where nothing says so, their classes",
+}
+
+
 @dataclass(kw_only=True, eq=False)
 class Agent(ABC):
     """Decides what each epoch trains on; `predict` is that of a Stable-Baselines3 model.
@@ -119,7 +130,7 @@ class Agent(ABC):
 
     @property
     def reads(self) -> frozenset[str]:
-        """What it must be told: `loss`, `correct`, `labels`, and `validation` by class."""
+        """What it must be told, of `READS`."""
         return frozenset({"loss", "correct", "labels"})
 
     @property

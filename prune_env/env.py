@@ -61,15 +61,21 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         | `bins`     | Box(-1, 1, (16,))        | log propensity / 4 of each loss quantile bin     |
         | `compose`  | Box(-1, 1, (5,))         | corrections to the rule `distrust`, which is 0:  |
         |            |                          | see `prune_env.COMPOSITION`                      |
+        | `groups`   | Box(-1, 1, (K,))         | shares softmax(4 a) of the K groups              |
+        | `group-    | Box(-1, 1, (8,))         | weights of the standardised `GROUP_COLUMNS`:     |
+        | features`  |                          | shares size x exp(2 a.z), for any K              |
         | `rule`     | Discrete(12)             | which of `prune_env.RULE_ENTRIES` plays|
         |            |                          | this epoch: a rule, or in equal class quotas     |
+
+        The groups are those that the task names for its samples, such as where they are from, or
+        else the classes. What a group smaller than its share cannot give, the others do.
 
         A sample never seen has no loss yet. Every rule on the loss takes it to have the loss
         that is wanted most: of `mixture` and `rule` all but random take such samples first, in
         `bins` they are as likely as the best bin, in `features` they have the value that each
         weight on a loss wants most. `mask`, `scores` and `weights` say themselves what to take.
 
-        With `choose_keep_fraction`, `mixture`, `features`, `bins` and `compose` have one more entry
+        With `choose_keep_fraction` all but the first three and `rule` have one more entry
         in [-1, 1], which moves the keep fraction geometrically from `min_keep_fraction` to 1. A
         `mask` or `weights` action that keeps fewer than ceil(`min_keep_fraction` N) samples is
         filled up with random ones, which `info["num_added"]` counts, so that near-empty masks
@@ -79,11 +85,12 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         | `observation` | space                                                                 |
         |---------------|-----------------------------------------------------------------------|
         | `samples`     | Dict(`samples`: Box (N, 9), `classes`: Box (C, 3), `run`: Box (14,))  |
+        | `groups`      | Dict(`groups`: Box (K, 8), `run`: Box (14,))                          |
         | `summary`     | Box (28,): `run`, then quantiles and moments of the statistics        |
 
-        Columns and ranges: `prune_env.SAMPLE_COLUMNS`, `CLASS_COLUMNS`, `RUN_COLUMNS` and
-        `SUMMARY_COLUMNS`. `wrong_share` is the estimated share of wrong labels (see
-        `prune_env.ClassKnowledge`) and `wrong_evidence` what speaks for it, a half where it is
+        Columns and ranges: `prune_env.SAMPLE_COLUMNS`, `CLASS_COLUMNS`, `GROUP_COLUMNS`,
+        `RUN_COLUMNS` and `SUMMARY_COLUMNS`. `wrong_share` is the estimated share of wrong labels
+        (see `prune_env.ClassKnowledge`) and `wrong_evidence` what speaks for it, a half where it is
         just enough; `label_shift` half the sum of the differences between the shares of the classes
         in training and in validation. Only training and validation data are ever observed.
 
@@ -124,10 +131,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         num_samples: cut every training set to this many; None keeps all.
         budget: full epochs, above 0; at least 2 make a run worth the name.
         keep_fraction: kept / N in (0, 1]; None is 0.25. To be left out where the action chooses.
-        choose_keep_fraction: let `mixture`, `features`, `bins` or `compose` choose it.
+        choose_keep_fraction: let an action that is not per sample choose it.
         min_keep_fraction: smallest fraction that an action may choose, in (0, 1]; None is 0.01.
             `step-rate` asks for one of your own there. To be left out where nothing is chosen.
-        observation: `samples` or `summary`.
+        observation: `samples`, `summary` or `groups`.
         action: one of the encodings above.
         reward: a name above, or a callable from `prune_env.Outcome` to named parts.
         clock: `work` (counted, deterministic) or `wall` (measured seconds, over those of a full
@@ -140,6 +147,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
         loss_start: what running means of losses start from; None is each sample's first loss.
         max_weight: upper bound of a `weights` action, at least 1; None is 10.
+        within: which samples of a group `groups` and `group-features` take: `random` (None),
+            `highest`, `lowest`, `middle`, `stalest` or `proportional`.
         validation_samples: validate on about so many, a fixed and stratified choice; None is as
             many as cost 5 % of training on a quarter of the samples, but at least 1,000.
         device: `auto` (CUDA where there is one), or what `torch.device` takes.
@@ -185,6 +194,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         loss_decay: float = 0.8,
         loss_start: float | None = None,
         max_weight: float | None = None,
+        within: str | None = None,
         validation_samples: int | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -207,6 +217,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             loss_decay=loss_decay,
             loss_start=loss_start,
             max_weight=max_weight,
+            within=within,
         )
         instances = Instance.each(
             task,

@@ -14,6 +14,7 @@ from torch import nn
 from prune_env.arguments import check_choice, check_positive, check_type
 from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.clock import CLOCKS, Clock, EpochCost, Stopwatch, WallClock, WorkClock
+from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
 from prune_env.decision.statistics import SampleStatistics
@@ -24,7 +25,7 @@ from prune_env.problem.split import Split
 from prune_env.problem.tasks import Task
 from prune_env.processes import Processes
 from prune_env.training.isolation import own_context
-from prune_env.training.order import costs_of
+from prune_env.training.order import costs_of, groups_of
 from prune_env.training.precision import PRECISIONS, resolve_precision
 from prune_env.training.protocol import NetworkTrainer
 from prune_env.training.shared import SharedTrainer
@@ -82,6 +83,7 @@ class EpisodeMaker:
     Attributes:
         instances: as given.
         sizes: N of each, by the names of task and scenario.
+        num_groups: K, the most that an instance has.
         encoding: decodes the agent's actions.
         observer: encodes its observations.
 
@@ -113,9 +115,10 @@ class EpisodeMaker:
         self.sizes: dict[tuple[str, ...], int] = {}
         self.sizes |= {_key(instance): self.size(instance) for instance in self.instances}
         size = max(self.sizes.values())
-        self.encoding = interface.encoding(size)
+        self.num_groups = max(one.num_groups(device) for one in self.instances)
+        self.encoding = interface.encoding(size, self.num_groups)
         self._num_classes = max(one.num_classes(device) for one in self.instances)
-        self.observer = interface.observer(size, self._num_classes)
+        self.observer = interface.observer(size, self._num_classes, self.num_groups)
         self._fixed_size = size if self.encoding.per_sample or self.observer.per_sample else None
         for instance in self.instances:
             self._check_size(instance)
@@ -211,6 +214,7 @@ class EpisodeMaker:
             rng=rng,
             stopwatch=stopwatch,
             classes=_known_classes(validation, split.num_classes),
+            groups=GroupKnowledge(groups=groups_of(split), num_groups=split.num_groups),
             guess_loss=split.objective.guess_loss,
             validation=validation,
             costs=costs,
@@ -245,6 +249,13 @@ class EpisodeMaker:
         return clock
 
     def _check_size(self, instance: Instance) -> None:
+        num_groups = instance.num_groups(self._device)
+        if self._interface.per_group and num_groups != self.num_groups:
+            raise ValueError(
+                f"`task` must have as many groups where observation or action has one row or entry "
+                f"for each, got {self.num_groups} and {num_groups} for {_key(instance)}; use "
+                "action 'group-features', and observation 'summary'"
+            )
         if self._fixed_size is None:
             return
         size = self.size(instance)

@@ -51,7 +51,9 @@ class EpochResult:
     @property
     def metric(self) -> float:
         """The metric over what was trained on, in [0, 1]."""
-        return float(self.correct.mean()) if self.measured is None else self.measured
+        if self.measured is not None:
+            return self.measured
+        return float(self.correct.mean(dtype=np.float64))
 
     @property
     def finite(self) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prune_env.decision.action import Encoding
 from prune_env.decision.amount import Amount, amount_arguments
 from prune_env.decision.encodings import COMPOSITION, ENCODINGS, NUM_BINS, RULE_ENTRIES
+from prune_env.decision.groups import GROUP_COLUMNS
 from prune_env.decision.interface import Interface
 from prune_env.decision.selection import RULES
 from prune_env.decision.statistics import FEATURES, SampleStatistics, feature_propensities
@@ -20,6 +21,8 @@ LENGTHS = {
     "features": len(FEATURES),
     "bins": NUM_BINS,
     "compose": len(COMPOSITION),
+    "groups": 3,
+    "group-features": len(GROUP_COLUMNS),
 }
 BOXES = [name for name in ENCODINGS if name not in ("mask", "rule")]
 SHAPED = [name for name in ENCODINGS if name != "rule"]
@@ -44,7 +47,7 @@ def encoding(name, *, keep=0.25, minimum=0.05, chosen=False, num=NUM, max_weight
     free = chosen or name in FREE
     component = chosen and name in LENGTHS
     amount = Amount(keep_fraction=None if free else keep, minimum=minimum, component=component)
-    return Encoding(name, amount, num_samples=num, max_weight=max_weight)
+    return Encoding(name, amount, num_samples=num, max_weight=max_weight, num_groups=3)
 
 
 def decode(name, action, *, known=None, seed=0, **arguments):
@@ -393,7 +396,7 @@ GIVEN = {"keep_fraction": 0.5, "min_keep_fraction": 0.1, "choose_keep_fraction":
         (
             "scores",
             ["choose_keep_fraction"],
-            "the actions mixture, features, bins, compose, got",
+            "the actions mixture, features, bins, compose, groups, group-features, got",
         ),
     ],
 )
@@ -408,7 +411,7 @@ def test_a_weight_bound_goes_with_weights_alone():
     with pytest.raises(ValueError, match="`max_weight` must be finite and at least 1, got 0"):
         Interface(action="weights", max_weight=0.5)
     for arguments, bound in (({}, 10), ({"max_weight": 2}, 2)):
-        space = Interface(action="weights", **arguments).encoding(3).space
+        space = Interface(action="weights", **arguments).encoding(3, 1).space
         assert space.high.tolist() == [bound] * 3
 
 

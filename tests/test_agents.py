@@ -65,7 +65,7 @@ def test_an_agent_plays_several_environments_at_once_as_it_plays_one(spec):
     ended = np.zeros(2, dtype=int)
     while ended.min() < 2:  # into second episodes
         actions, _ = agent.predict(observation, None, starts)
-        assert actions.shape == (2, N)
+        assert actions.shape == (2, *envs.single_action_space.shape)
         for k in range(2):
             own = {name: values[k] for name, values in observation.items()}
             action, _ = alone[k].predict(own, None, starts[k : k + 1])

@@ -12,11 +12,13 @@ from conftest import blob_task
 from test_mastery import play
 from test_sampling import kept, observe
 
+from prune_agents.groups import GroupView
 from prune_agents.modifiers.warm_up import WarmUp
 from prune_agents.rules.ccs import CCS, even_quotas
 from prune_agents.rules.epsilon_greedy import EpsilonGreedy
 from prune_agents.rules.infobatch import InfoBatch
 from prune_agents.rules.kakurenbo import Kakurenbo
+from prune_agents.rules.odm import ODM, Bandit
 from prune_agents.rules.pdd import PDD
 from prune_agents.rules.rcap import RCAP
 from prune_agents.rules.rho_loss import RhoLoss
@@ -24,6 +26,7 @@ from prune_agents.rules.seta import SeTa
 from prune_agents.rules.small_loss import SmallLoss
 from prune_agents.rules.ucb import UCB
 from prune_agents.view import SampleTableView
+from prune_env import GROUP_COLUMN, GROUP_COLUMNS
 from prune_env.decision.observation import SAMPLE_COLUMN
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.env import DataPruningEnv
@@ -239,3 +242,38 @@ def test_what_is_remembered_or_departs_is_said_to_be_so(what, words):
 
 def test_no_docstring_cites_a_section_that_nobody_could_check():
     assert "section 3" not in SampleStatistics.__doc__
+
+
+# Losses met of three groups in six turns, and which of them were met.
+ODM_LOSSES = [
+    [2.04, 3.06, 0.06],
+    [0.006, 1.65, 4.89],
+    [2.022, 2.265, 8.451],
+    [18.174, 9.858, 0.003],
+    [6.807, 0.216, 3.207],
+    [2.547, 9.45, 1.062],
+]
+ODM_MET = [(0, 1, 2), (0, 2), (0, 1, 2), (1,), (0, 1, 2), (0, 1, 2)]
+# What Exp3WeightUpdater.group_update of alon-albalak/online-data-mixing made of them, from shares
+# of 0.6, 0.3 and 0.1.
+ODM_SHARES = [
+    [0.333333, 0.333333, 0.333333],
+    [0.333333, 0.333333, 0.333333],
+    [0.333333, 0.333333, 0.333333],
+    [0.315274, 0.346293, 0.338433],
+    [0.313317, 0.340147, 0.346537],
+    [0.297886, 0.380892, 0.321222],
+]
+
+
+def test_odm_is_its_release_where_rewards_add_up():
+    agent, memory = ODM(memory=1.0), Bandit()
+    table = np.zeros((3, len(GROUP_COLUMNS)))
+    table[:, GROUP_COLUMN["size"]] = [0.6, 0.3, 0.1]
+    agent.shares(GroupView(table, 0.0, memory))
+    for losses, met, expected in zip(ODM_LOSSES, ODM_MET, ODM_SHARES, strict=True):
+        there = np.isin(np.arange(3), met)
+        table[:, GROUP_COLUMN["met_loss"]] = np.where(there, losses, 0)
+        table[:, GROUP_COLUMN["met_share"]] = there / there.sum()
+        found = agent.shares(GroupView(table, 0.5, memory))
+        assert found == pytest.approx(expected, abs=1e-6)

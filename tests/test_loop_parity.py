@@ -8,6 +8,7 @@ import torch
 from conftest import blob_task, blobs
 from torch.nn import functional as F
 
+from prune_agents.groups import GroupView
 from prune_agents.view import SampleTableView
 from prune_env.env import DataPruningEnv
 from prune_env.episodes import random_streams
@@ -128,6 +129,9 @@ READS = {
 }
 
 
+GROUP_LOSSES = {"loss", "loss_fall", "met_loss"}
+
+
 @pytest.mark.parametrize("spec", RULES + VARIANTS + ["random+class-balance", "rs2+warm-up:0.1"])
 def test_a_rule_reads_what_it_says(spec, monkeypatch):
     read, columns = set(), SampleTableView.__getitem__
@@ -140,6 +144,12 @@ def test_a_rule_reads_what_it_says(spec, monkeypatch):
         read.update({"validation"} if name == "classes" else ())
         return object.__getattribute__(self, name)
 
+    def watching_groups(self, column):
+        read.update({"groups", "loss"} if column in GROUP_LOSSES else {"groups"})
+        return group_columns(self, column)
+
+    group_columns = GroupView.__getitem__
+    monkeypatch.setattr(GroupView, "__getitem__", watching_groups)
     monkeypatch.setattr(SampleTableView, "__getitem__", watching)
     monkeypatch.setattr(SampleTableView, "__getattribute__", watching_classes)
     env, agent, observation = start(120, 32, spec, 3.0)

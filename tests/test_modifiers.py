@@ -406,11 +406,12 @@ def test_the_modifiers_that_cannot_go_around_an_agent_are_those_that_the_docs_na
                 make_agent(f"{name}+{modifier}", keep_fraction=0.3)
             except ValueError:
                 refused.add((modifier, name))
-    everywhere = {(modifier, "learned") for modifier in modifier_entries()}
+    none = ("learned", "stratified", "temperature", "odm", "doremi")
+    everywhere = {(modifier, name) for modifier in modifier_entries() for name in none}
     assert refused == everywhere | {("rescale", "infobatch"), ("rescale", "repb")}
     page = " ".join((ROOT / "docs" / "agents.md").read_text().split())
     assert "any of them" not in page
-    assert "but `learned`, which keeps no samples itself" in page
+    assert "but `learned` and those of groups, which keep no samples themselves" in page
     assert "`rescale` not around `infobatch` and `repb`, which weigh losses themselves" in page
 
 

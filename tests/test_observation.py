@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prune_env.decision.classes import ClassKnowledge
+from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.observation import (
     RUN_COLUMN,
     RUN_COLUMNS,
@@ -59,6 +60,9 @@ STATISTICS = known(
 )
 
 
+NO_GROUPS = GroupKnowledge(groups=np.zeros(1, int), num_groups=1)
+
+
 def classes_of(num_classes):
     """Three validation samples of class 0 and one of class 1, two of them right."""
     known = ClassKnowledge.empty(num_classes)
@@ -68,13 +72,21 @@ def classes_of(num_classes):
 
 def table(statistics, run=None, num_classes=2):
     return SampleTable(len(statistics), num_classes).encode(
-        statistics, run or run_summary(), classes_of(num_classes), guess_loss=math.log(num_classes)
+        statistics,
+        run or run_summary(),
+        classes_of(num_classes),
+        NO_GROUPS,
+        guess_loss=math.log(num_classes),
     )
 
 
 def summary(statistics, run=None, num_classes=2):
     return Summary().encode(
-        statistics, run or run_summary(), classes_of(num_classes), guess_loss=math.log(num_classes)
+        statistics,
+        run or run_summary(),
+        classes_of(num_classes),
+        NO_GROUPS,
+        guess_loss=math.log(num_classes),
     )
 
 

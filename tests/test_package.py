@@ -23,7 +23,7 @@ CALLED = {
     "sklearn": "scikit-learn",
     "stable_baselines3": "stable-baselines3",
 }
-EXTRAS = ("train", "plots", "lightning", "transformers")
+EXTRAS = ("train", "plots", "tables", "hf", "lightning", "transformers")
 REQUIRED = importlib.metadata.requires("prune-env") or []
 
 

@@ -95,11 +95,7 @@ class Memories(Generic[M]):
         tables, runs = (tables, runs) if batched else (tables[None], runs[None])
         classes = observation.get("classes")
         classes = classes if batched or classes is None else classes[None]
-        starts = runs[:, RUN_COLUMN["progress"]] == 0
-        if episode_start is not None:
-            starts = starts | np.asarray(episode_start, dtype=bool)
-        for position in np.flatnonzero(starts):
-            self._memories[int(position)] = self._fresh()
+        self.begin(runs, episode_start)
         views: list[SampleTableView[M]] = [
             SampleTableView(
                 table,
@@ -112,6 +108,19 @@ class Memories(Generic[M]):
             for position, (table, run) in enumerate(zip(tables, runs, strict=True))
         ]
         return views, batched
+
+    def begin(self, runs: np.ndarray, episode_start: np.ndarray | None) -> None:
+        """Start afresh where an episode starts.
+
+        Args:
+            runs: (K, G), of each environment.
+            episode_start: (K,) bool, marks first observations; so does a progress of 0.
+        """
+        starts = runs[:, RUN_COLUMN["progress"]] == 0
+        if episode_start is not None:
+            starts = starts | np.asarray(episode_start, dtype=bool)
+        for position in np.flatnonzero(starts):
+            self._memories[int(position)] = self._fresh()
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept, by position and the memory's fields."""

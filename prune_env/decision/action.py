@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from prune_env.decision.amount import Amount
 from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.encodings import ENCODINGS, Known
+from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.selection import random_subset
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.flow import Selection
@@ -24,6 +25,8 @@ class Encoding:
         amount: how many are kept.
         num_samples: N.
         max_weight: upper bound of a `weights` action, at least 1.
+        num_groups: K.
+        within: what an action on groups takes of each, one of `WITHIN`.
 
     Attributes:
         name: key of `ENCODINGS`.
@@ -31,15 +34,27 @@ class Encoding:
         per_sample: whether the action has one entry a sample.
     """
 
-    def __init__(self, name: str, amount: Amount, *, num_samples: int, max_weight: float):
+    def __init__(
+        self,
+        name: str,
+        amount: Amount,
+        *,
+        num_samples: int,
+        max_weight: float,
+        num_groups: int = 1,
+        within: str = "random",
+    ):
         definition = ENCODINGS[name]
         self.name = name
         self.per_sample = definition.entries is None
         self._definition = definition
         self._amount = amount
+        self._within, self._num_groups = within, num_groups
         # As float32, what the space holds: its own upper end must be let through.
         self._high = float(np.float32(max_weight)) if name == "weights" else 1.0
         length = num_samples if definition.entries is None else len(definition.entries)
+        if definition.per_group:
+            length = num_groups
         length += amount.component
         self.space: spaces.Space[Any] = spaces.Box(
             definition.low, self._high, (length,), np.float32
@@ -55,6 +70,8 @@ class Encoding:
         statistics: SampleStatistics,
         rng: np.random.Generator,
         classes: ClassKnowledge | None = None,
+        groups: GroupKnowledge | None = None,
+        guess_loss: float = 1.0,
     ) -> Selection:
         """Turn an action into the samples to train on.
 
@@ -63,6 +80,8 @@ class Encoding:
             statistics: of the N samples.
             rng: the selection stream.
             classes: what is known of the classes; None is nothing.
+            groups: what is known of the groups; None is nothing, and the groups are the classes.
+            guess_loss: what guessing costs, above 0.
 
         Returns:
             The selection, of at least the minimum number of samples.
@@ -80,7 +99,11 @@ class Encoding:
         count = self._amount.count(len(statistics), component)
         if classes is None:
             classes = ClassKnowledge.empty(int(statistics.labels.max()) + 1)
-        selection = self._definition.select(values, count, Known(statistics, classes), rng)
+        if groups is None:
+            num_groups = max(self._num_groups, len(classes.counts))
+            groups = GroupKnowledge(groups=statistics.labels, num_groups=num_groups)
+        known = Known(statistics, classes, groups, self._within, guess_loss)
+        selection = self._definition.select(values, count, known, rng)
         return self._topped_up(selection, len(statistics), rng)
 
     def checked(self, action: ArrayLike) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.composition import CUT, MOST_OF_CLASS, ORDERS, Composition
+from prune_env.decision.groups import GROUP_COLUMNS, GroupKnowledge
 from prune_env.decision.selection import (
     BALANCED,
     RULES,
@@ -17,8 +18,11 @@ from prune_env.decision.selection import (
     gumbel_top,
     loss_bins,
     mixture,
+    quotas,
     rule_selection,
     top,
+    top_of_each,
+    whole_scores,
 )
 from prune_env.decision.statistics import FEATURES, SampleStatistics, feature_propensities
 from prune_env.flow import Selection
@@ -35,10 +39,21 @@ RULE_ENTRIES = (*WHOLE_RULES, *(rule + BALANCED for rule in WHOLE_RULES))
 
 
 class Known(NamedTuple):
-    """What a selection may go by: what is known of the samples, and of their classes."""
+    """What a selection may go by: what is known of samples, classes and groups.
+
+    Attributes:
+        samples: statistics of the N samples.
+        classes: of their classes.
+        groups: of their groups.
+        within: which of a group's samples an action on groups takes, one of `WITHIN`.
+        guess_loss: what guessing costs, the unit of a group's losses.
+    """
 
     samples: SampleStatistics
     classes: ClassKnowledge
+    groups: GroupKnowledge
+    within: str = "random"
+    guess_loss: float = 1.0
 
 
 _Select = Callable[[np.ndarray, int, Known, np.random.Generator], Selection]
@@ -134,6 +149,33 @@ def _compose(values: np.ndarray, count: int, known: Known, rng: np.random.Genera
     return Selection(indices=indices)
 
 
+WITHIN = WHOLE_RULES
+GROUP_FEATURES = tuple(name for name, _, _ in GROUP_COLUMNS)
+_GROUP_SCALE = 4.0
+
+
+def _groups(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
+    return _by_shares(np.exp(_GROUP_SCALE * values.astype(np.float64)), count, known, rng)
+
+
+def _group_features(
+    values: np.ndarray, count: int, known: Known, rng: np.random.Generator
+) -> Selection:
+    features = known.groups.features(known.samples, known.guess_loss)
+    tilt = np.exp(_FEATURE_SCALE * (features @ values.astype(np.float64)))
+    return _by_shares(known.groups.sizes * tilt, count, known, rng)
+
+
+def _by_shares(shares: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
+    """So much of each group; what a small one cannot give, the others do, in proportion."""
+    samples, groups = known.samples, known.groups
+    counts = quotas(shares, groups.sizes.astype(np.int64), count)
+    scores = whole_scores(
+        known.within, samples.loss_mean, samples.epochs_since_seen(), samples.seen, rng
+    )
+    return Selection(indices=top_of_each(scores, groups.groups, counts, rng))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """One encoding.
@@ -146,6 +188,8 @@ class Definition:
         free: whether the action itself says how many to keep.
         why_no_component: why the action may have no entry that chooses how much to keep; empty
             where it may.
+        per_group: whether there is an entry for each group.
+        of_groups: whether the action is on groups, and another argument says what it takes there.
     """
 
     entries: tuple[str, ...] | None
@@ -154,6 +198,8 @@ class Definition:
     description: str
     free: bool = False
     why_no_component: str = ""
+    per_group: bool = False
+    of_groups: bool = False
 
     @property
     def takes_component(self) -> bool:
@@ -211,6 +257,22 @@ ENCODINGS = {
         select=_compose,
         description=f"Box(-1, 1, ({len(COMPOSITION)},)): corrections to the rule `distrust`, which "
         f"is 0: {', '.join(COMPOSITION)}",
+    ),
+    "groups": Definition(
+        entries=(),
+        low=-1.0,
+        select=_groups,
+        description="Box(-1, 1, (K,)): shares, softmax(4 a), of the K groups",
+        per_group=True,
+        of_groups=True,
+    ),
+    "group-features": Definition(
+        entries=GROUP_FEATURES,
+        low=-1.0,
+        select=_group_features,
+        description=f"Box(-1, 1, ({len(GROUP_FEATURES)},)): weights of {', '.join(GROUP_FEATURES)} "
+        "of the groups; shares in proportion to size times exp(2 a.z)",
+        of_groups=True,
     ),
     "rule": Definition(
         entries=RULE_ENTRIES,

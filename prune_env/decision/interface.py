@@ -14,8 +14,14 @@ from prune_env.decision.amount import (
     Amount,
     check_amount,
 )
-from prune_env.decision.encodings import ENCODINGS
-from prune_env.decision.observation import OBSERVATIONS, SampleTable, Summary
+from prune_env.decision.encodings import ENCODINGS, WITHIN
+from prune_env.decision.observation import (
+    OBSERVATIONS,
+    GroupTable,
+    Observer,
+    SampleTable,
+    Summary,
+)
 from prune_env.decision.statistics import check_means
 
 REFRESHED = {
@@ -36,7 +42,7 @@ class Interface:
     `PruningSampler`, whose agent does.
 
     Attributes:
-        observation: `samples` or `summary`.
+        observation: `samples`, `summary` or `groups`.
         action: a key of `prune_env.decision.encodings.ENCODINGS`.
         keep_fraction: kept / N in (0, 1]; None is 0.25. To be left out where the action chooses.
         choose_keep_fraction: let `mixture`, `features`, `bins` or `compose` choose it.
@@ -49,6 +55,8 @@ class Interface:
         loss_decay: weight of a fresh loss in the running statistics, in (0, 1].
         loss_start: what running means of losses start from; None is each sample's first loss.
         max_weight: upper bound of a `weights` action, at least 1; None is 10.
+        within: which samples of a group the actions `groups` and `group-features` take, a rule of
+            `prune_env.decision.encodings.WITHIN`; None is `random`.
     """
 
     observation: str = "samples"
@@ -63,6 +71,7 @@ class Interface:
     loss_decay: float = 0.8
     loss_start: float | None = None
     max_weight: float | None = None
+    within: str | None = None
 
     def __post_init__(self) -> None:
         """Check every field, and that each has an effect beside the others."""
@@ -77,6 +86,7 @@ class Interface:
             choose_keep_fraction=self.choose_keep_fraction,
         )
         self._check_max_weight()
+        self._check_within()
         check_means(self.loss_decay, self.loss_start)
 
     @property
@@ -101,13 +111,27 @@ class Interface:
         """Whether somebody chose the least that a step trains on: see `Outcome.bounded`."""
         return not self.amount.free or self.min_keep_fraction is not None
 
-    def encoding(self, num_samples: int) -> Encoding:
-        """Decodes actions on N samples."""
-        bound = MAX_WEIGHT if self.max_weight is None else self.max_weight
-        return Encoding(self.action, self.amount, num_samples=num_samples, max_weight=bound)
+    @property
+    def per_group(self) -> bool:
+        """Whether observation or action has a row or an entry for each group."""
+        return self.observation == "groups" or ENCODINGS[self.action].per_group
 
-    def observer(self, num_samples: int, num_classes: int) -> SampleTable | Summary:
-        """Encodes observations of N samples of C classes."""
+    def encoding(self, num_samples: int, num_groups: int) -> Encoding:
+        """Decodes actions on N samples of K groups."""
+        bound = MAX_WEIGHT if self.max_weight is None else self.max_weight
+        return Encoding(
+            self.action,
+            self.amount,
+            num_samples=num_samples,
+            max_weight=bound,
+            num_groups=num_groups,
+            within=self.within or "random",
+        )
+
+    def observer(self, num_samples: int, num_classes: int, num_groups: int) -> Observer:
+        """Encodes observations of N samples of C classes and K groups."""
+        if self.observation == "groups":
+            return GroupTable(num_groups)
         return SampleTable(num_samples, num_classes) if self.in_table else Summary()
 
     def _check_refreshing(self) -> None:
@@ -127,6 +151,16 @@ class Interface:
                 "`recorded` must be 'all' without forward passes over all samples, got 'passes' "
                 f"with `refresh_period` {period} and `refreshed` {which or 'all'!r}; set a period "
                 "and refresh all"
+            )
+
+    def _check_within(self) -> None:
+        if self.within is None:
+            return
+        check_choice("within", self.within, WITHIN)
+        if not ENCODINGS[self.action].of_groups:
+            raise ValueError(
+                f"`within` goes with the actions groups and group-features, got {self.within!r} "
+                f"for {self.action!r}: it would have no effect"
             )
 
     def _check_max_weight(self) -> None:

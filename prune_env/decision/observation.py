@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from prune_env.decision.classes import EVIDENCE, ClassKnowledge
+from prune_env.decision.groups import GROUP_COLUMNS, GroupKnowledge
 from prune_env.decision.selection import quantiles
 from prune_env.decision.statistics import LOSS_LIMIT, SampleStatistics
 
@@ -171,10 +172,12 @@ class SampleTable:
         statistics: SampleStatistics,
         run: RunSummary,
         classes: ClassKnowledge,
+        groups: GroupKnowledge,
         *,
         guess_loss: float,
     ) -> Observation:
         """Fresh arrays of `space`."""
+        del groups  # not seen
         table = np.empty((len(statistics), len(SAMPLE_COLUMNS)), np.float32)
         for index, column in enumerate(SAMPLE_COLUMNS):
             table[:, index] = column.fill(statistics)
@@ -182,6 +185,43 @@ class SampleTable:
         counts[: len(classes.counts)] = np.minimum(classes.counts, COUNT_LIMIT)
         vector = _run_vector(run, _class_sizes(statistics, classes), classes, guess_loss)
         return {"samples": table, "run": vector, "classes": counts}
+
+
+class GroupTable:
+    """Dict of a table of the groups, `groups` (K, F) of `GROUP_COLUMNS`, and of where the run is.
+
+    Args:
+        num_groups: K.
+    """
+
+    per_sample = False
+
+    def __init__(self, num_groups: int):
+        low, high = (
+            np.tile(
+                np.array([column[side] for column in GROUP_COLUMNS], np.float32), (num_groups, 1)
+            )
+            for side in (1, 2)
+        )
+        self.space: spaces.Space[Any] = spaces.Dict(
+            {
+                "groups": spaces.Box(low, high, dtype=np.float32),
+                "run": spaces.Box(np.zeros_like(_RUN_HIGH), _RUN_HIGH, dtype=np.float32),
+            }
+        )
+
+    def encode(
+        self,
+        statistics: SampleStatistics,
+        run: RunSummary,
+        classes: ClassKnowledge,
+        groups: GroupKnowledge,
+        *,
+        guess_loss: float,
+    ) -> Observation:
+        """Fresh arrays of `space`."""
+        vector = _run_vector(run, _class_sizes(statistics, classes), classes, guess_loss)
+        return {"groups": groups.table(statistics, guess_loss), "run": vector}
 
 
 _QUANTILES = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
@@ -219,10 +259,12 @@ class Summary:
         statistics: SampleStatistics,
         run: RunSummary,
         classes: ClassKnowledge,
+        groups: GroupKnowledge,
         *,
         guess_loss: float,
     ) -> Observation:
         """A fresh array of `space`."""
+        del groups  # not seen
         sizes = _class_sizes(statistics, classes)
         values = _statistics(statistics, sizes, guess_loss)
         vector = _run_vector(run, sizes, classes, guess_loss)
@@ -275,4 +317,6 @@ def _deviation(values: np.ndarray) -> float:
 OBSERVATIONS = {
     "samples": "Dict: a table of every sample's statistics, and where the run stands",
     "summary": "Box: quantiles and moments of the statistics, and where the run stands",
+    "groups": "Dict: a table of the groups that samples are from, and where the run stands",
 }
+Observer = SampleTable | Summary | GroupTable

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 from prune_env.decision.action import Encoding
 from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.clock import Clock, Stopwatch
+from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.interface import Interface
-from prune_env.decision.observation import Observation, RunSummary, SampleTable, Summary
+from prune_env.decision.observation import Observation, Observer, RunSummary
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.state import pack, unpack
@@ -61,6 +62,7 @@ class Pruner:
         rng: what selection leaves to chance.
         stopwatch: seconds by part, for reports.
         classes: what is known of the C classes.
+        groups: what is known of the K groups.
         guess_loss: what guessing costs, above 0: the unit of the losses in summaries.
         validation: last finite validation result.
         learning_rate: share of its peak, in [0, 1].
@@ -77,12 +79,13 @@ class Pruner:
 
     interface: Interface
     encoding: Encoding
-    observer: SampleTable | Summary
+    observer: Observer
     statistics: SampleStatistics
     clock: Clock
     rng: np.random.Generator
     stopwatch: Stopwatch
     classes: ClassKnowledge
+    groups: GroupKnowledge
     guess_loss: float
     validation: Evaluation
     learning_rate: float = 1.0
@@ -120,6 +123,7 @@ class Pruner:
             self.statistics,
             self.summary(),
             self.classes,
+            self.groups,
             guess_loss=self.guess_loss,
         )
 
@@ -131,7 +135,9 @@ class Pruner:
             ValueError: if it is malformed.
         """
         with self.stopwatch.measure("selection"):
-            selection = self.encoding.decode(action, self.statistics, self.rng, self.classes)
+            selection = self.encoding.decode(
+                action, self.statistics, self.rng, self.classes, self.groups, self.guess_loss
+            )
         if not self.interface.scale_learning_rate:
             return selection
         return replace(selection, learning_rate_factor=self.num_samples / len(selection))
@@ -145,6 +151,7 @@ class Pruner:
             if result.finite:
                 if self.interface.recorded == "all":
                     self.statistics.record(result.indices, result.losses, result.correct)
+                self.groups.take(result.indices, result.losses, self.statistics)
                 self.train_result = Evaluation(
                     loss=float(result.losses.mean()), metric=result.metric
                 )
@@ -224,6 +231,7 @@ class Pruner:
             "validation": self.validation.state(),
             "train_result": self.train_result.state(),
             "classes": self.classes.state_dict(),
+            "groups": self.groups.state_dict(),
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -239,6 +247,7 @@ class Pruner:
         for name in ("validation", "train_result"):
             setattr(self, name, Evaluation.of_state(state[name]))
         self.classes.load_state_dict(state["classes"])
+        self.groups.load_state_dict(state["groups"])
         for name in _PLAIN:
             setattr(self, name, state[name])
 

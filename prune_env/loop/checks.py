@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,14 @@ from prune_env.arguments import check_at_least, check_count, check_fraction, che
 from prune_env.decision.amount import amount_arguments
 from prune_env.decision.classes import ClassKnowledge, class_counts
 from prune_env.decision.clock import Stopwatch, WorkClock
+from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
 from prune_env.decision.statistics import LOSS_LIMIT, SampleStatistics
 from prune_env.experiment.agents import make_agent
 from prune_env.flow import Evaluation
-from prune_env.problem.data import MAX_CLASSES
+from prune_env.problem import arrays
+from prune_env.problem.data import MAX_CLASSES, digest
 from prune_env.storage.folders import differences
 
 _RIGHT = "pass whether each prediction was right, such as logits.argmax(1) == targets"
@@ -57,6 +59,49 @@ def agent_of(given: str | Agent, keep_fraction: float) -> Agent:
     agent = make_agent(given, keep_fraction=keep_fraction) if isinstance(given, str) else given
     check_agent("agent", agent)
     return agent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of each of N samples beforehand.
+
+    Attributes:
+        labels: (N,) int64; all 0 where none were given.
+        groups: (N,) int64, or None.
+        costs: (N,) int64, or None.
+        has_labels: whether labels were given.
+    """
+
+    labels: np.ndarray
+    groups: np.ndarray | None
+    costs: np.ndarray | None
+    has_labels: bool
+
+    @classmethod
+    def of(cls, num_samples: int, labels: Any, groups: Any, costs: Any) -> Known:
+        """What was given, checked; see `prune_env.problem.arrays` for groups and costs."""
+        grouped = arrays.checked_groups(groups, num_samples)
+        if grouped is not None and int(grouped.max()) >= num_samples:
+            raise ValueError(
+                f"`groups` must be fewer than the {num_samples} samples, got number "
+                f"{int(grouped.max())}; number them from 0"
+            )
+        priced = arrays.checked_costs(costs, num_samples)
+        return cls(
+            labels=checked_labels(labels, num_samples),
+            groups=None if grouped is None else grouped.cpu().numpy(),
+            costs=None if priced is None else priced.cpu().numpy(),
+            has_labels=labels is not None,
+        )
+
+    @property
+    def digests(self) -> dict[str, str | None]:
+        """Of each, for settings."""
+        given = {name: getattr(self, name) for name in ("labels", "groups", "costs")}
+        return {
+            name: None if values is None else digest([torch.from_numpy(values)])
+            for name, values in given.items()
+        }
 
 
 def checked_labels(labels: Any, num_samples: int) -> np.ndarray:
@@ -123,10 +168,10 @@ def checked_batch(
 
 
 def check_correct(correct: Tensor) -> None:
-    """Raise ValueError unless it is bool, or 0 and 1."""
-    if correct.dtype != torch.bool and not ((correct == 0) | (correct == 1)).all():
+    """Raise ValueError unless it is bool, or shares in [0, 1]."""
+    if correct.dtype != torch.bool and not ((correct >= 0) & (correct <= 1)).all():
         raise ValueError(
-            f"`correct` must be bool, or 0 and 1, got {correct.dtype} from "
+            f"`correct` must be bool, or in [0, 1], got {correct.dtype} from "
             f"{correct.min().item():g} to {correct.max().item():g}; {_RIGHT}"
         )
 
@@ -183,7 +228,7 @@ def checked_losses(found: Any, count: int, agent: Agent) -> tuple[np.ndarray, np
             "bound off, as in what is recorded"
         )
     check_not_huge(fresh)
-    return fresh.cpu().numpy(), right.cpu().numpy().astype(bool)
+    return fresh.cpu().numpy(), right.cpu().numpy()
 
 
 def checked_result(
@@ -216,7 +261,11 @@ def checked_result(
 
 
 def interface_of(
-    agent: Agent, keep_fraction: float, score: Any, guess_loss: float | None, *, has_labels: bool
+    agent: Agent,
+    keep_fraction: float,
+    score: Any,
+    guess_loss: float | None,
+    known: Known,
 ) -> Interface:
     """What the agent sees and says.
 
@@ -236,7 +285,9 @@ def interface_of(
             f"`agent` {name} trains networks of its own beforehand, which only the environment can "
             "give it; choose one that does not"
         )
-    if "labels" in agent.reads and not has_labels:
+    if "groups" in agent.reads and not known.has_labels and known.groups is None:
+        raise ValueError(f"`groups` must be given, since {name} chooses among them")
+    if "labels" in agent.reads and not known.has_labels:
         raise ValueError(f"`labels` must be given, since {name} reads them")
     refreshes = wanted.get("refresh_period") is not None
     if refreshes and score is None:
@@ -251,36 +302,43 @@ def interface_of(
     interface = Interface(**amount_arguments(wanted, keep_fraction) | wanted)
     if guess_loss is not None:
         check_positive("guess_loss", guess_loss)
-    elif not (interface.in_table or has_labels):
+    elif not (interface.in_table or known.has_labels):
         raise ValueError(
-            f"`guess_loss` must be given without `labels`, since {name} observes a summary, got "
+            f"`guess_loss` must be given without `labels`, since {name} observes losses in units "
+            "of it, got "
             "None; give the mean loss of guessing, such as that of predicting the mean"
         )
     return interface
 
 
 def make_pruner(
-    labels: np.ndarray,
+    known: Known,
     interface: Interface,
     budget: float,
     guess_loss: float | None,
     rng: np.random.Generator,
 ) -> Pruner:
     """Before the first epoch: what a guess has stands for validation results."""
+    labels, costs = known.labels, known.costs
     num_samples, num_classes = len(labels), max(2, int(labels.max()) + 1)
+    groups = labels if known.groups is None else known.groups
+    num_groups = num_classes if known.groups is None else int(groups.max()) + 1
+    full_cost = num_samples if costs is None else int(costs.sum())
     unit = math.log(num_classes) if guess_loss is None else guess_loss
     return Pruner(
         interface=interface,
-        encoding=interface.encoding(num_samples),
-        observer=interface.observer(num_samples, num_classes),
+        encoding=interface.encoding(num_samples, num_groups),
+        observer=interface.observer(num_samples, num_classes, num_groups),
         statistics=SampleStatistics.empty(
             labels, decay=interface.loss_decay, start=interface.loss_start
         ),
-        clock=WorkClock(budget=budget, full_cost=num_samples),
+        clock=WorkClock(budget=budget, full_cost=full_cost),
         rng=rng,
         stopwatch=Stopwatch(device=torch.device("cpu")),
         classes=ClassKnowledge.empty(num_classes),
+        groups=GroupKnowledge(groups=groups, num_groups=num_groups),
         guess_loss=unit,
+        costs=costs,
         validation=Evaluation(loss=unit, metric=1 / num_classes),
     )
 

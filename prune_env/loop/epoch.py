@@ -80,7 +80,7 @@ class OpenEpoch:
             ValueError: if a loss is negative, or correctness something else.
         """
         if not self.recorded:
-            return Met(*(np.empty(0, kind) for kind in (np.int64, np.float32, bool, np.float32)))
+            return Met(*(np.empty(0, kind) for kind in (np.int64, *[np.float32] * 3)))
         indices = torch.cat([batch.indices.cpu() for batch in self.recorded])
         losses = torch.cat([batch.losses.cpu() for batch in self.recorded])
         correct = self._filled("correct", torch.zeros(1, dtype=torch.bool))
@@ -94,7 +94,7 @@ class OpenEpoch:
                 "in proportion; record a loss with its lower bound taken off"
             )
         check_not_huge(losses)
-        return Met(indices.numpy(), losses.numpy(), correct.numpy().astype(bool), margins.numpy())
+        return Met(indices.numpy(), losses.numpy(), correct.float().numpy(), margins.numpy())
 
     def _filled(self, name: str, missing: Tensor) -> Tensor:
         """What was recorded under a name; `missing` (1,) where it was not said."""

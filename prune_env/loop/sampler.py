@@ -12,19 +12,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from prune_env.agent import Agent
-from prune_env.arguments import (
-    check_choice,
-    check_count,
-    check_fraction,
-    check_positive,
-)
+from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
 from prune_env.experiment.spelling import spec_of
 from prune_env.loop import checks
 from prune_env.loop.batches import EpochBatches, make_loader
 from prune_env.loop.decider import Decider, Score
 from prune_env.loop.epoch import Batch, OpenEpoch, check_recorded
 from prune_env.loop.indexed import Collate, IndexedCollate
-from prune_env.problem.data import digest
 
 
 class PruningSampler:
@@ -56,6 +50,10 @@ class PruningSampler:
         agent: an agent, or what `prune-env compare --agents` calls one.
         keep_fraction: kept / N in (0, 1], for agents named by a text that take it.
         labels: (N,) whole numbers from 0, for agents that read them.
+        groups: (N,) whole numbers from 0, where a sample is from, for agents that choose among
+            groups; None is the labels.
+        costs: (N,) whole numbers of at least 1, such as tokens: what training on a sample costs.
+            The budget counts them; None is 1 each.
         seed: of all chance, the order included; at least 0.
         score: losses (K,) of the samples at some indices (K,) int64, or losses and correctness, by
             a forward pass of your network, without training it; asked for by agents that refresh
@@ -85,6 +83,8 @@ class PruningSampler:
         agent: str | Agent = "stalest",
         keep_fraction: float = 0.25,
         labels: Sequence[int] | np.ndarray | Tensor | None = None,
+        groups: Sequence[int] | np.ndarray | Tensor | None = None,
+        costs: Sequence[int] | np.ndarray | Tensor | None = None,
         seed: int = 0,
         score: Score | None = None,
         guess_loss: float | None = None,
@@ -102,24 +102,21 @@ class PruningSampler:
             check_choice(name, value, [False, True])
         self.batch_size, self.accumulate = batch_size, accumulate
         self.agent = checks.agent_of(agent, keep_fraction)
-        known = checks.checked_labels(labels, num_samples)
-        interface = checks.interface_of(
-            self.agent, keep_fraction, score, guess_loss, has_labels=labels is not None
-        )
+        known = checks.Known.of(num_samples, labels, groups, costs)
+        interface = checks.interface_of(self.agent, keep_fraction, score, guess_loss, known)
         self._settings = {
             "num_samples": num_samples,
             "batch_size": batch_size,
             "budget": float(budget),
             "agent": spec_of(self.agent, keep_fraction=keep_fraction),
             "keep_fraction": float(keep_fraction),
-            "labels": digest([torch.from_numpy(known)]),
+            **known.digests,
             **{"seed": seed, "accumulate": accumulate, "whole_batches": whole_batches},
             **{"guess_loss": guess_loss, "trace": trace},
         }
         streams = np.random.SeedSequence(seed).spawn(2)  # of the order, and of selection
-        self._pruner = checks.make_pruner(
-            known, interface, budget, guess_loss, np.random.default_rng(streams[1])
-        )
+        rng = np.random.default_rng(streams[1])
+        self._pruner = checks.make_pruner(known, interface, budget, guess_loss, rng)
         self._decider = Decider(
             self.agent,
             self._pruner,
@@ -195,7 +192,8 @@ class PruningSampler:
         Args:
             losses: (K,) of each sample, with their gradients, before any weight.
             indices: (K,) int64, as the loader gave them.
-            correct: (K,) bool, whether the predictions were right, for agents that read it.
+            correct: (K,) bool, whether the predictions were right, or how much of each was, in
+                [0, 1], for agents that read it.
             margins: (K,) floats, logit of the label minus the largest other, for `statistics`.
 
         Returns:
@@ -232,7 +230,7 @@ class PruningSampler:
         Args:
             indices: (K,) whole numbers.
             losses: (K,) at least 0, before any weight.
-            correct: (K,) bool, or 0 and 1: whether the predictions were right.
+            correct: (K,) bool, or in [0, 1]: how much of each prediction was right.
             margins: (K,) floats, as for `loss`.
 
         Raises:

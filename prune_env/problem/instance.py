@@ -138,11 +138,16 @@ class Instance:
         """C, the same for every seed and scenario."""
         return split_maker(self._data_task, device, self.own_task.as_pictures).num_classes
 
+    def num_groups(self, device: torch.device) -> int:
+        """K, the same for every seed and scenario; the number of classes where none are named."""
+        return split_maker(self._data_task, device, self.own_task.as_pictures).num_groups
+
     def provides(self, device: torch.device) -> frozenset[str]:
         """What agents can be told of it, by the names of `Agent.reads`.
 
         `loss`; `correct`, where the objective says what is learnt; `labels` and `validation`, where
-        samples have classes; `probabilities`, where exp(-loss) is one.
+        samples have classes; `probabilities`, where exp(-loss) is one; `groups`, where samples have
+        groups or classes.
         """
         maker = split_maker(self._data_task, device, self.own_task.as_pictures)
         return _provided(self, device, maker)
@@ -190,6 +195,8 @@ def _provided(instance: Instance, device: torch.device, maker: SplitMaker) -> fr
     found, objective = {"loss", "correct"}, maker.objective
     if maker.num_classes > 1:
         found |= {"labels", "validation"}
+    if maker.num_groups > 1:
+        found.add("groups")
     if objective.likelihood:
         found.add("probabilities")
     if not type(objective).__module__.startswith(__package__):

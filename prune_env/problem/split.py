@@ -153,6 +153,11 @@ class SplitMaker:
                 self._validation = self._normalise(self._validation)
 
     @property
+    def num_groups(self) -> int:
+        """K; the number of classes where no groups are named."""
+        return len(self._dataset.group_names) or self.num_classes
+
+    @property
     def objective(self) -> Objective:
         """What is trained and judged by."""
         assert self._dataset.objective is not None  # the dataset has seen to it

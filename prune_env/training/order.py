@@ -43,6 +43,12 @@ def costs_of(data: Split) -> np.ndarray | None:
     return None if costs is None else costs.cpu().numpy()
 
 
+def groups_of(data: Split) -> np.ndarray:
+    """The group of each training sample, (N,) int64; its class where no groups are named."""
+    groups = data.train.groups
+    return (data.train.labels if groups is None else groups).cpu().numpy()
+
+
 def num_within(order: np.ndarray, costs: np.ndarray | None, limit: int) -> int:
     """How many of the first samples of an order cost at most so much together; at least one.
 

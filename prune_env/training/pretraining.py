@@ -25,7 +25,7 @@ from prune_env.problem.instance import Instance
 from prune_env.problem.sources import cache_folder
 from prune_env.problem.split import Split
 from prune_env.storage.archives import cached
-from prune_env.training.order import costs_of
+from prune_env.training.order import costs_of, groups_of
 from prune_env.training.trainer import Trainer
 
 # Maps a network, inputs (B, ...) and labels (B,) to a number for each sample, (B,).
@@ -68,6 +68,21 @@ class Pretraining:
     def num_samples(self) -> int:
         """N."""
         return len(self._split.train)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(N,) int64, the group of each sample; its class where no groups are named."""
+        return groups_of(self._split)
+
+    @property
+    def num_groups(self) -> int:
+        """K."""
+        return self._split.num_groups
+
+    @property
+    def guess_loss(self) -> float:
+        """What guessing costs: the unit in which losses are observed."""
+        return self._split.objective.guess_loss
 
     def network(self, number: int) -> PretrainedNetwork:
         """A network with fresh weights; equal numbers give equal ones."""
@@ -242,6 +257,19 @@ class PretrainedNetwork:
             correct=result.correct[back],
             num_updates=result.num_updates,
         )
+
+    def losses(self, indices: np.ndarray | None = None) -> np.ndarray:
+        """The loss of each training sample, (N,) float32, as `measure` returns it; work 1/3.
+
+        Args:
+            indices: (K,) int64, as for `measure`.
+        """
+        chosen = np.arange(len(self._split.train)) if indices is None else indices
+        found, _ = self._trainer.score(chosen)
+        _check_finite("losses", found)
+        cost = cost_of(costs_of(self._split), chosen)
+        self._pretraining.work += FORWARD_COST * cost / self._trainer.full_cost
+        return found
 
     def measure(
         self,
