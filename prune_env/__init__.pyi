@@ -32,6 +32,8 @@ from .problem.objectives import Objective as Objective
 from .problem.objectives import SquaredError as SquaredError
 from .problem.recipes import Recipe as Recipe
 from .problem.scenarios import Confusion as Confusion
+from .problem.scenarios import Copies as Copies
+from .problem.scenarios import Drift as Drift
 from .problem.scenarios import Duplicates as Duplicates
 from .problem.scenarios import Imbalance as Imbalance
 from .problem.scenarios import Noise as Noise

@@ -124,9 +124,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     Arguments:
         task: a name (`prune_env.task_names()`, or `folder:PATH`), a `Task`, or several to
             sample from at each reset.
-        scenario: `clean`, or `noise:F`, `confusion:F`, `imbalance:R`, `tail:R`, `duplicates:F`,
-            `validation-noise:F` joined by `+` in any order, or the same as objects, such as
-            `Noise(0.3) + Imbalance(10)`; or several.
+        scenario: `clean`, or `noise:F`, `confusion:F`, `imbalance:R`, `tail:R`, `drift:R`,
+            `duplicates:F`, `copies:R`, `validation-noise:F` joined by `+` in any order, or the same
+            as objects, such as `Noise(0.3) + Imbalance(10)`; or several.
         model: `mlp`, `mlp:WIDTH`, `cnn`, `resnet18`, `resnet50`; None is the task's own.
         num_samples: cut every training set to this many; None keeps all.
         budget: full epochs, above 0; at least 2 make a run worth the name.

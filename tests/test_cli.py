@@ -74,7 +74,6 @@ def test_list_names_what_there_is(what, capsys):
             "cifar100",
             "corpora",
             "folder:PATH",
-            "hf:PATH",
         ],
         "scenarios": [
             "clean",

@@ -158,7 +158,7 @@ def test_a_rule_reads_what_it_says(spec, monkeypatch):
         action, _ = agent.predict(observation, None, first)
         observation, _, over, _, _ = env.step(action)
         first[:] = False
-    assert read == agent.reads
+    assert read == agent.reads - {"probabilities"}  # of what kind losses are cannot be watched
 
 
 @pytest.mark.parametrize("spec", ["random", "epsilon-greedy", "ucb"])

@@ -326,10 +326,10 @@ def test_an_argument_of_another_type_is_refused(spec, message):
         ("random", ()),
         ("ucb", ("loss",)),
         ("ucb:refresh=forward", ("loss", "score")),
-        ("kakurenbo", ("loss", "correct", "score")),
+        ("kakurenbo", ("loss", "correct", "probabilities", "score")),
         ("stalest+class-balance:1", ("labels",)),
-        ("learned", ("loss", "correct", "labels", "validation")),
-        ("el2n", ("loss", "correct", "labels", "pretraining")),
+        ("learned", ("loss", "correct", "validation")),
+        ("el2n", ("labels", "probabilities", "pretraining")),
     ],
 )
 def test_what_an_agent_needs_is_said(spec, expected):
@@ -339,4 +339,4 @@ def test_what_an_agent_needs_is_said(spec, expected):
 def test_the_list_says_what_agents_need(capsys):
     main(["list", "agents"])
     shown = capsys.readouterr().out
-    assert "needs: loss, correct, score" in shown
+    assert "needs: loss, correct, probabilities, score" in shown.replace("\n", " ")

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prune_env.problem.applying import apply
 from prune_env.problem.changes import confusion, duplicates, imbalance, noise, tail
 from prune_env.problem.data import Samples
 from prune_env.problem.instance import Instance
@@ -13,13 +14,14 @@ from prune_env.problem.objectives import CrossEntropy
 from prune_env.problem.scenarios import (
     KINDS,
     Confusion,
+    Copies,
+    Drift,
     Duplicates,
     Imbalance,
     Noise,
     Scenario,
     Tail,
     ValidationNoise,
-    apply,
 )
 from prune_env.problem.split import Split
 
@@ -464,7 +466,7 @@ def test_training_and_test_are_the_same_with_validation_noise_and_without(others
 def test_test_labels_are_true_and_the_written_order_is_indifferent_under_all_kinds():
     parts = [Tail(2), Imbalance(2), Duplicates(0.5), Confusion(0.3), Noise(0.3)]
     parts += [ValidationNoise(0.5)]
-    assert {part.kind for part in parts} == set(KINDS)
+    assert {part.kind for part in parts} == set(KINDS) - {"drift", "copies"}
     split = replace(make_split(), test=samples(30))
     one, other = (apply(Scenario(*order), split, rng(2)) for order in (parts, parts[::-1]))
     for part in ("train", "validation", "test"):
@@ -487,3 +489,73 @@ def test_confusion_comes_before_noise_and_after_all_that_chooses_samples():
     assert torch.equal(both.rows, neither.rows)
     assert torch.equal(confused.rows, neither.rows)
     assert int((both.labels != confused.labels).sum()) == round(0.5 * len(both))
+
+
+def shares(samples, num_classes=4):
+    return np.bincount(samples.labels.numpy(), minlength=num_classes)
+
+
+def test_a_drift_is_one_tail_in_training_and_its_opposite_later():
+    split = apply("drift:9", make_split(400, 4), rng())
+    train, validation, test = (shares(one) for one in (split.train, split.validation, split.test))
+    assert sorted(train.tolist()) == [11, 23, 48, 100]
+    order = np.argsort(train)
+    assert (np.diff(validation[order]) <= 0).all()
+    assert (np.diff(test[order]) <= 0).all()
+    assert train[order[-1]] == 100
+    assert test[order[-1]] == test.min() < test.max()
+
+
+def test_copies_follow_a_power_law_and_leave_the_number_as_it_was():
+    split = apply("copies:30", make_split(400, 4), rng())
+    times = np.sort(np.unique(split.train.rows.numpy(), return_counts=True)[1])[::-1]
+    assert times.sum() == len(split.train) == 400
+    assert times[:4].tolist() == [30, 15, 10, 8]
+    assert (times[25:] == 1).all()
+    assert apply("copies:1", make_split(400, 4), rng()).train.rows.unique().numel() == 400
+
+
+def regression(num=60):
+    split = make_split(num, 2)
+    numbered = replace(
+        split.train,
+        labels=torch.zeros(num, dtype=torch.int64),
+        targets=torch.arange(float(num))[:, None],
+        costs=torch.arange(num) + 1,
+    )
+    held = replace(split.validation, targets=torch.arange(9.0)[:, None])
+    return replace(split, num_classes=1, train=numbered, validation=held)
+
+
+def test_noise_on_targets_that_are_no_classes_is_another_samples():
+    split = apply("noise:0.25", regression(), rng())
+    changed = split.train.targets[:, 0] != torch.arange(60.0)
+    assert changed.sum() == 15
+    assert set(split.train.targets[:, 0].tolist()) <= set(range(60))
+    assert torch.equal(split.validation.targets, regression().validation.targets)
+    assert torch.equal(split.train.costs, regression().train.costs)
+    noisy = apply("validation-noise:0.5", regression(), rng())
+    assert (noisy.validation.targets != regression().validation.targets).sum() == 4
+    copied = apply("copies:9", regression(), rng()).train
+    assert torch.equal(copied.costs - 1, copied.rows)
+    assert torch.equal(copied.targets[:, 0], copied.rows.float())
+
+
+@pytest.mark.parametrize("kind", ["imbalance:3", "tail:3", "drift:3", "confusion:0.1"])
+def test_scenarios_of_classes_are_refused_where_there_are_none(kind):
+    with pytest.raises(ValueError, match=r"changes classes, .* possible are duplicates, copies"):
+        apply(kind, regression(), rng())
+
+
+def test_noise_on_targets_that_are_not_known_beforehand_is_refused():
+    split = regression()
+    unknown = replace(split, train=replace(split.train, targets=None))
+    with pytest.raises(ValueError, match="give `train_targets`"):
+        apply("noise:0.25", unknown, rng())
+
+
+def test_a_drift_and_copies_take_their_places_however_they_are_written():
+    parts = [Drift(3), Copies(5), Noise(0.3)]
+    one, other = (apply(Scenario(*order), make_split(), rng(2)) for order in (parts, parts[::-1]))
+    for part in ("train", "validation", "test"):
+        assert same(getattr(one, part), getattr(other, part))

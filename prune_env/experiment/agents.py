@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from prune_env.agent import Agent, check_agent
+from prune_env.agent import READS, Agent, check_agent
 
 GROUP = "prune_env.agents"
 MODIFIER_GROUP = "prune_env.modifiers"
@@ -100,7 +100,7 @@ def needs(agent: Agent) -> tuple[str, ...]:
         agent: any.
 
     Returns:
-        Of `loss`, `correct`, `labels` (what it reads of the samples), `score` (forward passes),
+        Of `prune_env.agent.READS` (what it reads of the samples), `score` (forward passes),
         `validation` (results of the run) and `pretraining`.
     """
     arguments = agent.env_arguments
@@ -109,7 +109,7 @@ def needs(agent: Agent) -> tuple[str, ...]:
         "validation": arguments.get("observation") == "summary" or "validation" in agent.reads,
         "pretraining": agent.prepares,
     }
-    read = [name for name in ("loss", "correct", "labels") if name in agent.reads]
+    read = [name for name in READS if name in agent.reads and name != "validation"]
     return (*read, *(name for name, needed in others.items() if needed))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -109,12 +109,12 @@ def _compare(play: _Play) -> None:
     from prune_env.experiment.seeds import parse_seeds
     from prune_env.training.threads import tune_process
 
-    everybody = tuple(sorted(agent_entries()))
+    everybody = play.agents == ("all",)
     try:
         comparison = Comparison(
             tasks=play.task,
             scenarios=play.scenarios,
-            agents=everybody if play.agents == ("all",) else play.agents,
+            agents=tuple(sorted(agent_entries())) if everybody else play.agents,
             seeds=parse_seeds(play.seeds),
             epochs=play.epochs,
             keep_fraction=play.keep_fraction,
@@ -124,6 +124,11 @@ def _compare(play: _Play) -> None:
             device=play.device,
             precision=play.precision,
         )
+        if everybody and (left_out := comparison.left_out()):
+            for name, why in left_out.items():
+                print(f"left out: {name}, which {why}", file=sys.stderr)
+            playing = tuple(name for name in comparison.agents if name not in left_out)
+            comparison = replace(comparison, agents=playing)
         tune_process(comparison.models, threads=play.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
         results = Results(comparison.settings, play.out)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from prune_env.agent import Agent
+from prune_env.agent import READS, Agent
 from prune_env.arguments import (
     check_choice,
     check_count,
@@ -160,6 +160,8 @@ class Comparison:
 
     def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
         agent = self._agent(spec)
+        if lacking := self._lacking(agent, task):
+            raise ValueError(f"`agent` {spec!r} {lacking}; leave it out, as --agents all does")
         budget = self.epochs * (1 if agent.reference else self.keep_fraction)
         charged = agent.charged_work if self.clock == "work" else 0.0
         if charged >= budget:
@@ -180,6 +182,25 @@ class Comparison:
         arguments |= amount_arguments(agent.env_arguments, self.keep_fraction)
         arguments |= {"task": self._tasks[task], "scenario": self._scenarios[scenario]}
         return DataPruningEnv(**(arguments | agent.env_arguments)), agent
+
+    def left_out(self) -> dict[str, str]:
+        """Of the agents those that a task tells too little, and what each lacks."""
+        found = {}
+        for spec in self._agents:
+            agent = self._agent(spec)
+            lacking = [why for task in self._tasks if (why := self._lacking(agent, task))]
+            if lacking:
+                found[spec] = lacking[0]
+        return found
+
+    def _lacking(self, agent: Agent, task: str) -> str:
+        """What an agent reads and a task does not tell, in words; nothing where it tells all."""
+        provided = self._instance(task).provides(resolve_device(self.device))
+        missing = [name for name in READS if name in agent.reads - provided]
+        if not missing:
+            return ""
+        reads = ", ".join(f"{name} ({READS[name]})" for name in missing)
+        return f"reads {reads}, which task {task!r} does not tell"
 
     def run(self, results: Results) -> None:
         """Run every episode that `results` does not hold yet, with progress bars.

@@ -33,9 +33,10 @@ def run_episode(
 
     Returns:
         A record that can be written as JSON: settings of the agent, curve by epoch and the
-        seconds spent by then, last-epoch test accuracy and loss, work (`scoring_work` is that of
-        an agent's `prepare`, part of `work` where it is charged), samples (`num_unseen`: trained
-        on without a loss recorded before), seconds in all, device and versions.
+        seconds spent by then, last-epoch test metric, its name, and test loss, work
+        (`scoring_work` is that of an agent's `prepare`, part of `work` where it is charged),
+        samples (`num_unseen`: trained on without a loss recorded before), seconds in all, device
+        and versions.
 
     Raises:
         ValueError: if the agent's scores leave nothing of the budget, or its action is malformed.
@@ -54,6 +55,7 @@ def run_episode(
         "work": end["work"] + scoring.charged_work,
         "scoring_work": scoring.work,
         **{count: sum(point[count] for point in points) for count in _COUNTS},
+        "metric": env._any_episode().split.objective.metric_name,
         "test_metric": test.metric,
         "test_loss": test.loss if np.isfinite(test.loss) else None,
         "diverged": end["diverged"],

@@ -70,6 +70,7 @@ class Record:
         num_trained: samples trained on.
         num_scored: samples scored by forward passes.
         test_metric: of the last epoch, in [0, 1].
+        metric: what the metric is; of older records the accuracy.
         diverged: whether a loss was not finite.
         seconds: by part, `train`, `scoring`, `selection`, `evaluation` and others, at least 0.
         curve: one point or more, by work.
@@ -98,6 +99,7 @@ class Record:
     diverged: bool
     seconds: Mapping[str, float]
     curve: tuple[Point, ...]
+    metric: str = "accuracy"
     test_loss: float | None = None
     scoring_work: float = 0.0
     num_unseen: int | None = None
@@ -163,6 +165,8 @@ def _optional(given: Fields) -> dict[str, Any]:
     taken: dict[str, Any] = {}
     if given.has("test_loss"):
         taken["test_loss"] = given.number("test_loss")
+    if given.has("metric"):
+        taken["metric"] = given.text("metric")
     if given.has("scoring_work"):
         taken["scoring_work"] = given.number("scoring_work", low=0)
     if given.has("num_unseen"):

@@ -12,11 +12,11 @@ VARIANTS = {"rcap": "theorem variant"}  # agents that are not their authors' rel
 _LONGEST_NAME = 22  # characters; longer ones are spelt out under their table
 _SPENT = ("train", "scoring", "selection")
 NOTES = """\
-Test accuracy in per cent; ± is half of a 95 % interval over seeds (Student's t, from three seeds
-on), * marks what differs beyond it, paired by seed. Work is in full epochs, + what scores took
-beforehand. Seconds are of training, scoring and selection; those of validation apart. To
-reference: work, seconds and seeds until validation accuracy first was within half a point of the
-reference's last."""
+Test accuracy, or what else the metric is, in per cent; ± is half of a 95 % interval over seeds
+(Student's t, from three seeds on), * marks what differs beyond it, paired by seed. Work is in full
+epochs, + what scores took beforehand. Seconds are of training, scoring and selection; those of
+validation apart. To reference: work, seconds and seeds until the validation metric first was within
+half a point of the reference's last."""
 
 
 def summary_table(rows: list[dict[str, Any]]) -> str:
@@ -112,7 +112,11 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
 def _lines(ranked: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Header and rows; names that would make the table too wide are numbered."""
     against = next((row["against"] for row in ranked if row.get("against")), None)
-    header = ("agent", "accuracy", *([f"over {against}"] if against else []))
+    header = (
+        "agent",
+        ranked[0].get("metric", "accuracy"),
+        *([f"over {against}"] if against else []),
+    )
     header += ("work", "seconds", "val.", "to reference")
     shared, lines, num_long = _shared_seeds(ranked), [header], 0
     for row in ranked:

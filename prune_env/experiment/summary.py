@@ -23,12 +23,12 @@ def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
     """One row per task, scenario and agent, in order of first appearance; JSON-able.
 
     Returns:
-        `task`, `scenario`, `agent`, `seeds`, `test_accuracies` by seed, and means over seeds:
-        `test_metric` with its interval, `over` (difference to `against`, paired by seed, with
-        its interval), `budget`, `work`, `scoring_work`, `num_*`, `seconds` by part,
-        `work_to_reference` and `seconds_to_reference` (until validation accuracy first was within
-        half a point of the reference's end; training, scoring and selection, not validation),
-        `num_reached_reference`, `num_diverged`.
+        `task`, `scenario`, `agent`, `seeds`, `test_accuracies` (the test metrics) by seed, `metric`
+        (its name), and means over seeds: `test_metric` with its interval, `over` (difference to
+        `against`, paired by seed, with its interval), `budget`, `work`, `scoring_work`, `num_*`,
+        `seconds` by part, `work_to_reference` and `seconds_to_reference` (until the validation
+        metric first was within half a point of the reference's end; training, scoring and
+        selection, not validation), `num_reached_reference`, `num_diverged`.
     """
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
@@ -53,6 +53,7 @@ def _row(group: list[Record], targets: Target, base: list[Record] | None) -> dic
         "seeds": [record.seed for record in group],
         "test_accuracies": [record.test_metric for record in group],
         "test_metric": mean_interval(record.test_metric for record in group),
+        "metric": group[0].metric,
         "reference": group[0].reference,
         **_difference(group, base),
         "budget": mean("budget"),

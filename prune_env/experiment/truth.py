@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import gymnasium as gym
 import numpy as np
+from torch import Tensor
 
 from prune_env.env import DataPruningEnv
 from prune_env.episodes import random_streams
@@ -22,16 +23,18 @@ class Truth:
         true_labels: (N,) int64, those of the data before a scenario changed any.
         originals: (N,) int64, the first sample that is the same item of the data: a sample's own
             position, unless it is a copy.
+        wrong_targets: (N,) bool, whether a target that is no class is not that of the data.
     """
 
     labels: np.ndarray
     true_labels: np.ndarray
     originals: np.ndarray
+    wrong_targets: np.ndarray
 
     @property
     def mislabelled(self) -> np.ndarray:
-        """Whether a sample's label is wrong: (N,) bool."""
-        return self.labels != self.true_labels
+        """Whether a sample's label, or target, is wrong: (N,) bool."""
+        return (self.labels != self.true_labels) | self.wrong_targets
 
     @property
     def copies(self) -> np.ndarray:
@@ -69,7 +72,15 @@ def truth(env: gym.Env) -> Truth:
         labels=train.labels.cpu().numpy(),
         true_labels=plain.labels.cpu().numpy(),
         originals=first[place],
+        wrong_targets=_differing(train.targets, plain.targets, len(train)),
     )
+
+
+def _differing(mine: Tensor | None, true: Tensor | None, count: int) -> np.ndarray:
+    """(N,) bool, whether any of the numbers of a target differs."""
+    if mine is None or true is None:
+        return np.zeros(count, bool)
+    return (mine != true).reshape(count, -1).any(dim=1).cpu().numpy()
 
 
 def on_test_data(env: gym.Env) -> Evaluation:

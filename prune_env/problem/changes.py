@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from prune_env.problem.data import Samples
 from prune_env.problem.split import Split
@@ -26,6 +27,29 @@ def noise(samples: Samples, fraction: float, num_classes: int, rng: np.random.Ge
     wrong = rng.choice(len(labels), size=round(fraction * len(labels)), replace=False)
     labels[wrong] = (labels[wrong] + rng.integers(1, num_classes, size=len(wrong))) % num_classes
     return samples.with_labels(labels)
+
+
+def mistaken(samples: Samples, fraction: float, rng: np.random.Generator) -> Samples:
+    """Give round(`fraction` N) samples the target of another sample, uniform over the others.
+
+    Args:
+        samples: N of them, whose targets are in memory; they are not changed.
+        fraction: share of them that gets another's target, in [0, 1).
+        rng: draws which they are and whose targets.
+
+    Raises:
+        ValueError: if targets come with the inputs only.
+    """
+    if samples.targets is None:
+        raise ValueError(
+            "`scenario` noise changes targets, which must be known beforehand, got samples whose "
+            "targets are read with their inputs; give `train_targets`"
+        )
+    wrong = rng.choice(len(samples), size=round(fraction * len(samples)), replace=False)
+    others = (wrong + rng.integers(1, max(2, len(samples)), size=len(wrong))) % len(samples)
+    targets = samples.targets.clone()
+    targets[torch.from_numpy(wrong)] = samples.targets[torch.from_numpy(others)]
+    return replace(samples, targets=targets)
 
 
 def confusion(
@@ -103,6 +127,43 @@ def tail(split: Split, ratio: float, rng: np.random.Generator) -> Split:
         validation=_thinned(split.validation, ratio, ranks, validation),
         test=_thinned(split.test, ratio, ranks, test),
     )
+
+
+def drift(split: Split, ratio: float, rng: np.random.Generator) -> Split:
+    """Thin training to one long tail of classes, and validation and test to the opposite one.
+
+    As `tail`, but the class that is largest in training is the smallest in validation and test.
+
+    Args:
+        split: whose training samples are in random order; it is not changed.
+        ratio: how many times the smallest class the largest is, at least 1.
+        rng: draws which class is how large, then which validation and test samples stay.
+    """
+    ranks = rng.permutation(split.num_classes)
+    validation, test = (rng.permutation(len(part)) for part in (split.validation, split.test))
+    return replace(
+        split,
+        train=_thinned(split.train, ratio, ranks, np.arange(len(split.train))),
+        validation=_thinned(split.validation, ratio, -ranks, validation),
+        test=_thinned(split.test, ratio, -ranks, test),
+    )
+
+
+def copies(train: Samples, most: float, rng: np.random.Generator) -> Samples:
+    """Let few samples be there often, most once: the j-th most frequent max(1, `most` / j) times.
+
+    A Zipf law, as of texts on the web, where a few pages are found everywhere; the present N
+    samples make way for the copies.
+
+    Args:
+        train: N of them; they are not changed.
+        most: how often the most frequent one is there, at least 1.
+        rng: draws which sample is how frequent.
+    """
+    count = len(train)
+    times = np.maximum(1, np.round(most / np.arange(1, count + 1))).astype(np.int64)
+    rows = np.repeat(rng.permutation(count), np.minimum(times, count))[:count]
+    return train.subset(rng.permutation(rows))
 
 
 def _thinned(samples: Samples, ratio: float, ranks: np.ndarray, order: np.ndarray) -> Samples:

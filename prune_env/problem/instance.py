@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from prune_env.arguments import check_count, check_positive, check_several, check_type
-from prune_env.problem import scenarios
+from prune_env.problem.applying import apply
 from prune_env.problem.models import build_model, check_model
 from prune_env.problem.objectives import Batch
 from prune_env.problem.probing import check_losses
@@ -122,7 +122,7 @@ class Instance:
         count = self.validation_samples
         if count is None:
             count = validation_count(self.num_samples or len(split.train))
-        return scenarios.apply(
+        return apply(
             self.scenario,
             split,
             rng,

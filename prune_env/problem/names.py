@@ -31,10 +31,12 @@ MODELS = {
 }
 SCENARIOS = {
     "clean": "the data as they are",
-    "noise:F": "a fraction F of the training labels is wrong",
+    "noise:F": "a fraction F of the training labels is wrong, or of other targets another sample's",
     "confusion:F": "a fraction F of the training labels of each class is that of one other class",
     "imbalance:R": "a long tail of classes in training, the largest R times the smallest",
     "tail:R": "the same in training, validation and test",
+    "drift:R": "a long tail of classes in training, and the opposite one in validation and test",
+    "copies:R": "the j-th most frequent training sample is there R / j times, most of them once",
     "duplicates:F": "a fraction F of the training samples are copies of the others",
     "validation-noise:F": "a fraction F of the validation labels is wrong",
 }

@@ -2,20 +2,19 @@
 
 Those of the training samples leave the others alone: the validation samples are the small trusted
 set that a practitioner keeps, and the test samples are the truth. `tail` is what the data are like,
-and so of all three; `validation-noise` is a trusted set that cannot be trusted. The labels of test
-samples are never changed.
+and so of all three, `drift` what they have become; `validation-noise` is a trusted set that cannot
+be trusted. The labels of test samples are never changed.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
-from prune_env.arguments import check_count, check_real
+from prune_env.arguments import check_real
 from prune_env.problem import changes
 from prune_env.problem.data import Samples
 from prune_env.problem.names import SCENARIOS
@@ -27,8 +26,8 @@ class Scenario:
 
     Noise(0.3) + Imbalance(10)   # both; as text, noise:0.3+imbalance:10
 
-    In whatever order its parts are written, they are applied in that of `KINDS`: tail, imbalance,
-    duplicates, confusion, noise, validation-noise.
+    In whatever order its parts are written, they are applied in that of `KINDS`: tail, drift,
+    imbalance, duplicates, copies, confusion, noise, validation-noise.
 
     Args:
         *parts: what it is made of, each kind at most once; none leaves the data as they are.
@@ -134,6 +133,7 @@ class Part(Scenario, ABC):
 
     kind: ClassVar[str]
     rule: ClassVar[str]
+    of_classes: ClassVar[bool] = False  # whether samples must have some
 
     def __init__(self, value: float):
         check_real(self.kind, value)
@@ -178,7 +178,8 @@ class Noise(_Fraction):
     """Symmetric label noise: so many training labels are wrong.
 
     Each is another class, uniformly drawn (Zhang et al. 2017, arXiv 1611.03530), with the share
-    that is actually wrong equal to `value`.
+    that is actually wrong equal to `value`. Where samples have no classes, so many have the target
+    of another sample.
 
     Args:
         value: the share of wrong labels, in [0, 1).
@@ -187,9 +188,8 @@ class Noise(_Fraction):
     kind = "noise"
 
     def change(self, split: Split, rng: np.random.Generator) -> Split:
-        """See `changes.noise`."""
-        train = changes.noise(split.train, self.value, split.num_classes, rng)
-        return replace(split, train=train)
+        """See `changes.noise` and `changes.mistaken`."""
+        return replace(split, train=_noisy(split.train, self.value, split.num_classes, rng))
 
 
 class Confusion(_Fraction):
@@ -204,6 +204,7 @@ class Confusion(_Fraction):
     """
 
     kind = "confusion"
+    of_classes = True
 
     def change(self, split: Split, rng: np.random.Generator) -> Split:
         """See `changes.confusion`."""
@@ -223,9 +224,9 @@ class ValidationNoise(_Fraction):
     kind = "validation-noise"
 
     def change(self, split: Split, rng: np.random.Generator) -> Split:
-        """See `changes.noise`."""
-        validation = changes.noise(split.validation, self.value, split.num_classes, rng)
-        return replace(split, validation=validation)
+        """See `changes.noise` and `changes.mistaken`."""
+        noisy = _noisy(split.validation, self.value, split.num_classes, rng)
+        return replace(split, validation=noisy)
 
 
 class Imbalance(_Ratio):
@@ -239,6 +240,7 @@ class Imbalance(_Ratio):
     """
 
     kind = "imbalance"
+    of_classes = True
 
     def change(self, split: Split, rng: np.random.Generator) -> Split:
         """See `changes.imbalance`."""
@@ -258,10 +260,46 @@ class Tail(_Ratio):
     """
 
     kind = "tail"
+    of_classes = True
 
     def change(self, split: Split, rng: np.random.Generator) -> Split:
         """See `changes.tail`."""
         return changes.tail(split, self.value, rng)
+
+
+class Drift(_Ratio):
+    """Labels that are other in training than later: long tails of classes, in opposite order.
+
+    As `Tail`, but the class that is largest in training is the smallest in validation and test.
+
+    Args:
+        value: how many times the smallest class the largest is, at least 1.
+    """
+
+    kind = "drift"
+    of_classes = True
+
+    def change(self, split: Split, rng: np.random.Generator) -> Split:
+        """See `changes.drift`."""
+        return changes.drift(split, self.value, rng)
+
+
+class Copies(_Ratio):
+    """A long tail of copies in training: few samples are there often, most of them once.
+
+    The j-th most frequent one is there `value` / j times, as pages are on the web. `Duplicates`
+    copies all alike, and no rule can gain there.
+
+    Args:
+        value: how often the most frequent sample is there, at least 1.
+    """
+
+    kind = "copies"
+    rule = "a number of at least 1"
+
+    def change(self, split: Split, rng: np.random.Generator) -> Split:
+        """See `changes.copies`."""
+        return replace(split, train=changes.copies(split.train, self.value, rng))
 
 
 class Duplicates(_Fraction):
@@ -280,59 +318,20 @@ class Duplicates(_Fraction):
         return replace(split, train=changes.duplicates(split.train, self.value, rng))
 
 
+def _noisy(
+    samples: Samples, fraction: float, num_classes: int, rng: np.random.Generator
+) -> Samples:
+    if num_classes == 1:
+        return changes.mistaken(samples, fraction, rng)
+    return changes.noise(samples, fraction, num_classes, rng)
+
+
 # They come after all that chooses training samples: without them a seed has the same samples.
 LABEL_CHANGES: tuple[type[Part], ...] = (Confusion, Noise)
 # In the order in which they are applied, however a scenario lists them.
-_ORDER: tuple[type[Part], ...] = (Tail, Imbalance, Duplicates, *LABEL_CHANGES, ValidationNoise)
+_BEFORE: tuple[type[Part], ...] = (Tail, Drift, Imbalance, Duplicates, Copies)
+_ORDER: tuple[type[Part], ...] = (*_BEFORE, *LABEL_CHANGES, ValidationNoise)
 KINDS = {part.kind: part for part in _ORDER}
-
-
-def apply(
-    scenario: str | Scenario,
-    split: Split,
-    rng: np.random.Generator,
-    *,
-    num_samples: int | None = None,
-    choose_validation: Callable[[Split], Split] | None = None,
-) -> Split:
-    """Put a split's samples under a scenario.
-
-    Args:
-        scenario: or its text, see `Scenario.parse`.
-        split: what `SplitMaker` made; it is not changed.
-        rng: drawn from, for each part of the scenario in the order of `KINDS`.
-        num_samples: cut the training samples to this many, after thinning the classes and
-            before duplicates and label noise; None keeps all.
-        choose_validation: takes the validation samples to use from those of a split, after a tail
-            and before their labels are changed; None takes all.
-
-    Returns:
-        The split with other samples; parts that the scenario does not concern are the same.
-
-    Raises:
-        ValueError: if the text is bad or fewer than `num_samples` are there.
-    """
-    given = Scenario.of(scenario)
-    parts = {part.kind: part for part in given.parts}
-    if num_samples is not None:
-        check_count("num_samples", num_samples)
-    for kind in KINDS:
-        if kind in parts:
-            split = parts[kind].change(split, rng)
-        if kind == Tail.kind and choose_validation is not None:
-            split = choose_validation(split)
-        if kind == Imbalance.kind and num_samples is not None:
-            split = replace(split, train=_cut(split.train, num_samples, scenario, rng))
-    return split
-
-
-def _cut(train: Samples, count: int, scenario: str | Scenario, rng: np.random.Generator) -> Samples:
-    if len(train) < count:
-        raise ValueError(
-            f"`num_samples` must be at most the {len(train)} training samples that scenario "
-            f"{str(scenario)!r} leaves, got {count}"
-        )
-    return train.subset(np.sort(rng.permutation(len(train))[:count]))
 
 
 def _twice(text: str) -> ValueError:

@@ -18,6 +18,9 @@ from prune_env.arguments import check_count
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
+_SMALL = ("mlp", "bag", "transformer")
+
+
 def tune_process(models: Iterable[str] = ("cnn",), *, threads: int | None = None) -> int:
     """Set torch's threads and keep freed memory, for training networks of these names.
 
@@ -25,8 +28,8 @@ def tune_process(models: Iterable[str] = ("cnn",), *, threads: int | None = None
     cost a convolutional network up to a third of its time. The weights are the same either way.
 
     Args:
-        models: what is to be trained; anything but an `mlp` counts as large.
-        threads: CPU threads within an operation; None is one where all are `mlp`s, whose tiny
+        models: what is to be trained; anything but `mlp`, `bag` and `transformer` counts as large.
+        threads: CPU threads within an operation; None is one where all are small, whose tiny
             batches gain nothing from a second and lose a hundredfold on a busy machine, and all
             cores otherwise. Weights differ between thread counts and repeat at each.
 
@@ -40,7 +43,7 @@ def tune_process(models: Iterable[str] = ("cnn",), *, threads: int | None = None
     if isinstance(models, str):
         raise TypeError(f"`models` must be a list of names, got {models!r}; write [{models!r}]")
     if threads is None:
-        small = all(model.startswith("mlp") for model in models)
+        small = all(model.startswith(_SMALL) for model in models)
         threads = 1 if small else os.cpu_count() or 1
     check_count("threads", threads)
     torch.set_num_threads(threads)

@@ -348,6 +348,8 @@ class Learned(Agent):
         self._policy = policy
         super().__post_init__()
 
+    reads = frozenset({"loss", "correct"})
+
     @property
     def policy(self) -> Policy:
         """What decides."""

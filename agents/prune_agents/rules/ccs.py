@@ -53,6 +53,8 @@ class CCS(MaskAgent):
             the budget.
     """
 
+    reads = frozenset({"labels", "probabilities"})
+
     period: int | None = field(default=None, init=False)
     score: str = "aum"
     beta: float = LEFT_OPEN

@@ -29,6 +29,8 @@ class Forgetting(ScoreAgent):
             the budget.
     """
 
+    reads = frozenset({"correct"})
+
     EPOCHS: ClassVar[int] = 10
     NETWORKS: ClassVar[int] = 1
 
@@ -36,7 +38,7 @@ class Forgetting(ScoreAgent):
         """Times forgotten."""
         runs = range(self.epochs)
         results = [network.train_epoch(epoch, schedule=self.schedule) for epoch in runs]
-        return forgetting_events(np.stack([result.correct for result in results]))
+        return forgetting_events(np.stack([result.correct > 0.5 for result in results]))
 
     def _network_work(self) -> float:
         return float(self.epochs)  # correctness is met in training

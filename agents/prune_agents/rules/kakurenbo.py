@@ -36,7 +36,7 @@ class Kakurenbo(MaskAgent):
         confidence: Smallest probability of the predicted class of a hidden sample, in [0, 1].
     """
 
-    reads = frozenset({"loss", "correct"})
+    reads = frozenset({"loss", "correct", "probabilities"})
 
     period: int | None = field(default=1, init=False)
     confidence: float = 0.7

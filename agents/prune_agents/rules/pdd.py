@@ -37,7 +37,7 @@ class PDD(MaskAgent):
         threshold: Probability of the true class from which on a sample is left out, in (0, 1].
     """
 
-    reads = frozenset({"loss"})
+    reads = frozenset({"loss", "probabilities"})
 
     keep_fraction: float = field(default=1.0, init=False)
     period: int | None = field(default=1, init=False)

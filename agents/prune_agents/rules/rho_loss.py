@@ -98,14 +98,12 @@ class RhoLoss(LossAgent):
         return samples["loss_mean"] - irreducible
 
     def _irreducible_losses(self, pretraining: Pretraining) -> np.ndarray:
-        """Cross-entropies (N,), each by the network that was not trained on the sample."""
-        from prune_agents.rules import measures
-
+        """Losses (N,), each by the network that was not trained on the sample."""
         losses = np.empty(pretraining.num_samples, np.float32)
         first, second = pretraining.halves()
         for number, (trained, held_out) in enumerate(((first, second), (second, first))):
             network = pretraining.network(number)
             for epoch in range(self.epochs):
                 network.train_epoch(epoch, schedule=self.epochs, indices=trained)
-            losses[held_out] = network.measure(measures.cross_entropy, indices=held_out)
+            losses[held_out] = network.losses(held_out)
         return losses

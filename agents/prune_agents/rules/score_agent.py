@@ -42,6 +42,8 @@ class ScoreAgent(MaskAgent):
             the budget.
     """
 
+    reads = frozenset({"labels", "probabilities"})
+
     period: int | None = field(default=None, init=False)
     epochs: int = LEFT_OPEN
     networks: int = LEFT_OPEN
