@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -124,11 +124,10 @@ def _compare(play: _Play) -> None:
             device=play.device,
             precision=play.precision,
         )
-        if everybody and (left_out := comparison.left_out()):
+        if everybody:
+            comparison, left_out = comparison.playable()
             for name, why in left_out.items():
                 print(f"left out: {name}, which {why}", file=sys.stderr)
-            playing = tuple(name for name in comparison.agents if name not in left_out)
-            comparison = replace(comparison, agents=playing)
         tune_process(comparison.models, threads=play.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
         results = Results(comparison.settings, play.out)

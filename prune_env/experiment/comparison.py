@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -192,6 +192,12 @@ class Comparison:
             if lacking:
                 found[spec] = lacking[0]
         return found
+
+    def playable(self) -> tuple[Comparison, dict[str, str]]:
+        """The same with the agents that every task tells enough, and what the others lack."""
+        left_out = self.left_out()
+        playing = tuple(one for one in self.agents if self._spec(one) not in left_out)
+        return replace(self, agents=playing), left_out
 
     def _lacking(self, agent: Agent, task: str) -> str:
         """What an agent reads and a task does not tell, in words; nothing where it tells all."""
