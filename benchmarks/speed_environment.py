@@ -95,7 +95,6 @@ def selection_rows(device: torch.device) -> list[Row]:
             kept = mixture(np.full(5, 0.2), statistics.loss_mean, ages, seen, len(losses), rng)
             statistics.begin_epoch()
             statistics.record(kept, losses, losses < 0.5)
-            groups.take(kept, losses, statistics)
             Summary().encode(statistics, run, ClassKnowledge.empty(10), groups, guess_loss=2.3)
 
         times = interleaved(

@@ -72,8 +72,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
 
         A sample never seen has no loss yet. Every rule on the loss takes it to have the loss
         that is wanted most: of `mixture` and `rule` all but random take such samples first, in
-        `bins` they are as likely as the best bin, in `features` they have the value that each
-        weight on a loss wants most. `mask`, `scores` and `weights` say themselves what to take.
+        `bins` they are as likely as the best bin, in `features` (as groups never met are in
+        `group-features`) they have the value that each weight on a loss wants most. `mask`,
+        `scores` and `weights` say themselves what to take.
 
         With `choose_keep_fraction` all but the first three and `rule` have one more entry
         in [-1, 1], which moves the keep fraction geometrically from `min_keep_fraction` to 1. A

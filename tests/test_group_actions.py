@@ -41,9 +41,9 @@ def known(groups, seed=0):
     statistics.begin_epoch()
     some = np.flatnonzero(rng.random(len(groups)) < 0.6)
     losses = rng.exponential(size=len(some)).astype(np.float32)
-    statistics.record(some, losses, losses < 1)
     knowledge = GroupKnowledge(groups=groups, num_groups=int(groups.max()) + 1)
     knowledge.take(some, losses, statistics)
+    statistics.record(some, losses, losses < 1)
     return statistics, knowledge
 
 
@@ -73,8 +73,8 @@ def test_the_table_by_hand():
         statistics.begin_epoch()
         indices = np.array([0, 2, 3])
         values = np.array(losses, np.float32)
-        statistics.record(indices, values, np.array([True, False, True]))
         knowledge.take(indices, values, statistics)
+        statistics.record(indices, values, np.array([True, False, True]))
     table = knowledge.table(statistics, 2.0)
     expected = {
         "loss": [1.0, 1.25, 0],
@@ -89,6 +89,39 @@ def test_the_table_by_hand():
         assert table[:, GROUP_COLUMN[name]].tolist() == pytest.approx(values), name
     features = knowledge.features(statistics, 2.0)
     assert features.mean(axis=0) == pytest.approx(0, abs=1e-6)
+    # Of the third group no loss is known: it is the mean of the others, and no low one.
+    assert features[:, GROUP_COLUMN["loss"]].tolist() == pytest.approx([-1, 1, 0])
+    logs = np.log([2.0, 3.0, 1.0])
+    assert features[:, GROUP_COLUMN["size"]] == pytest.approx(logs - logs.mean())
+    scored = np.arange(6)  # a pass is seen at once
+    statistics.record(scored, np.full(6, 8.0, np.float32), scored < 0)
+    assert knowledge.table(statistics, 2.0)[:, GROUP_COLUMN["loss"]].tolist() == [4.0] * 3
+
+
+def test_a_group_that_was_never_met_comes_first_as_soon_as_losses_count():
+    groups = np.repeat([0, 1, 2], 20)
+    statistics = SampleStatistics.empty(np.zeros(60, int), decay=1.0)
+    knowledge = GroupKnowledge(groups=groups, num_groups=3)
+    indices, losses = np.arange(40), np.linspace(1, 2, 40, dtype=np.float32)
+    knowledge.take(indices, losses, statistics)
+    statistics.record(indices, losses, losses < 1)
+    for name in ("loss", "correct"):
+        for weight in (1.0, -1.0):
+            weights = np.zeros(len(GROUP_COLUMNS), np.float32)
+            weights[GROUP_COLUMN[name]] = weight
+            assert knowledge.shares(statistics, 1.0, weights).argmax() == 2
+
+
+@given(weight=st.floats(-1, 1), sizes=st.lists(st.integers(1, 40), min_size=2, max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_a_weight_on_the_size_is_a_temperature(weight, sizes):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    statistics = SampleStatistics.empty(np.zeros(len(groups), int), decay=1.0)
+    weights = np.zeros(len(GROUP_COLUMNS))
+    weights[GROUP_COLUMN["size"]] = weight
+    found = GroupKnowledge(groups=groups, num_groups=len(sizes)).shares(statistics, 1.0, weights)
+    expected = np.array(sizes, float) ** (1 + 2 * weight)
+    assert found == pytest.approx(expected / expected.sum(), rel=1e-4)
 
 
 @given(
@@ -100,6 +133,12 @@ def test_the_table_by_hand():
 def test_any_shares_fill_the_selection_exactly(shares, count, within):
     indices, _ = decoded("groups", shares, count, SKEWED, within)
     assert len(indices) == len(set(indices.tolist())) == count
+    taken, sizes = np.bincount(SKEWED[indices], minlength=3), np.array([40, 70, 10])
+    # Those that are not taken whole have their shares of the rest, to one sample.
+    left = taken < sizes
+    if left.any():
+        wanted = np.exp(4 * np.array(shares, np.float32))[left]
+        assert taken[left] == pytest.approx(taken[left].sum() * wanted / wanted.sum(), abs=1 + 1e-4)
 
 
 def test_shares_are_those_of_a_softmax_and_small_groups_give_what_they_have():
@@ -134,6 +173,25 @@ def test_a_rule_decides_within_each_group(within):
             taken = np.isin(members, indices)
             losses = statistics.loss_mean[members]
             assert losses[taken].min() >= losses[~taken].max(initial=0)
+
+
+def test_the_middle_within_a_group_is_that_groups():
+    groups = np.repeat([0, 1], 50)
+    statistics = SampleStatistics.empty(np.zeros(100, int), decay=1.0)
+    statistics.record(np.arange(100), np.arange(100, dtype=np.float32), np.zeros(100, bool))
+    encoding = Encoding(
+        "groups",
+        Amount(keep_fraction=0.2, minimum=0.01),
+        num_samples=100,
+        max_weight=1.0,
+        num_groups=2,
+        within="middle",
+    )
+    knowledge = GroupKnowledge(groups=groups, num_groups=2)
+    rng = np.random.default_rng(0)
+    kept = encoding.decode(np.zeros(2, np.float32), statistics, rng, None, knowledge).indices
+    assert kept[:10].mean() == pytest.approx(24.5, abs=1)
+    assert kept[10:].mean() == pytest.approx(74.5, abs=1)
 
 
 @pytest.mark.parametrize("action", ["groups", "group-features"])

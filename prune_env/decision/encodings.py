@@ -10,7 +10,7 @@ import numpy as np
 
 from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.composition import CUT, MOST_OF_CLASS, ORDERS, Composition
-from prune_env.decision.groups import GROUP_COLUMNS, GroupKnowledge
+from prune_env.decision.groups import GROUP_FEATURES, GroupKnowledge
 from prune_env.decision.selection import (
     BALANCED,
     RULES,
@@ -21,8 +21,6 @@ from prune_env.decision.selection import (
     quotas,
     rule_selection,
     top,
-    top_of_each,
-    whole_scores,
 )
 from prune_env.decision.statistics import FEATURES, SampleStatistics, feature_propensities
 from prune_env.flow import Selection
@@ -150,7 +148,6 @@ def _compose(values: np.ndarray, count: int, known: Known, rng: np.random.Genera
 
 
 WITHIN = WHOLE_RULES
-GROUP_FEATURES = tuple(name for name, _, _ in GROUP_COLUMNS)
 _GROUP_SCALE = 4.0
 
 
@@ -161,19 +158,32 @@ def _groups(values: np.ndarray, count: int, known: Known, rng: np.random.Generat
 def _group_features(
     values: np.ndarray, count: int, known: Known, rng: np.random.Generator
 ) -> Selection:
-    features = known.groups.features(known.samples, known.guess_loss)
-    tilt = np.exp(_FEATURE_SCALE * (features @ values.astype(np.float64)))
-    return _by_shares(known.groups.sizes * tilt, count, known, rng)
+    shares = known.groups.shares(known.samples, known.guess_loss, values)
+    return _by_shares(shares, count, known, rng)
 
 
 def _by_shares(shares: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
-    """So much of each group; what a small one cannot give, the others do, in proportion."""
+    """So much of each group; what a small one cannot give, the others do, in proportion.
+
+    The rule within is asked about one group at a time: its middle is not that of all samples.
+    """
     samples, groups = known.samples, known.groups
+    ages, seen = samples.epochs_since_seen(), samples.seen
+    kept = np.zeros(len(samples), dtype=bool)
     counts = quotas(shares, groups.sizes.astype(np.int64), count)
-    scores = whole_scores(
-        known.within, samples.loss_mean, samples.epochs_since_seen(), samples.seen, rng
-    )
-    return Selection(indices=top_of_each(scores, groups.groups, counts, rng))
+    for members, quota in zip(groups.members, counts.tolist(), strict=True):
+        if quota:
+            first = rule_selection(
+                known.within,
+                samples.labels[members],
+                samples.loss_mean[members],
+                ages[members],
+                seen[members],
+                quota,
+                rng,
+            )
+            kept[members[first]] = True
+    return Selection(indices=np.flatnonzero(kept))
 
 
 @dataclass(frozen=True, kw_only=True)

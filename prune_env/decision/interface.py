@@ -116,6 +116,11 @@ class Interface:
         """Whether observation or action has a row or an entry for each group."""
         return self.observation == "groups" or ENCODINGS[self.action].per_group
 
+    @property
+    def of_groups(self) -> bool:
+        """Whether anybody looks at groups."""
+        return self.observation == "groups" or ENCODINGS[self.action].of_groups
+
     def encoding(self, num_samples: int, num_groups: int) -> Encoding:
         """Decodes actions on N samples of K groups."""
         bound = MAX_WEIGHT if self.max_weight is None else self.max_weight

@@ -149,9 +149,10 @@ class Pruner:
             self.num_unseen = int(np.count_nonzero(times_seen == 0))
             self.statistics.begin_epoch()
             if result.finite:
+                if self.interface.of_groups:
+                    self.groups.take(result.indices, result.losses, self.statistics)
                 if self.interface.recorded == "all":
                     self.statistics.record(result.indices, result.losses, result.correct)
-                self.groups.take(result.indices, result.losses, self.statistics)
                 self.train_result = Evaluation(
                     loss=float(result.losses.mean()), metric=result.metric
                 )

@@ -153,45 +153,21 @@ def rule_selection(
         (count,) int64, ascending.
     """
     name = rule.removesuffix(BALANCED)
-    scores = whole_scores(name, loss_mean, epochs_since_seen, seen, rng)
+    if name == "random":
+        scores = rng.random(len(labels), dtype=np.float32)
+    elif name == "proportional":
+        floor = np.finfo(np.float32).tiny
+        logs = np.log(np.maximum(loss_mean, floor, dtype=np.float32))
+        scores = _gumbel(np.where(seen, logs, np.float32(np.inf)), rng)
+    else:
+        scores = _rule_scores(name, loss_mean, epochs_since_seen, seen)
     if name == rule:
         return top(scores, count, rng)
     sizes = np.bincount(labels)
-    return top_of_each(scores, labels, quotas(np.ones(len(sizes)), sizes, count), rng)
-
-
-def whole_scores(
-    rule: str,
-    loss_mean: np.ndarray,
-    epochs_since_seen: np.ndarray,
-    seen: np.ndarray,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """What a rule ranks samples by: a fresh array (N,), larger = keep; see `rule_selection`."""
-    if rule == "random":
-        return rng.random(len(loss_mean), dtype=np.float32)
-    if rule == "proportional":
-        floor = np.finfo(np.float32).tiny
-        logs = np.log(np.maximum(loss_mean, floor, dtype=np.float32))
-        return _gumbel(np.where(seen, logs, np.float32(np.inf)), rng)
-    return _rule_scores(rule, loss_mean, epochs_since_seen, seen)
-
-
-def top_of_each(
-    scores: np.ndarray, groups: np.ndarray, counts: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """The largest scores of each group, so many of it: int64, ascending.
-
-    Args:
-        scores: (N,) floats without NaN.
-        groups: (N,) int64 in [0, G).
-        counts: (G,) int64, none above the group's size.
-        rng: breaks ties.
-    """
-    kept = np.zeros(len(groups), dtype=bool)
-    for group, count in enumerate(counts):
-        members = np.flatnonzero(groups == group)
-        kept[members[top(scores[members], int(count), rng)]] = True
+    kept = np.zeros(len(labels), dtype=bool)
+    for label, quota in enumerate(quotas(np.ones(len(sizes)), sizes, count)):
+        members = np.flatnonzero(labels == label)
+        kept[members[top(scores[members], int(quota), rng)]] = True
     return np.flatnonzero(kept)
 
 
