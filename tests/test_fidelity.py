@@ -15,6 +15,7 @@ from test_sampling import kept, observe
 from prune_agents.groups import GroupView
 from prune_agents.modifiers.warm_up import WarmUp
 from prune_agents.rules.ccs import CCS, even_quotas
+from prune_agents.rules.doremi import doremi_weights
 from prune_agents.rules.epsilon_greedy import EpsilonGreedy
 from prune_agents.rules.infobatch import InfoBatch
 from prune_agents.rules.kakurenbo import Kakurenbo
@@ -244,36 +245,71 @@ def test_no_docstring_cites_a_section_that_nobody_could_check():
     assert "section 3" not in SampleStatistics.__doc__
 
 
-# Losses met of three groups in six turns, and which of them were met.
-ODM_LOSSES = [
-    [2.04, 3.06, 0.06],
-    [0.006, 1.65, 4.89],
-    [2.022, 2.265, 8.451],
-    [18.174, 9.858, 0.003],
-    [6.807, 0.216, 3.207],
-    [2.547, 9.45, 1.062],
-]
-ODM_MET = [(0, 1, 2), (0, 2), (0, 1, 2), (1,), (0, 1, 2), (0, 1, 2)]
-# What Exp3WeightUpdater.group_update of alon-albalak/online-data-mixing made of them, from shares
-# of 0.6, 0.3 and 0.1.
-ODM_SHARES = [
-    [0.333333, 0.333333, 0.333333],
-    [0.333333, 0.333333, 0.333333],
-    [0.333333, 0.333333, 0.333333],
-    [0.315274, 0.346293, 0.338433],
-    [0.313317, 0.340147, 0.346537],
-    [0.297886, 0.380892, 0.321222],
+# The group of each of ten updates, its loss, and what Exp3WeightUpdater.update of
+# alon-albalak/online-data-mixing made of them, from shares of 0.6, 0.3 and 0.1.
+ODM_STREAM = [
+    (0, 2.04, [0.333333, 0.333333, 0.333333]),
+    (2, 4.89, [0.333333, 0.333333, 0.333333]),
+    (1, 9.858, [0.333333, 0.333333, 0.333333]),
+    (0, 6.807, [0.333871, 0.340486, 0.325643]),
+    (1, 0.216, [0.333938, 0.347435, 0.318627]),
+    (2, 8.451, [0.315368, 0.328259, 0.356373]),
+    (2, 3.207, [0.305467, 0.318585, 0.375949]),
+    (1, 9.45, [0.284056, 0.373848, 0.342096]),
+    (0, 18.174, [0.399401, 0.310471, 0.290129]),
+    (1, 2.265, [0.391525, 0.323374, 0.285101]),
 ]
 
 
-def test_odm_is_its_release_where_rewards_add_up():
-    agent, memory = ODM(memory=1.0), Bandit()
+def odm_table(loss=(0, 0, 0), share=(0, 0, 0)):
     table = np.zeros((3, len(GROUP_COLUMNS)))
-    table[:, GROUP_COLUMN["size"]] = [0.6, 0.3, 0.1]
-    agent.shares(GroupView(table, 0.0, memory))
-    for losses, met, expected in zip(ODM_LOSSES, ODM_MET, ODM_SHARES, strict=True):
-        there = np.isin(np.arange(3), met)
-        table[:, GROUP_COLUMN["met_loss"]] = np.where(there, losses, 0)
-        table[:, GROUP_COLUMN["met_share"]] = there / there.sum()
-        found = agent.shares(GroupView(table, 0.5, memory))
-        assert found == pytest.approx(expected, abs=1e-6)
+    for name, values in (("size", [0.6, 0.3, 0.1]), ("met_loss", loss), ("met_share", share)):
+        table[:, GROUP_COLUMN[name]] = values
+    return table
+
+
+def test_odm_is_its_release_a_group_to_an_update():
+    agent, memory = ODM(rate=0.1), Bandit()
+    agent.shares(GroupView(odm_table(), 0.0, memory))
+    for turn, (group, loss, expected) in enumerate(ODM_STREAM, start=1):
+        drawn = np.eye(3)[group]
+        view = GroupView(odm_table(loss * drawn, drawn), 0.5, memory, num_updates=turn)
+        assert agent.shares(view) == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_epoch_of_odm_is_as_many_updates_as_it_had():
+    """Within a release's turns shares move too; with theirs held, the sums are the same."""
+    agent, memory = ODM(), Bandit()
+    agent.shares(GroupView(odm_table(), 0.0, memory))
+    losses, share = np.array([0.5, 1.0, 0.25]), np.array([0.5, 0.25, 0.25])
+    agent.shares(GroupView(odm_table(losses, share), 0.1, memory, num_updates=40))
+    assert memory.rewards == pytest.approx(40 * share * losses / [0.6, 0.3, 0.1])
+    epsilon = np.sqrt(np.log(3) / (3 * 40))
+    weights = np.exp(memory.rewards / 3)
+    assert memory.shares == pytest.approx((1 - 3 * epsilon) * weights / weights.sum() + epsilon)
+    again = agent.shares(GroupView(odm_table(losses, share), 0.1, memory, num_updates=40))
+    assert again is memory.shares  # asked twice, paid once
+
+
+# Excess losses of three groups, a token each, and what update_domain_weights of
+# sangmichaelxie/doremi made of them, from weights of 0.6, 0.3 and 0.1.
+DOREMI_STREAM = [
+    ([0.5, -0.2, 1.1], [0.622007, 0.188865, 0.189127]),
+    ([0.05, 0.4, 0.3], [0.548841, 0.236677, 0.214482]),
+    ([-0.3, 0.25, 0.9], [0.397566, 0.220285, 0.382149]),
+    ([0.2, 0.1, 0.0], [0.436895, 0.219206, 0.343899]),
+]
+
+
+def test_doremi_is_its_release_a_token_to_a_group():
+    weights = np.array([0.6, 0.3, 0.1])
+    for excess, expected in DOREMI_STREAM:
+        weights = doremi_weights(weights, np.array(excess), 1.0, 1e-3)
+        assert weights == pytest.approx(expected, abs=1e-6)
+    # Of two tokens in a group, one above and one below, theirs takes the one above alone.
+    theirs = [0.624284, 0.312309, 0.063408]
+    first = np.array([0.6, 0.3, 0.1])
+    mean_of_parts = doremi_weights(first, np.array([0.5, 0.5, 0.0]), 1.0, 1e-3)
+    assert mean_of_parts == pytest.approx(theirs, abs=1e-6)
+    part_of_mean = doremi_weights(first, np.array([0.0, 0.5, 0.0]), 1.0, 1e-3)
+    assert abs(part_of_mean - theirs).max() > 0.09

@@ -244,12 +244,12 @@ def test_joint_environments_are_single_ones():
         np.testing.assert_allclose(one["groups"][1], other["groups"], rtol=1e-4, atol=1e-5)
 
 
-def view(memory=None, **columns):
+def view(memory=None, updates=0, **columns):
     count = len(next(iter(columns.values())))
     table = np.zeros((count, len(GROUP_COLUMNS)), np.float32)
     for name, values in columns.items():
         table[:, GROUP_COLUMN[name]] = values
-    return GroupView(table, 0.0, memory)
+    return GroupView(table, 0.0, memory, updates)
 
 
 def test_stratified_and_temperature_by_hand():
@@ -267,12 +267,28 @@ def test_odm_by_hand():
     high = np.e / (1 + np.e)
     assert shares[0] == pytest.approx((1 - 2 * exploration) * high + exploration)
     agent, memory = ODM(memory=0.5, rate=0.5), Bandit()
-    assert agent.shares(view(memory, size=[0.75, 0.25])) == pytest.approx([0.75, 0.25])
-    agent.shares(view(memory, size=[0.75, 0.25], met_loss=[0.6, 0.4], met_share=[0.75, 0.25]))
-    assert memory.rewards == pytest.approx([0.5 * 0.6 / 0.75, 0.5 * 0.4 / 0.25])
+    size = [0.75, 0.25]
+    assert agent.shares(view(memory, size=size)) == pytest.approx(size)
+    met = {"met_loss": [0.6, 0.4], "met_share": [0.75, 0.25]}
+    agent.shares(view(memory, updates=4, size=size, **met))
+    # Three turns of the first and one of the second.
+    assert memory.rewards == pytest.approx([(1 + 0.5 + 0.25) * 0.5 * 0.6 / 0.75, 0.5 * 0.4 / 0.25])
     before = memory.rewards.copy()
-    agent.shares(view(memory, size=[0.75, 0.25], met_loss=[0.6, 0.0], met_share=[1.0, 0.0]))
+    agent.shares(view(memory, updates=5, size=size, met_loss=[0.6, 0.0], met_share=[1.0, 0.0]))
     assert memory.rewards[1] == before[1]  # nothing of it was met
+
+
+def test_odm_turns_to_high_losses_within_an_ordinary_episode():
+    agent = prune_env.make_agent("odm", keep_fraction=0.25)
+    env = prune_env.DataPruningEnv("digits", **agent.env_arguments)
+    observation, _ = env.reset(seed=0)
+    over = False
+    while not over:
+        action, _ = agent.predict(observation)
+        observation, _, over, _, _ = env.step(action)
+    shares, losses = np.exp(4 * action), observation["groups"][:, GROUP_COLUMN["loss"]]
+    assert shares.max() / shares.min() > 1.2
+    assert np.corrcoef(shares, losses)[0, 1] > 0.3
 
 
 def test_doremi_by_hand():

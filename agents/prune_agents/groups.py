@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +23,14 @@ class GroupView:
         table: (K, F) floats, the observation's `groups`.
         progress: Share of the budget spent, in [0, 1].
         memory: What the agent keeps of this environment's episode.
+        num_updates: Of the optimiser so far, at least 0.
     """
 
-    def __init__(self, table: np.ndarray, progress: float, memory: Any):
+    def __init__(self, table: np.ndarray, progress: float, memory: Any, num_updates: int = 0):
         self._table = table
         self.progress = progress
         self.memory = memory
+        self.num_updates = num_updates
 
     def __len__(self) -> int:
         return len(self._table)
@@ -111,7 +114,8 @@ class GroupAgent(Agent):
         actions = []
         for position, (table, run) in enumerate(zip(tables, runs, strict=True)):
             progress = float(run[RUN_COLUMN["progress"]])
-            view = GroupView(table, progress, self._environments.at(position))
+            updates = round(math.expm1(run[RUN_COLUMN["log_updates"]]))
+            view = GroupView(table, progress, self._environments.at(position), updates)
             actions.append(_as_action(self.shares(view)))
         return np.stack(actions) if batched else actions[0], state
 

@@ -23,8 +23,10 @@ class Weighted(Memory):
 
     Attributes:
         weights: (K,) summing to 1; empty before the first epoch.
+        updates: Of the optimiser, when they were made.
     """
 
+    updates: int = 0
     weights: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
@@ -39,10 +41,20 @@ class DoReMi(GroupAgent):
     excess is the group's loss above the reference's, at least 0, made to sum to 1, and mixed with
     equal ones.
 
-    Departures: theirs trains a small proxy with these weights on the loss, averages them over its
-    training and then trains a large network on data drawn by the average; here the weights draw the
-    epochs of the training that they are learnt in. Losses are the running ones of the group's
-    samples, in units of what guessing costs. It serves one environment at a time.
+    On one stream of excess losses the weights are those of the authors' release,
+    `update_domain_weights` of sangmichaelxie/doremi with its `reweight_eta` and `reweight_eps`, to
+    rounding.
+
+    Departures: theirs trains a small proxy with these weights on the loss, a step for every update,
+    averages them over its training and then trains a large network on data drawn by the average;
+    here the weights draw the epochs of the training that they are learnt in, a step for every
+    epoch, and there is no average. Theirs takes the part of every token's excess that is above 0
+    and then the mean, and of a group the fresh tokens; here it is the part above 0 of the mean, of
+    the running losses of the samples met, since a table of groups has no samples. Losses are in
+    units of what guessing costs. The weights start from equal ones, as the paper's are remembered
+    to; those of the release start from what the reference was trained by. Reference networks here
+    are asked about the samples that they were trained on, for more than one epoch if you say so.
+    It serves one environment at a time.
 
     Args:
         keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
@@ -123,6 +135,9 @@ class DoReMi(GroupAgent):
         if not len(kept.weights):
             kept.weights = np.full(len(groups), 1 / len(groups))
             return groups["size"]
+        if groups.num_updates == kept.updates:
+            return kept.weights
+        kept.updates = groups.num_updates
         excess = np.where(groups["seen"] > 0, groups["loss"] - self._reference, 0.0)
         kept.weights = doremi_weights(kept.weights, excess, self.rate, self.smoothing)
         return kept.weights

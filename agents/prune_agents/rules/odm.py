@@ -17,9 +17,9 @@ class Bandit(Memory):
     """What was paid so far.
 
     Attributes:
-        rewards: (K,) running means of importance-weighted losses; empty before the first epoch.
+        rewards: (K,) of importance-weighted losses; empty before the first epoch.
         shares: (K,) that the last epoch was drawn by.
-        turn: Epochs so far.
+        turn: Updates of the optimiser so far.
         exploration: Of the last epoch.
     """
 
@@ -35,27 +35,33 @@ class ODM(GroupAgent):
 
     Source: Albalak et al. 2023, arXiv 2312.02406
 
-    In turn t the shares are (1 - K e_t) softmax(e_(t-1) R) + e_t, with the exploration
-    e_t = min(1 / K, sqrt(ln K / (K t))), and the reward of each group that was trained on becomes
-    R <- a R + b loss / share, by the share that it was drawn by. In the paper a is 0.9 and b 0.1;
-    in the authors' release, whose rewards add up, a is 1 and b 0.1, and on one stream of losses the
-    shares here are those of its `Exp3WeightUpdater`, to rounding.
+    After t updates the shares are (1 - K e_t) softmax(e_s R) + e_t, with the exploration
+    e_t = min(1 / K, sqrt(ln K / (K t))) and that of the time before, e_s; and for every update on
+    a group its reward becomes R <- a R + b loss / share, by the share that it was drawn by. With an
+    a of 1, on one stream of losses, a group to an update, the shares are those of the authors'
+    release, `Exp3WeightUpdater` of alon-albalak/online-data-mixing, to rounding. Running means (an
+    a of 0.9, a b of 0.1) are remembered of the paper; under them the softmax fades with e_t, and
+    on digits the largest share ends at 1.02 times the smallest, where the default ends at 1.5. The
+    release's README names another class as the paper's, `SmoothedMeanWeightUpdater`, whose shares
+    follow running means of exp(loss) and no softmax; that is not here.
 
-    Departures: theirs draws one group for each mini-batch and is paid by that one's loss, in turns
-    of one update; here a turn is an epoch, every group has its share of it and is paid by the mean
-    loss of what was trained on. Losses are in units of what guessing costs, so that one bandit
-    serves every loss; theirs are nats. The first turn is in proportion to size; theirs starts from
-    given shares too.
+    Departures: theirs chooses anew after each update; here after an epoch of u updates, of which a
+    group with a share s of it counts as u s, all at the mean loss that was met. Where an update has
+    several groups, its `group_update` pays each as if it had been drawn alone. Until there were
+    K ln K updates, 23 for ten groups, the exploration is all there is and the shares are equal, as
+    theirs are. Losses are in units of what guessing costs, so that one bandit serves every loss;
+    theirs are a tenth of nats, about the same for their 50,000 tokens. The first epoch is in
+    proportion to size, as are the first 2 % of their updates.
 
     Args:
         keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
         within: Which samples of a group are taken, one of `prune_env.WITHIN`.
-        memory: Weight a of the running reward, in (0, 1].
+        memory: Weight a of the rewards so far, in (0, 1]; 1 adds them up.
         rate: Weight b of a fresh reward, above 0.
     """
 
-    memory: float = 0.9
-    rate: float = 0.1
+    memory: float = 1.0
+    rate: float = 1.0
 
     memory_class = Bandit
 
@@ -78,12 +84,15 @@ class ODM(GroupAgent):
             kept.shares = groups["size"] / groups["size"].sum()
             kept.exploration = 1 / len(groups)
             return kept.shares
-        met = groups["met_share"] > 0
-        paid = groups["met_loss"] / np.maximum(kept.shares, 1e-12)
-        fresh = self.memory * kept.rewards + self.rate * paid
-        kept.rewards = np.where(met, fresh, kept.rewards)
-        kept.turn += 1
-        kept.shares, kept.exploration = odm_shares(kept.rewards, kept.exploration, kept.turn)
+        fresh, kept.turn = groups.num_updates - kept.turn, groups.num_updates
+        if fresh > 0:
+            turns = fresh * groups["met_share"]
+            # After n turns at one loss: a^n R + b (1 + a + ... + a^(n - 1)) loss / share.
+            fade = self.memory**turns
+            weight = turns if self.memory == 1 else (1 - fade) / (1 - self.memory)
+            paid = groups["met_loss"] / np.maximum(kept.shares, 1e-12)
+            kept.rewards = fade * kept.rewards + self.rate * weight * paid
+            kept.shares, kept.exploration = odm_shares(kept.rewards, kept.exploration, kept.turn)
         return kept.shares
 
 
@@ -91,9 +100,9 @@ def odm_shares(rewards: np.ndarray, before: float, turn: int) -> tuple[np.ndarra
     """Shares (K,) of a turn, and its exploration.
 
     Args:
-        rewards: (K,) running rewards.
+        rewards: (K,) so far.
         before: Exploration of the turn before, in (0, 1 / K].
-        turn: From 1.
+        turn: Updates so far, at least 1.
     """
     count = len(rewards)
     exploration = min(1 / count, math.sqrt(math.log(max(2, count)) / (count * turn)))
