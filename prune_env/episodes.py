@@ -250,6 +250,11 @@ class EpisodeMaker:
 
     def _check_size(self, instance: Instance) -> None:
         num_groups = instance.num_groups(self._device)
+        if self._interface.of_groups and num_groups < 2:
+            raise ValueError(
+                f"`task` must have groups or classes for this observation and action, got "
+                f"{instance.task_name!r}, which has neither; give its dataset `train_groups`"
+            )
         if self._interface.per_group and num_groups != self.num_groups:
             raise ValueError(
                 f"`task` must have as many groups where observation or action has one row or entry "

@@ -16,6 +16,7 @@ from gymnasium.utils.env_checker import check_env as check_gymnasium
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from prune_env.decision.encodings import ENCODINGS
+from prune_env.decision.observation import OBSERVATIONS
 from prune_env.env import DataPruningEnv
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.tasks import get_task, split_maker
@@ -28,10 +29,10 @@ IDS = [
 # Loss multipliers are not symmetric around 0: both checkers recommend, and neither requires, that.
 WEIGHTS = ".*recommend (using|you to use) a symmetric and normalized"
 # A table of samples is a matrix, and no picture: policies for it are made for sets.
-TABLE = "Your observation (samples|classes) has an unconventional shape"
+TABLE = "Your observation (samples|classes|groups) has an unconventional shape"
 
 
-@pytest.mark.parametrize("observation", ["samples", "summary"])
+@pytest.mark.parametrize("observation", OBSERVATIONS)
 @pytest.mark.parametrize("action", ENCODINGS)
 @pytest.mark.parametrize("id_", IDS)
 def test_both_checkers_pass(id_, action, observation):
@@ -40,7 +41,7 @@ def test_both_checkers_pass(id_, action, observation):
         warnings.simplefilter("error")
         if action == "weights":
             warnings.filterwarnings("ignore", WEIGHTS)
-        if observation == "samples":
+        if observation != "summary":
             warnings.filterwarnings("ignore", TABLE)
         check_gymnasium(make(id_, render_mode="rgb_array", **arguments).unwrapped)
         check_sb3(make(id_, **arguments).unwrapped)

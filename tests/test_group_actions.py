@@ -331,8 +331,9 @@ def test_whole_episodes_of_each_rule(name, within):
 
 @pytest.mark.parametrize("name", ["stratified", "temperature", "odm"])
 def test_a_sampler_takes_the_same_shares(name):
+    unit = {"guess_loss": 1.0} if name == "odm" else {}  # the others look at no loss
     sampler = prune_env.PruningSampler(
-        120, batch_size=10, budget=2.0, agent=name, keep_fraction=0.5, groups=SKEWED, guess_loss=1.0
+        120, batch_size=10, budget=2.0, agent=name, keep_fraction=0.5, groups=SKEWED, **unit
     )
     counts = []
     for _ in sampler.epochs():
@@ -341,7 +342,6 @@ def test_a_sampler_takes_the_same_shares(name):
             indices = torch.as_tensor(batch)
             sampler.loss(torch.ones(len(indices), requires_grad=True), indices)
             taken += indices.tolist()
-        sampler.report(validation_metric=0.5, validation_loss=1.0)
         counts.append(np.bincount(SKEWED[taken], minlength=3).tolist())
     assert sum(counts[0]) == 60
     if name == "stratified":
@@ -353,6 +353,9 @@ def test_a_sampler_takes_the_same_shares(name):
 def test_a_sampler_asks_for_groups():
     with pytest.raises(ValueError, match="`groups` must be given, since ODM chooses among them"):
         prune_env.PruningSampler(120, batch_size=10, budget=2.0, agent="odm")
+    for spec in ("odm", "stratified:within=highest"):
+        with pytest.raises(ValueError, match="`guess_loss` must be given without `labels`"):
+            prune_env.PruningSampler(120, batch_size=10, budget=2.0, agent=spec, groups=SKEWED)
 
 
 @pytest.mark.parametrize(
@@ -361,6 +364,7 @@ def test_a_sampler_asks_for_groups():
         (SKEWED[:119], (), ValueError, r"one entry for each of 120 samples, got shape \(119,\)"),
         (SKEWED - 1, (), ValueError, "at least 0, got -1 for sample 0"),
         (SKEWED / 2, (), TypeError, "must be whole numbers from 0, got torch.float64"),
+        (np.arange(120), (), ValueError, "fewer than the 120 samples, got number 119"),
         (SKEWED, ("a", "b"), ValueError, "one name for each group, got 2 and group 2"),
         (None, ("a", "b"), ValueError, "must be given with `train.groups` and only so"),
     ],
@@ -368,6 +372,18 @@ def test_a_sampler_asks_for_groups():
 def test_groups_that_are_none_are_refused(groups, names, error, message):
     with pytest.raises(error, match=message):
         task(groups, names)
+
+
+@pytest.mark.parametrize("wrong", [SKEWED[:119], SKEWED - 1, np.arange(120), SKEWED / 2])
+def test_a_sampler_refuses_groups_that_are_none(wrong):
+    with pytest.raises((ValueError, TypeError), match="`groups` must"):
+        prune_env.PruningSampler(120, batch_size=10, budget=2.0, agent="stratified", groups=wrong)
+
+
+@pytest.mark.parametrize("arguments", [{"observation": "groups"}, {"action": "groups"}])
+def test_a_task_without_groups_and_classes_is_refused(arguments):
+    with pytest.raises(ValueError, match=r"`task` must have groups or classes .* got 'diabetes'"):
+        prune_env.DataPruningEnv("diabetes", **arguments)
 
 
 def test_what_is_taken_within_goes_with_groups():

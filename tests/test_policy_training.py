@@ -20,6 +20,7 @@ from prune_agents.learning.judge import HELD_OUT, Heldout
 from prune_agents.learning.policy import load_policy
 from prune_agents.learning.runs import GENERATIONS
 from prune_agents.learning.train import HELDOUT, POLICY, train
+from prune_env import GROUP_COLUMNS
 from prune_env.experiment.setting import Setting
 from prune_env.storage.folders import LOCK
 
@@ -129,6 +130,18 @@ def test_a_constant_policy_sees_nothing(tmp_path):
     assert policy.columns == ()
 
 
+def test_a_policy_of_group_features_is_trained_and_judged_on_other_numbers_of_groups(tmp_path):
+    others = Setting(task="digits", num_samples=200, budget=1.0)
+    training = replace(SMALL, action="group-features", steps=40)
+    heldout = Heldout(instances=(others,), scenarios=("clean",), seeds=HELD_OUT[:2])
+    policy = train(training, tmp_path, heldout=heldout, rivals=("stratified",))
+    again = load_policy(tmp_path / POLICY)
+    assert again.entries == policy.entries == tuple(name for name, _, _ in GROUP_COLUMNS)
+    assert again.columns == ("progress", "class_entropy")
+    means = policy.provenance["evaluation"]["cases"][others.name]["means"]
+    assert means.keys() == {"learned", "stratified"}
+
+
 @pytest.mark.parametrize("name", GRADIENT)
 def test_sb3_trains_a_policy_that_acts_as_its_model(name, tmp_path, monkeypatch):
     runs = []
@@ -224,6 +237,7 @@ def test_held_cells_of_another_policy_are_not_taken_for_this_ones(tmp_path):
     [
         ({"steps": 0}, "`steps` must be at least 1"),
         ({"scenarios": ("fog:1",)}, "`scenario` must be one of"),
+        ({"action": "groups"}, "`action` must be one of 'features', .*'group-features'"),
         ({"action": "scores"}, "`observation` 'samples' goes with `action` 'scores'"),
         (
             {"action": "scores", "observation": "samples"},

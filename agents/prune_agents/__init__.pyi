@@ -37,6 +37,14 @@ from .rules.seta import SeTa as SeTa
 from .rules.small_loss import SmallLoss as SmallLoss
 from .rules.ucb import UCB as UCB
 
+# Rules that share out an epoch among groups; derive your own from the first.
+from .groups import GroupAgent as GroupAgent
+from .groups import GroupView as GroupView
+from .rules.doremi import DoReMi as DoReMi
+from .rules.odm import ODM as ODM
+from .rules.stratified import Stratified as Stratified
+from .rules.temperature import Temperature as Temperature
+
 # Rules on scores of a training beforehand.
 from .rules.aum import AUM as AUM
 from .rules.ccs import CCS as CCS

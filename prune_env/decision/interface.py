@@ -45,7 +45,7 @@ class Interface:
         observation: `samples`, `summary` or `groups`.
         action: a key of `prune_env.decision.encodings.ENCODINGS`.
         keep_fraction: kept / N in (0, 1]; None is 0.25. To be left out where the action chooses.
-        choose_keep_fraction: let `mixture`, `features`, `bins` or `compose` choose it.
+        choose_keep_fraction: let an action that is not per sample choose it.
         min_keep_fraction: smallest fraction that an action may choose, in (0, 1]; None is 0.01.
             To be left out where nothing is chosen.
         refresh_period: epochs between forward passes that refresh losses; None has none.
@@ -91,8 +91,8 @@ class Interface:
 
     @property
     def in_table(self) -> bool:
-        """Whether the agent is shown every sample's statistics."""
-        return self.observation == "samples"
+        """Whether the agent is shown statistics of every sample or every group."""
+        return self.observation != "summary"
 
     @property
     def amount(self) -> Amount:

@@ -81,11 +81,6 @@ class Known:
     def of(cls, num_samples: int, labels: Any, groups: Any, costs: Any) -> Known:
         """What was given, checked; see `prune_env.problem.arrays` for groups and costs."""
         grouped = arrays.checked_groups(groups, num_samples)
-        if grouped is not None and int(grouped.max()) >= num_samples:
-            raise ValueError(
-                f"`groups` must be fewer than the {num_samples} samples, got number "
-                f"{int(grouped.max())}; number them from 0"
-            )
         priced = arrays.checked_costs(costs, num_samples)
         return cls(
             labels=checked_labels(labels, num_samples),
@@ -302,13 +297,18 @@ def interface_of(
     interface = Interface(**amount_arguments(wanted, keep_fraction) | wanted)
     if guess_loss is not None:
         check_positive("guess_loss", guess_loss)
-    elif not (interface.in_table or known.has_labels):
+    elif not known.has_labels and _in_units(agent, interface):
         raise ValueError(
             f"`guess_loss` must be given without `labels`, since {name} observes losses in units "
-            "of it, got "
-            "None; give the mean loss of guessing, such as that of predicting the mean"
+            "of it, got None; give the mean loss of guessing, such as that of predicting the mean"
         )
     return interface
+
+
+def _in_units(agent: Agent, interface: Interface) -> bool:
+    """Whether the agent reads losses in units of what guessing costs."""
+    of_groups = interface.observation == "groups" and "loss" in agent.reads
+    return of_groups or not interface.in_table
 
 
 def make_pruner(

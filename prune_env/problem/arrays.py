@@ -278,7 +278,7 @@ def checked_groups(groups: Any, num_samples: int) -> Tensor | None:
     """Groups (N,) int64; None where none are given.
 
     Raises:
-        ValueError: if one is missing or below 0.
+        ValueError: if one is missing or below 0, or there are as many as samples.
         TypeError: if they are no whole numbers.
     """
     if groups is None:
@@ -296,6 +296,11 @@ def checked_groups(groups: Any, num_samples: int) -> Tensor | None:
         raise ValueError(
             f"`groups` must be at least 0, got {int(known[sample])} for sample {sample}; give "
             "samples that have none a group of their own"
+        )
+    if num_samples and int(known.max()) + 1 >= num_samples:
+        raise ValueError(
+            f"`groups` must be fewer than the {num_samples} samples, got number "
+            f"{int(known.max())}; number them from 0, one number for all that belong together"
         )
     return known.long()
 

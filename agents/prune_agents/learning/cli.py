@@ -43,9 +43,12 @@ class Train:
     """environment steps, in all"""
     num_envs: int = 32
     """environments at once, of every --task at least one (cma has its own number)"""
-    action: Literal["features", "mixture", "bins", "compose", "scores"] = "features"
+    action: Literal["features", "mixture", "bins", "compose", "group-features", "scores"] = (
+        "features"
+    )
     """what the policy decides; compose: corrections to the rule distrust, which the search starts
-    from; scores: a network that scores sample by sample (ppo, a2c)"""
+    from; group-features: shares of the groups of the samples, by what is known of each; scores: a
+    network that scores sample by sample (ppo, a2c)"""
     constant: bool = False
     """let the policy see nothing: the best constant action (cma)"""
     worst_weight: float = 0.0

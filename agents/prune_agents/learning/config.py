@@ -21,6 +21,8 @@ ALGORITHMS: dict[str, Callable[[], CMA | PPO | A2C | SAC]] = {
     "a2c": A2C,
     "sac": SAC,
 }
+# Encodings whose entries mean the same on all data, as those of action `groups` do not.
+LEARNT = ("features", "mixture", "bins", "compose", "group-features", "scores")
 TRAINING_SCENARIOS = (
     "clean",
     "noise:0.2",
@@ -43,7 +45,7 @@ class Training:
         steps: of the environment, at least 1; whole generations or updates are done.
         num_envs: environments at once, for all but CMA, which has an episode of every instance for
             each of its population.
-        action: encoding of the policy.
+        action: encoding of the policy, one of `LEARNT`.
         observation: `summary`, or `samples` for a scorer of single samples (action `scores`).
         reward: name.
         choose_keep_fraction: let the policy choose how much to keep.
@@ -67,10 +69,11 @@ class Training:
         check_count("num_envs", self.num_envs, least=len(self.instances))
         check_count("seed", self.seed, least=0)
         check_choice("observation", self.observation, ["summary", "samples"])
+        check_choice("action", self.action, LEARNT)
         if (self.observation == "samples") != (self.action == "scores"):
             raise ValueError(
-                "`observation` 'samples' goes with `action` 'scores', and 'summary' with mixture, "
-                f"features, bins or compose; got {self.observation!r} and {self.action!r}"
+                "`observation` 'samples' goes with `action` 'scores', and 'summary' with the "
+                f"others; got {self.observation!r} and {self.action!r}"
             )
         if self.observation == "samples" and not isinstance(self.algorithm, (PPO, A2C)):
             raise ValueError("`algorithm` must be PPO or A2C for observation 'samples'")
