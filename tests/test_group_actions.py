@@ -85,8 +85,8 @@ def test_the_table_by_hand():
         "seen": [1 / 2, 2 / 3, 0],
         "correct": [1.0, 0.5, 0],
     }
-    for name, values in expected.items():
-        assert table[:, GROUP_COLUMN[name]].tolist() == pytest.approx(values), name
+    for name, column in expected.items():
+        assert table[:, GROUP_COLUMN[name]].tolist() == pytest.approx(column), name
     features = knowledge.features(statistics, 2.0)
     assert features.mean(axis=0) == pytest.approx(0, abs=1e-6)
     # Of the third group no loss is known: it is the mean of the others, and no low one.
