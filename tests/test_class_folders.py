@@ -162,8 +162,7 @@ def test_two_folders_whose_names_run_together_the_same_are_two(tmp_path):
     keys = set()
     for first, second in ((("a", "bc.png"), ("x", "y.png")), (("ab", "c.png"), ("x", "y.png"))):
         files = [
-            sources.PictureFile(path="", name=name, size=1, times=(2, 3))
-            for name in (first, second)
+            sources.ClassFile(path="", name=name, size=1, times=(2, 3)) for name in (first, second)
         ]
         keys.add(sources._key({"train": files, "test": files}, None))
         keys.add(sources._key({"train": files, "test": files}, 8))

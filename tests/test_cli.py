@@ -74,6 +74,7 @@ def test_list_names_what_there_is(what, capsys):
             "cifar100",
             "corpora",
             "folder:PATH",
+            "hf:PATH?target=COLUMN",
         ],
         "scenarios": [
             "clean",

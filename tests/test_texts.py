@@ -1,15 +1,12 @@
-"""Texts: tokens by hand, folders and files, and the bundled corpora."""
+"""Texts: tokens by hand, folders and files."""
 
 import json
 
 import numpy as np
 import pytest
-import torch
 
 import prune_env
-from prune_env.problem import corpora, texts
-from prune_env.problem.models import build_model
-from prune_env.problem.objectives import BinaryCrossEntropy, CrossEntropy, NextToken
+from prune_env.problem import texts
 from prune_env.problem.texts import Vocabulary, tokens_of
 
 SENTENCES = {
@@ -70,8 +67,8 @@ def test_texts_of_a_file_are_those_of_folders(lines):
     [
         ("", "must say which column is the text"),
         ("?text=t", "must say which column is the target"),
-        ("?text=x&target=c", "has no column 'x'; it has t, c"),
-        ("?text=t&target=c&tokens=bytes", "tokens must be one of characters, words, got 'bytes'"),
+        ("?text=x&target=c", "has no column 'x'; it has 't', 'c'"),
+        ("?text=t&target=c&tokens=bytes", "tokens must be one of words, characters, got 'bytes'"),
         ("?text=t&target=c&length=0", "length must be a whole number of at least 1, got '0'"),
     ],
 )
@@ -80,125 +77,90 @@ def test_what_a_file_does_not_say_is_asked_for(lines, query, message):
         texts.load_texts(f"{lines}{query}")
 
 
-def test_bad_texts_are_named(lines, folder, tmp_path):
-    lines.write_text('{"t": "a", "c": "b"}\nnothing\n')
-    with pytest.raises(ValueError, match="line 2 is no JSON"):
+def test_bad_lines_are_named(lines):
+    lines.write_text('{"t": "a", "c": "b"}\n\nnothing\n')
+    with pytest.raises(ValueError, match="line 3 must be a JSON object"):
+        texts.load_texts(f"{lines}?text=t&target=c")
+    lines.write_text('{"t": "a", "c": "b"}\n["a", "b"]\n')
+    with pytest.raises(ValueError, match=r"line 2 must be a JSON object \(it is no object"):
+        texts.load_texts(f"{lines}?text=t&target=c")
+    lines.write_text('{"t": "a", "c": "b"}\n\n{"t": ["a"], "c": "b"}\n')
+    with pytest.raises(ValueError, match=r"line 3: column 't' must be texts, got \['a'\]"):
+        texts.load_texts(f"{lines}?text=t&target=c")
+    lines.write_text('{"t": "a", "c": "b"}\n{"t": " ", "c": "b"}\n')
+    with pytest.raises(ValueError, match="line 2: column 't' must not be empty, got ' '"):
         texts.load_texts(f"{lines}?text=t&target=c")
     lines.write_text('{"t": "a", "c": "b"}\n{"t": "a"}\n')
     with pytest.raises(ValueError, match="line 2: column 'c' must not be empty"):
         texts.load_texts(f"{lines}?text=t&target=c")
-    with pytest.raises(ValueError, match="takes no text where texts are in folders"):
+
+
+def test_bad_texts_of_folders_are_named(folder, tmp_path):
+    with pytest.raises(ValueError, match="takes no text of texts in folders"):
         texts.load_texts(f"{folder}?text=t")
     (folder / "train" / "animal" / "0.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"animal/0.txt cannot be read as UTF-8"):
         texts.load_texts(str(folder))
-    with pytest.raises(ValueError, match="must hold train/ with one folder of"):
+    (folder / "train" / "animal" / "0.txt").write_text(" \n")
+    with pytest.raises(ValueError, match=r"animal/0.txt must not be blank; remove it"):
+        texts.load_texts(str(folder))
+    (folder / "train" / "animal" / "0.txt").rename(folder / "train" / "animal" / "0.md")
+    with pytest.raises(ValueError, match=r"0.md must be one of .txt, got .md; convert it"):
+        texts.load_texts(str(folder))
+    with pytest.raises(ValueError, match=r"one folder of texts a class; got neither"):
         texts.load_texts(str(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"must be a folder that is there, or a file of .csv.*none"
+    ):
+        texts.load_texts(str(tmp_path / "none"))
 
 
-def test_the_corpora_are_five_that_differ():
-    found = prune_env.get_task("corpora").load()
-    assert found.objective == NextToken(num_tokens=98)
-    assert found.group_names == ("code", "docstrings", "comments", "tables", "prose")
-    assert np.bincount(found.train.groups).tolist() == [2200, 700, 450, 400, 250]
-    assert (len(found.validation), len(found.test)) == (500, 800)
-    assert torch.equal(found.train.pool[:, 1:], found.train.targets[:, :-1].int())
-    text = {
-        name: "".join(
-            "\n" if token == 2 else "?" if token < 3 else chr(token + 29)
-            for token in found.train.pool[found.train.groups == group].flatten().tolist()
-        )
-        for group, name in enumerate(found.group_names)
+def test_folders_of_texts_are_laid_out_as_those_of_pictures(folder):
+    """Hidden files are none, those below a class folder are of it, and val/ is validation."""
+    animal = folder / "train" / "animal"
+    (animal / "more").mkdir()
+    (animal / "more" / "deep.TXT").write_bytes(b"\xef\xbb\xbfa deep one")
+    (animal / ".hidden.txt").write_text("a hidden one")
+    (folder / "train" / ".git").mkdir()
+    (folder / "train" / ".git" / "0.txt").write_text("no class")
+    found = texts.load_texts(str(folder))
+    assert (len(found.train), found.num_classes, found.validation) == (41, 2, None)
+    (folder / "test").rename(folder / "val")
+    assert len(texts.load_texts(str(folder)).test) == 8
+    (folder / "val" / "animal").rename(folder / "moved")
+    (folder / "test").mkdir()
+    (folder / "moved").rename(folder / "test" / "animal")
+    both = texts.load_texts(str(folder))
+    assert both.test.labels.tolist() == [0] * 4
+    assert both.validation.labels.tolist() == [1] * 4
+
+
+def test_a_text_may_say_what_would_be_missing_in_a_table_and_hold_other_ends_of_lines(tmp_path):
+    rows = [{"t": text, "c": "ab"[n % 2]} for n, text in enumerate(["none", "?", "x\u2028y"] * 4)]
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n")
+    found = texts.load_texts(f"{path}?text=t&target=c&test={path}&validation={path}")
+    assert (len(found.train), len(found.validation), len(found.test)) == (12, 12, 12)
+
+
+def test_words_of_the_training_texts_alone_are_known(folder):
+    (folder / "test" / "animal" / "0.txt").write_text("unheard of cats")
+    found = texts.load_texts(f"{folder}?length=4")
+    words = {
+        word for lines in SENTENCES.values() for line in lines for word in tokens_of(line, "words")
     }
-    assert text["tables"].count("0x") > 10 * text["prose"].count("0x") + 300
-    assert text["code"].count("def ") > 100 * text["prose"].count("def ") / 5
-    assert "#" not in text["comments"][:200]
+    assert found.num_tokens == 2 + len(words)
+    first = found.test.pool[0].tolist()
+    assert (first[:2], first[3]) == ([texts.UNKNOWN] * 2, texts.PADDING)
+    assert first[2] > texts.UNKNOWN
 
 
-def test_the_corpora_are_the_same_each_time():
-    one, other = corpora.load_corpora(), corpora.load_corpora()
-    assert torch.equal(one.train.pool, other.train.pool)
-    assert torch.equal(one.test.targets, other.test.targets)
-    rows = {tuple(row) for row in one.train.pool.tolist()}
-    assert sum(tuple(row) in rows for row in one.test.pool.tolist()) < 80  # tables repeat
-
-
-def test_the_bundled_texts_and_pairs_are_what_they_say():
-    found = prune_env.get_task("sources").load()
-    assert found.objective == CrossEntropy(num_classes=10)
-    assert 1500 < len(found.train) <= 3000
-    assert int(found.train.costs.max()) <= 96
-    pairs = prune_env.get_task("digit-pairs").load()
-    assert pairs.objective == BinaryCrossEntropy(num_labels=10)
-    assert set(pairs.train.targets.sum(dim=1).tolist()) == {1, 2}
-    assert (len(pairs.train), len(pairs.test)) == (2000, 500)
-
-
-@pytest.mark.parametrize(("model", "shape"), [("bag:8", (3, 5)), ("transformer:8", (3, 6, 5))])
-def test_token_networks_depend_on_their_generator_alone(model, shape):
-    tokens = torch.tensor([[2, 3, 4, 5, 0, 0], [3, 3, 1, 0, 0, 0], [2, 2, 2, 2, 2, 2]])
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    outputs = []
-    for seed in (1, 1, 2):
-        generator = torch.Generator().manual_seed(seed)
-        network = build_model(model, (6,), 5, generator, num_tokens=7)
-        outputs.append(network(tokens))
-    assert outputs[0].shape == shape
-    assert torch.equal(outputs[0], outputs[1])
-    assert not torch.equal(outputs[0], outputs[2])
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_a_bag_leaves_padding_out_and_a_transformer_sees_no_future():
-    bag = build_model("bag:8", (6,), 5, torch.Generator().manual_seed(0), num_tokens=7)
-    short, padded = torch.tensor([[2, 3]]), torch.tensor([[2, 3, 0, 0]])
-    torch.testing.assert_close(bag(short), bag(padded))
-    model = build_model("transformer:8", (6,), 5, torch.Generator().manual_seed(0), num_tokens=7)
-    one, other = torch.tensor([[2, 3, 4, 5]]), torch.tensor([[2, 3, 6, 6]])
-    torch.testing.assert_close(model(one)[:, :2], model(other)[:, :2])
-    assert not torch.allclose(model(one)[:, 2:], model(other)[:, 2:])
-
-
-def test_networks_and_inputs_that_do_not_fit_are_named():
-    generator = torch.Generator()
-    with pytest.raises(ValueError, match="'mlp' cannot take inputs that are tokens; use bag or tr"):
-        build_model("mlp", (6,), 5, generator, num_tokens=7)
-    with pytest.raises(ValueError, match="'bag' cannot take inputs that are numbers; use mlp or"):
-        build_model("bag", (6,), 5, generator)
-    with pytest.raises(ValueError, match="transformer takes a multiple of 4, got 'transformer:6'"):
-        build_model("transformer:6", (6,), 5, generator, num_tokens=7)
-
-
-def test_a_transformer_learns_the_corpora():
-    env = prune_env.DataPruningEnv(
-        "corpora", model="transformer:32", num_samples=1500, budget=1.0, keep_fraction=1.0
-    )
-    _, info = env.reset(seed=0)
-    assert info["validation_loss"] > 4
-    info = env.step(np.zeros(1500))[4]
-    assert info["validation_loss"] < 3.7  # log 98 is 4.6
-    assert info["validation_metric"] > 0.15
-
-
-def test_a_saved_dataset_of_hugging_face_is_read(tmp_path):
-    datasets = pytest.importorskip("datasets")
+def test_groups_of_texts_are_those_of_a_column(tmp_path):
     rows = [(line, label) for label, all_ in SENTENCES.items() for line in all_]
-    made = datasets.Dataset.from_dict(
-        {"t": [a for a, _ in rows], "c": [b for _, b in rows], "n": list(range(len(rows)))}
-    )
-    made.save_to_disk(str(tmp_path / "one"))
-    found = prune_env.get_task(f"hf:{tmp_path / 'one'}?text=t&target=c&length=6").load()
-    assert (len(found.train), len(found.test), found.input_shape) == (32, 8, (6,))
-    both = datasets.DatasetDict({"train": made, "test": made.select(range(4))})
-    both.save_to_disk(str(tmp_path / "two"))
-    task = prune_env.get_task(f"hf:{tmp_path / 'two'}?text=t&target=c")
-    assert (len(task.load().test), task.model) == (4, "bag")
-    numbers = datasets.Dataset.from_dict({"x": list(range(9)), "y": [i * i / 3 for i in range(9)]})
-    numbers.save_to_disk(str(tmp_path / "three"))
-    task = prune_env.get_task(f"hf:{tmp_path / 'three'}?target=y")
-    assert (task.load().objective.name, task.model) == ("squared-error", "mlp")
-    with pytest.raises(ValueError, match="must be what datasets' `save_to_disk` has written"):
-        prune_env.get_task(f"hf:{tmp_path}?target=y").load()
-    with pytest.raises(ValueError, match="must say which column is the target"):
-        prune_env.get_task(f"hf:{tmp_path / 'one'}?text=t").load()
+    path = tmp_path / "t.tsv"
+    sites = ["10", "9", "web"]
+    lines = [f"{text}\t{label}\t{sites[n % 3]}" for n, (text, label) in enumerate(rows)]
+    path.write_text("\n".join(["t\tc\tsite", *lines]))
+    found = texts.load_texts(f"{path}?text=t&target=c&group=site")
+    assert found.group_names == ("9", "10", "web")
+    assert len(found.train.groups) == len(found.train) == 32

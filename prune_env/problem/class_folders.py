@@ -1,10 +1,11 @@
-"""Class folders: which pictures of which class are in them, found without opening any."""
+"""Class folders: which files of which class are in them, found without opening any."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +18,36 @@ _BY_OTHER_NAMES = (".jfif", ".jpe", ".jif", ".pbm", ".pnm", ".pam", ".dib", ".tg
 _DRAWN = (".svg", ".svgz", ".eps", ".pdf", ".psd", ".xcf")
 _MEASURED = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".exr", ".fits")
 UNREAD = {*_MOVING, *_COMPRESSED, *_BY_OTHER_NAMES, *_DRAWN, *_MEASURED}
+# Texts to those who put them there, likewise.
+_WRITTEN = (".text", ".md", ".rst", ".tex", ".html", ".htm", ".xml", ".json")
+_OFFICE = (".pdf", ".rtf", ".doc", ".docx", ".odt", ".epub")
+UNREAD_TEXTS = {*_WRITTEN, *_OFFICE, ".gz", ".bz2", ".xz", ".zip"}
 PARTS = {"train": ("train",), "test": ("test",), "validation": ("validation", "val")}
-_LAYOUT = "must hold train/ and test/ (or validation/, or val/), each with one folder of pictures"
+_LAYOUT = "must hold train/ and test/ (or validation/, or val/), each with one folder of"
 Identity = tuple[int, int]  # device and number of a folder, the same through every link
 
 
-class PictureFile(NamedTuple):
-    """A picture of a class folder, and what says whether it is still the same one.
+@dataclass(frozen=True, kw_only=True)
+class FileKind:
+    """What is looked for in class folders.
+
+    Attributes:
+        noun: for errors.
+        read: endings, in lower case, of the files that are.
+        unread: endings of files that are refused by name.
+    """
+
+    noun: str
+    read: tuple[str, ...]
+    unread: frozenset[str]
+
+
+PICTURES = FileKind(noun="picture", read=EXTENSIONS, unread=frozenset(UNREAD))
+TEXTS = FileKind(noun="text", read=(".txt",), unread=frozenset(UNREAD_TEXTS))
+
+
+class ClassFile(NamedTuple):
+    """A file of a class folder, and what says whether it is still the same one.
 
     Attributes:
         path: to open.
@@ -38,30 +62,33 @@ class PictureFile(NamedTuple):
     times: tuple[int, int]
 
 
-def find_pictures(folder: Path) -> tuple[list[str], dict[str, list[PictureFile]]]:
-    """The classes of a folder, and the pictures of each of its parts, class by class, by name.
+def find_files(folder: Path, kind: FileKind) -> tuple[list[str], dict[str, list[ClassFile]]]:
+    """The classes of a folder, and the files of each of its parts, class by class, by name.
 
     Classes are numbered by train/, by name; the other parts may lack some of them. Names that begin
-    with a dot are passed over, as are files beside pictures that are none. Links are followed.
+    with a dot are passed over, as are files of neither list of the kind. Links are followed.
 
     Args:
         folder: holds `train/` and one or both of `test/` and `validation/` (or `val/`).
+        kind: what is looked for.
 
     Raises:
-        ValueError: if a part is missing or there twice, has no pictures or less than two classes,
-            if a class has none (in train/, less than two) or train/ lacks it, if a picture is of a
-            kind that is not read (`UNREAD`), or if a link leads nowhere or in a circle.
+        ValueError: if a part is missing or there twice, has no such files or less than two classes,
+            if a class has none (in train/, less than two) or train/ lacks it, if a file is one of
+            `kind.unread`, or if a link leads nowhere or in a circle.
     """
     try:
-        return _find(folder)
+        return _find(folder, kind)
     except OSError as error:
         raise ValueError(f"`task` folder {folder} cannot be read ({error})") from error
 
 
-def _find(folder: Path) -> tuple[list[str], dict[str, list[PictureFile]]]:
+def _find(folder: Path, kind: FileKind) -> tuple[list[str], dict[str, list[ClassFile]]]:
     places = {part: place for part in PARTS if (place := _place(folder, part))}
     if "train" not in places or len(places) < 2:
-        raise ValueError(f"`task` folder {folder} {_LAYOUT} a class; got {[*places] or 'neither'}")
+        raise ValueError(
+            f"`task` folder {folder} {_LAYOUT} {kind.noun}s a class; got {[*places] or 'neither'}"
+        )
     classes = _classes(places["train"])
     if len(classes) < 2:
         raise ValueError(
@@ -70,7 +97,7 @@ def _find(folder: Path) -> tuple[list[str], dict[str, list[PictureFile]]]:
     for place in places.values():
         if unknown := sorted(set(_classes(place)) - set(classes)):
             raise ValueError(f"`task` folder {place} has classes that train/ lacks: {unknown}")
-    return classes, {part: _part_files(place, classes) for part, place in places.items()}
+    return classes, {part: _part_files(place, classes, kind) for part, place in places.items()}
 
 
 def _place(folder: Path, part: str) -> Path | None:
@@ -86,34 +113,39 @@ def _classes(part: Path) -> list[str]:
     return sorted(entry.name for entry in _entries(part) if entry.is_dir())
 
 
-def _part_files(part: Path, classes: list[str]) -> list[PictureFile]:
-    """The pictures of a part, which there must be some of in each class that has a folder there."""
+def _part_files(part: Path, classes: list[str], kind: FileKind) -> list[ClassFile]:
+    """The files of a part, which there must be some of in each class that has a folder there."""
     here = [name for name in classes if (part / name).exists()]
     others: dict[str, list[str]] = {name: [] for name in here}
-    files = {name: _class_files(part / name, others[name]) for name in here}
+    files = {name: _class_files(part / name, kind, others[name]) for name in here}
+    read = ", ".join(kind.read)
     if not any(files.values()):
-        raise ValueError(f"`task` folder {part} holds no pictures ({', '.join(EXTENSIONS)})")
+        raise ValueError(f"`task` folder {part} holds no {kind.noun}s ({read})")
     least = 2 if part.name == "train" else 1
     for name, found in files.items():
         if len(found) < least:
             seen = f" beside others such as {others[name][0]}" if others[name] else ""
             raise ValueError(
-                f"`task` folder {part / name} must hold at least {least} picture"
-                f"{'s' if least > 1 else ''} ({', '.join(EXTENSIONS)}), got {len(found)}{seen}; "
+                f"`task` folder {part / name} must hold at least {least} {kind.noun}"
+                f"{'s' if least > 1 else ''} ({read}), got {len(found)}{seen}; "
                 "add or convert some, or remove the folder"
             )
     return [file for found in files.values() for file in found]
 
 
-def _class_files(folder: Path, others: list[str]) -> list[PictureFile]:
-    found = _below(str(folder), (folder.name,), others, (_identity(folder.stat()),))
+def _class_files(folder: Path, kind: FileKind, others: list[str]) -> list[ClassFile]:
+    found = _below(str(folder), (folder.name,), kind, others, (_identity(folder.stat()),))
     return sorted(found, key=lambda file: file.name)
 
 
 def _below(
-    folder: str, name: tuple[str, ...], others: list[str], above: tuple[Identity, ...]
-) -> Iterator[PictureFile]:
-    """The pictures in a folder, however deep; `others` gets the names of other files."""
+    folder: str,
+    name: tuple[str, ...],
+    kind: FileKind,
+    others: list[str],
+    above: tuple[Identity, ...],
+) -> Iterator[ClassFile]:
+    """The files in a folder, however deep; `others` gets the names of other files."""
     for entry in _entries(folder):
         inside = (*name, entry.name)
         if entry.is_dir():
@@ -122,29 +154,29 @@ def _below(
                 raise ValueError(
                     f"`task` folder {entry.path} leads back to itself; remove the link"
                 )
-            yield from _below(entry.path, inside, others, (*above, identity))
-        elif (extension := os.path.splitext(entry.name)[1].lower()) in EXTENSIONS:
-            yield _picture_file(entry, inside)
-        elif extension in UNREAD:
+            yield from _below(entry.path, inside, kind, others, (*above, identity))
+        elif (extension := os.path.splitext(entry.name)[1].lower()) in kind.read:
+            yield _class_file(entry, inside, kind)
+        elif extension in kind.unread:
             raise ValueError(
-                f"`task` picture {entry.path} must be one of {', '.join(EXTENSIONS)}, got "
+                f"`task` {kind.noun} {entry.path} must be one of {', '.join(kind.read)}, got "
                 f"{extension}; convert it, or remove it"
             )
         else:
             others.append(entry.name)
 
 
-def _picture_file(entry: os.DirEntry[str], name: tuple[str, ...]) -> PictureFile:
+def _class_file(entry: os.DirEntry[str], name: tuple[str, ...], kind: FileKind) -> ClassFile:
     try:
         state = entry.stat()
     except OSError as error:
         raise ValueError(
-            f"`task` picture {entry.path} is not there ({error}); repair or remove the link"
+            f"`task` {kind.noun} {entry.path} is not there ({error}); repair or remove the link"
         ) from error
     if not stat.S_ISREG(state.st_mode):
-        raise ValueError(f"`task` picture {entry.path} is a pipe or a device; remove it")
+        raise ValueError(f"`task` {kind.noun} {entry.path} is a pipe or a device; remove it")
     times = (state.st_mtime_ns, state.st_ctime_ns)
-    return PictureFile(path=entry.path, name=name, size=state.st_size, times=times)
+    return ClassFile(path=entry.path, name=name, size=state.st_size, times=times)
 
 
 def _entries(folder: str | Path) -> list[os.DirEntry[str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from prune_env.problem.data import Dataset
-from prune_env.problem.texts import classified
+from prune_env.problem.texts import Texts, classified
 
 WINDOW = 64  # characters that a sample is made of, each predicted from those before it
 # Training windows of each corpus: skewed, where validation and test have equal shares.
@@ -148,7 +148,7 @@ def _without_comments(source: str) -> str:
 
 def load_sources() -> Dataset:
     """Which of ten packages of the standard library eight lines of code are from."""
-    parts: dict[str, tuple[list[str], list[str]]] = {"train": ([], []), "test": ([], [])}
+    parts = {"train": Texts([], []), "test": Texts([], [])}
     for number, name in enumerate(_PACKAGES):
         found: dict[str, list[str]] = {"train": [], "test": []}
         for source in _sources((name,)):
@@ -160,9 +160,9 @@ def load_sources() -> Dataset:
         rng = np.random.default_rng(number)
         for part, most in (("train", _MOST), ("test", _MOST // _TEST_SHARE)):
             chosen = np.sort(rng.permutation(len(found[part]))[:most])
-            parts[part][0].extend(found[part][place] for place in chosen)
-            parts[part][1].extend([name] * len(chosen))
-    return classified(parts, tokens="words", length=96)
+            parts[part].texts.extend(found[part][place] for place in chosen)
+            parts[part].classes.extend([name] * len(chosen))
+    return classified(parts, tokens="words", length=96, what="sources")
 
 
 def load_digit_pairs() -> Dataset:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from prune_env.problem.class_folders import PictureFile, find_pictures
+from prune_env.problem.class_folders import PICTURES, ClassFile, find_files
 from prune_env.problem.data import Dataset, Samples
 from prune_env.problem.pictures import PictureFiles, read_picture
 from prune_env.problem.split import stratified
@@ -83,7 +83,7 @@ def load_folder(path: str) -> Dataset:
     folder of pictures a class. With both, `validation/` is validated on; with one, it is the test
     data and the validation samples are carved from `train/`. What becomes of a picture says
     `prune_env.problem.pictures.read_picture`, which of the files are pictures
-    `prune_env.problem.class_folders.find_pictures`.
+    `prune_env.problem.class_folders.find_files`.
 
     The cache is known by the names, sizes and times of the files: when their content was changed
     last, and when anything about them was, to the nanosecond. None of them is opened to look it up.
@@ -101,7 +101,7 @@ def load_folder(path: str) -> Dataset:
             or if pictures that are read as they are needed have no side given.
     """
     folder, side = _folder_and_side(path)
-    classes, files = find_pictures(folder)
+    classes, files = find_files(folder, PICTURES)
     pools = _streamed(files, side) if _is_large(files, side) else _cached_pictures(files, side)
     label_of = {name: label for label, name in enumerate(classes)}
     parts = {
@@ -146,7 +146,7 @@ def _with_targets(samples: Samples) -> Samples:
     return samples if isinstance(samples.pool, Tensor) else replace(samples, targets=samples.labels)
 
 
-def _is_large(files: dict[str, list[PictureFile]], side: int | None) -> bool:
+def _is_large(files: dict[str, list[ClassFile]], side: int | None) -> bool:
     """Whether the decoded pictures would take more memory than is allowed.
 
     Of unknown size, they take what their files do at the least; none is opened to look.
@@ -156,7 +156,7 @@ def _is_large(files: dict[str, list[PictureFile]], side: int | None) -> bool:
     return least > resident_bytes()
 
 
-def _streamed(files: dict[str, list[PictureFile]], side: int | None) -> dict[str, StreamedPool]:
+def _streamed(files: dict[str, list[ClassFile]], side: int | None) -> dict[str, StreamedPool]:
     """Pools that decode pictures as they are needed."""
     if side is None:
         raise ValueError(
@@ -176,7 +176,7 @@ def _streamed(files: dict[str, list[PictureFile]], side: int | None) -> dict[str
     }
 
 
-def _cached_pictures(files: dict[str, list[PictureFile]], side: int | None) -> dict[str, Tensor]:
+def _cached_pictures(files: dict[str, list[ClassFile]], side: int | None) -> dict[str, Tensor]:
     key = _key(files, side)
     return cached(
         cache_folder() / "folders" / f"{key[:32]}.pt",
@@ -186,7 +186,7 @@ def _cached_pictures(files: dict[str, list[PictureFile]], side: int | None) -> d
     )
 
 
-def _key(files: dict[str, list[PictureFile]], side: int | None) -> str:
+def _key(files: dict[str, list[ClassFile]], side: int | None) -> str:
     """What pictures, and how they were made: 64 hex digits."""
     digest = hashlib.sha256(f"{_CACHE_FORMAT} {side}".encode())
     for part, members in files.items():
@@ -199,7 +199,7 @@ def _key(files: dict[str, list[PictureFile]], side: int | None) -> str:
 
 
 def _held_pictures(
-    archive: Path, *, key: str, files: dict[str, list[PictureFile]], side: int | None
+    archive: Path, *, key: str, files: dict[str, list[ClassFile]], side: int | None
 ) -> dict[str, Tensor] | None:
     """The pools of a cache, if they are those of these files."""
     held: Any = torch.load(archive, weights_only=True)
@@ -212,7 +212,7 @@ def _held_pictures(
     return held["pools"] if right else None
 
 
-def _decode(files: dict[str, list[PictureFile]], side: int | None) -> dict[str, Tensor]:
+def _decode(files: dict[str, list[ClassFile]], side: int | None) -> dict[str, Tensor]:
     shape: tuple[int, ...] | None = None if side is None else (3, side, side)
     pools: dict[str, Tensor] = {}
     for name, part in files.items():

@@ -18,10 +18,18 @@ from prune_env.problem.data import Dataset, DatasetLoader
 from prune_env.problem.inputs import is_picture
 from prune_env.problem.models import check_model
 from prune_env.problem.names import TASK_MODELS, TASKS
-from prune_env.problem.objectives import CrossEntropy, Objective
+from prune_env.problem.objectives import (
+    AbsoluteError,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    NextToken,
+    Objective,
+    SquaredError,
+)
 from prune_env.problem.own_networks import ModelFactory, check_factory
 from prune_env.problem.recipes import MODEL_RECIPES, REGRESSION, Recipe
 from prune_env.problem.split import SplitMaker
+from prune_env.problem.token_networks import TOKEN_NETWORKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +154,7 @@ _READ: dict[str, tuple[Callable[[str], Dataset], str, Recipe, str]] = {
     "text": (texts.load_texts, "bag", MODEL_RECIPES["bag"], "texts"),
     "hf": (hub.load_hub, "mlp", REGRESSION, "a dataset of Hugging Face's library"),
 }
+_OF_A_WHOLE = (CrossEntropy, BinaryCrossEntropy, SquaredError, AbsoluteError)  # and of no token
 PATHS = "folder:PATH, table:PATH?target=COLUMN, text:PATH or hf:PATH"
 FOLDER_PREFIX = "folder:"
 
@@ -188,7 +197,7 @@ def get_task(name: str) -> Task:
     kind, colon, rest = name.partition(":")
     if colon and kind in _READ:
         read, model, recipe, citation = _READ[kind]
-        if kind == "hf" and "text=" in rest:
+        if kind == "hf" and re.search("[?&]text=", rest):
             model, recipe = "bag", MODEL_RECIPES["bag"]
         return Task(
             name=name, load=partial(read, rest), model=model, recipe=recipe, citation=citation
@@ -208,9 +217,19 @@ def get_task(name: str) -> Task:
 def check_recipe(task: Task, input_shape: Any, objective: Objective) -> None:
     """Raise ValueError where the recipe does what such data do not allow.
 
-    That is cropping or mirroring what is no picture, or smoothing what is no class.
+    That is cropping or mirroring what is no picture, smoothing what is no class, or training a
+    network of ours that says something of each token where a sample has one target, and likewise
+    the other way round.
     """
     recipe = task.recipe
+    family = task.model.partition(":")[0] if isinstance(task.model, str) else ""
+    wanted = {NextToken: "transformer", **dict.fromkeys(_OF_A_WHOLE, "bag")}.get(type(objective))
+    if family in TOKEN_NETWORKS and wanted not in (family, None):
+        raise ValueError(
+            f"`model` of task {task.name!r} must be {wanted!r} for the objective "
+            f"{objective.name!r}, got {task.model!r}: a transformer predicts what follows each "
+            "token, a bag says one thing of a text"
+        )
     if recipe.augments and not is_picture(input_shape):
         raise ValueError(
             f"`recipe` of task {task.name!r} must have flip=False and crop_padding=0 for inputs "

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from prune_env.problem.class_folders import TEXTS, find_files
 from prune_env.problem.data import Dataset
+from prune_env.problem.labelled import held_out, number_classes, number_groups
 from prune_env.problem.specs import Spec
-from prune_env.problem.split import stratified
-from prune_env.problem.tables import TEST_FRACTION, Table, read_table
+from prune_env.problem.table_files import SUFFIXES, Table, read_table
+from prune_env.storage.fields import parse_json
+from prune_env.storage.files import read_file
 
-OPTIONS = {
-    "tokens": "characters|words",
-    "length": "NUMBER",
-    "text": "COLUMN",
-    "target": "COLUMN",
-    "test": "PATH",
-}
+TOKENS = ("words", "characters")
+TOKEN_OPTIONS = {"tokens": "|".join(TOKENS), "length": "NUMBER"}
+_COLUMNS = {"text": "COLUMN", "target": "COLUMN", "group": "COLUMN"}
+_FILES = {"test": "PATH", "validation": "PATH"}
+OPTIONS = TOKEN_OPTIONS | _COLUMNS | _FILES
+LENGTH = 256  # tokens of a text that are read where nobody says how many
 PADDING, UNKNOWN = 0, 1
 _FIRST = 2  # number of the first token that is one
 _MOST_TOKENS = 20_000
 _WORD = re.compile(r"\w+|[^\w\s]")
-_PARTS = ("train", "validation", "test")
+
+
+class Texts(NamedTuple):
+    """A part of what is to be classified.
+
+    Attributes:
+        texts: one a sample.
+        classes: of each.
+        groups: where each is from, or None.
+    """
+
+    texts: list[str]
+    classes: list[str]
+    groups: list[str] | None = None
 
 
 def tokens_of(text: str, kind: str) -> Sequence[str]:
@@ -62,34 +77,32 @@ class Vocabulary:
         return rows
 
 
-def classified(
-    parts: dict[str, tuple[list[str], list[str]]], *, tokens: str, length: int
-) -> Dataset:
+def classified(parts: Mapping[str, Texts], *, tokens: str, length: int, what: str) -> Dataset:
     """Texts to classify.
 
     Args:
-        parts: by `train`, `test` and perhaps `validation`: texts, and the class of each. Without
-            a test part the same fifth of each class of training is test.
-        tokens: `characters` or `words`.
+        parts: by `train` and perhaps `test` and `validation`. Without a test part the same fifth of
+            each class of training is test.
+        tokens: `characters` or `words`; those of the training texts are known.
         length: tokens of a text that are read, at least 1; what a text costs is how many it has.
+        what: has the classes, for errors.
 
     Raises:
-        ValueError: if there are less than two classes, or a part has others than training.
+        ValueError: if there are less than two classes, too few texts of one, or a part has others
+            than training.
     """
-    classes = sorted(set(parts["train"][1]))
-    if len(classes) < 2:
-        raise ValueError(f"`task` texts must have 2 classes or more, got {classes}")
-    for name, (_, labels) in parts.items():
-        if unknown := sorted(set(labels) - set(classes)):
-            raise ValueError(f"`task` {name} texts have classes that training lacks: {unknown[:5]}")
+    num_classes, numbers = number_classes(
+        {name: part.classes for name, part in parts.items()}, what
+    )
+    groups, group_names = number_groups(parts["train"].groups)
+    texts = {name: part.texts for name, part in parts.items()}
     if "test" not in parts:
-        parts = parts | _with_test(*parts["train"])
-    vocabulary = Vocabulary(parts["train"][0], tokens)
-    rows = {name: vocabulary.encode(texts, length) for name, (texts, _) in parts.items()}
-    numbers = {
-        name: np.array([classes.index(label) for label in labels])
-        for name, (_, labels) in parts.items()
-    }
+        held = held_out(numbers["train"])
+        texts |= {"test": _where(texts["train"], held), "train": _where(texts["train"], ~held)}
+        numbers |= {"test": numbers["train"][held], "train": numbers["train"][~held]}
+        groups = None if groups is None else groups[~held]
+    vocabulary = Vocabulary(texts["train"], tokens)
+    rows = {name: vocabulary.encode(part, length) for name, part in texts.items()}
     return Dataset.from_arrays(
         rows["train"],
         numbers["train"],
@@ -97,104 +110,127 @@ def classified(
         numbers["test"],
         validation_inputs=rows.get("validation"),
         validation_targets=numbers.get("validation"),
-        num_classes=len(classes),
+        num_classes=num_classes,
         num_tokens=len(vocabulary),
         train_costs=np.maximum(1, (rows["train"] != PADDING).sum(axis=1)),
+        train_groups=groups,
+        group_names=group_names,
     )
 
 
-def _with_test(texts: list[str], labels: list[str]) -> dict[str, tuple[list[str], list[str]]]:
-    numbers = np.unique(labels, return_inverse=True)[1]
-    order = np.random.default_rng(0).permutation(len(labels))
-    held = np.zeros(len(labels), bool)
-    held[order[stratified(numbers[order], TEST_FRACTION)]] = True
-    return {
-        name: (
-            [text for text, out in zip(texts, mask, strict=True) if out],
-            [label for label, out in zip(labels, mask, strict=True) if out],
-        )
-        for name, mask in (("train", ~held), ("test", held))
-    }
+def _where(texts: list[str], mask: np.ndarray) -> list[str]:
+    return [texts[row] for row in np.flatnonzero(mask)]
 
 
 def load_texts(text: str) -> Dataset:
     """Texts to classify, of class folders or of a file with a text and a class in each row.
 
     Args:
-        text: a folder with `train/` and perhaps `test/` and `validation/`, each with a folder of
-            .txt files for each class; or a .csv, .tsv, .jsonl or .parquet file, with
-            `?text=COLUMN&target=COLUMN`, and perhaps `test=PATH`. After `&` also
-            `tokens=characters` (or `words`, which is meant where nothing is said) and `length=256`.
+        text: a folder laid out as one of pictures is (see `prune_env.problem.sources.load_folder`),
+            of .txt files; or a .csv, .tsv, .jsonl or .parquet file with
+            `?text=COLUMN&target=COLUMN`, and after `&` any of `group=COLUMN` (where a text is
+            from), `test=PATH` and `validation=PATH` (other files; without one the same fifth is
+            always test, and validation samples are carved from training). Of both also
+            `tokens=characters` (else words and marks in lower case) and `length=256`, the tokens of
+            a text that are read.
 
     Raises:
-        ValueError: if something is not there, cannot be read or is missing, by file and line.
+        ValueError: if something is not there, cannot be read or is blank, by file and line.
     """
     spec = Spec.parse(text, OPTIONS)
-    kind = spec.choice("tokens", ("characters", "words")) or "words"
-    length = spec.count("length", 256)
     place = Path(spec.path).expanduser()
-    if place.is_dir():
-        for key in ("text", "target", "test"):
-            if key in spec.options:
-                raise ValueError(f"`task` takes no {key} where texts are in folders, got {text!r}")
-        parts = _folders(place)
-    else:
-        parts = {"train": _rows(spec.path, spec)}
-        if "test" in spec.options:
-            parts["test"] = _rows(spec.options["test"], spec)
-    return classified(parts, tokens=kind, length=length)
-
-
-def _folders(place: Path) -> dict[str, tuple[list[str], list[str]]]:
-    parts = {}
-    for name in _PARTS:
-        files = sorted((place / name).glob("*/*.txt"))
-        if files:
-            texts = [_read(file) for file in files]
-            parts[name] = texts, [file.parent.name for file in files]
-    if "train" not in parts:
-        raise ValueError(
-            f"`task` folder {place} must hold train/ with one folder of .txt files a class"
+    if not place.is_dir():
+        return classified_tables(
+            {part: _read(path) for part, path in _paths(spec).items()}, spec, f"file {spec.path}"
         )
-    return parts
+    if in_vain := [key for key in spec.options if key not in TOKEN_OPTIONS]:
+        raise ValueError(f"`task` takes no {in_vain[0]} of texts in folders, got {text!r}")
+    _, files = find_files(place, TEXTS)
+    parts = {
+        part: Texts([_text(Path(one.path)) for one in members], [one.name[0] for one in members])
+        for part, members in files.items()
+    }
+    if "test" not in parts:
+        parts["test"] = parts.pop("validation")
+    return _classified(parts, spec, f"folder {place}")
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"`task` text {file} cannot be read as UTF-8 ({error}); convert or remove it"
-        ) from error
+def _classified(parts: Mapping[str, Texts], spec: Spec, what: str) -> Dataset:
+    """Texts to classify, by the tokens that a name says."""
+    return classified(
+        parts,
+        tokens=spec.choice("tokens", TOKENS) or TOKENS[0],
+        length=spec.count("length", LENGTH),
+        what=what,
+    )
 
 
-def _rows(path: str, spec: Spec) -> tuple[list[str], list[str]]:
+def classified_tables(tables: Mapping[str, Table], spec: Spec, what: str) -> Dataset:
+    """Texts to classify, of tables by part, with columns as the options of a name say."""
     for key in ("text", "target"):
         if key not in spec.options:
             raise ValueError(
-                f"`task` must say which column is the {key}, got {path!r}; give "
-                "text:PATH?text=COLUMN&target=COLUMN"
+                f"`task` must say which column is the {key}, "
+                f"{spec.path}?text=COLUMN&target=COLUMN, two of {', '.join(tables['train'].names)}"
             )
-    table = _read_lines(path) if path.endswith(".jsonl") else read_table(path)
-    columns = (table.column(spec.options[key]) for key in ("text", "target"))
-    texts, labels = (list(map(str, column)) for column in columns)
-    return texts, labels
+    group = spec.options.get("group")
+    parts = {
+        part: Texts(
+            table.texts(spec.options["text"]),
+            table.classes(spec.options["target"]),
+            table.classes(group) if group and part == "train" else None,
+        )
+        for part, table in tables.items()
+    }
+    return _classified(parts, spec, what)
 
 
-def _read_lines(path: str) -> Table:
-    """A file of a JSON object a line, as a table of the names in the first."""
+def _paths(spec: Spec) -> dict[str, str]:
+    return {"train": spec.path} | {p: spec.options[p] for p in _FILES if p in spec.options}
+
+
+def _text(file: Path) -> str:
+    """A file's text, which must not be blank."""
+    try:
+        text = read_file(file, "task").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`task` text {file} cannot be read as UTF-8 ({error}); convert or remove it"
+        ) from error
+    if not text.strip():
+        raise ValueError(f"`task` text {file} must not be blank; remove it")
+    return text
+
+
+def _read(path: str) -> Table:
     file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(f"`task` file {file} is no file; give text:PATH?text=COLUMN&target=COLUMN")
-    rows = []
-    for number, line in enumerate(_read(file).splitlines(), start=1):
+    if file.suffix.lower() == ".jsonl":
+        return _read_lines(file)
+    if file.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"`task` must be a folder that is there, or a file of {', '.join(SUFFIXES)} or .jsonl, "
+            f"got {file}"
+        )
+    return read_table(path)
+
+
+def _read_lines(file: Path) -> Table:
+    """A file of a JSON object a line, as a table of the names in the first."""
+    rows, lines = [], []
+    # A line ends with \n alone: a text in it may hold whatever else Unicode calls a line's end.
+    for number, line in enumerate(read_file(file, "task").split(b"\n"), start=1):
+        if not line.strip():
+            continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
+            if not isinstance(row, dict):
+                raise ValueError("it is no object in braces")
         except ValueError as error:
-            raise ValueError(f"`task` file {file}, line {number} is no JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"`task` file {file}, line {number} must be a JSON object")
+            raise ValueError(
+                f"`task` file {file}, line {number} must be a JSON object ({error})"
+            ) from error
         rows.append(row)
+        lines.append(number)
     names = list(rows[0]) if rows else []
     columns = {name: [row.get(name) for row in rows] for name in names}
-    return Table(columns, place=str(file), first_line=1)
+    return Table(columns, place=str(file), lines=lines)
