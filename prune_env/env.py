@@ -45,8 +45,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         schedule completes whatever is pruned. A last, partial mini-batch sums its losses and
         divides by the nominal batch size. What surrounds a call (`torch.no_grad`,
         `torch.inference_mode`, `torch.autocast`) changes nothing. In a process that was forked,
-        as `vectorization_mode="async"` does, torch computes on one thread, as in PyTorch's own
-        DataLoader: those of the parent are not there, and would be waited for.
+        as `vectorization_mode="async"` does, torch computes on one thread, as in a DataLoader.
 
     Action:
         | `action`   | space                    | meaning                                          |
@@ -150,6 +149,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         max_weight: upper bound of a `weights` action, at least 1; None is 10.
         within: which samples of a group `groups` and `group-features` take: `random` (None),
             `highest`, `lowest`, `middle`, `stalest` or `proportional`.
+        neighbours: show in `samples` which share of so many nearest training inputs (10 is good)
+            has the sample's label; charged: see `prune_env.problem.neighbours`. None does not.
         validation_samples: validate on about so many, a fixed and stratified choice; None is as
             many as cost 5 % of training on a quarter of the samples, but at least 1,000.
         device: `auto` (CUDA where there is one), or what `torch.device` takes.
@@ -196,6 +197,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         loss_start: float | None = None,
         max_weight: float | None = None,
         within: str | None = None,
+        neighbours: int | None = None,
         validation_samples: int | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -236,6 +238,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             clock=clock,
             device=self._device,
             precision=precision,
+            neighbours=neighbours,
             make_trainer=self._make_trainer,
         )
         self.encodings = {"observation": observation, "action": action}

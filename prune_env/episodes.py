@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from prune_env.arguments import check_choice, check_positive, check_type
+from prune_env.arguments import check_choice, check_count, check_positive, check_type
 from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.clock import CLOCKS, Clock, EpochCost, Stopwatch, WallClock, WorkClock
 from prune_env.decision.groups import GroupKnowledge
@@ -21,6 +21,7 @@ from prune_env.decision.statistics import SampleStatistics
 from prune_env.episode import Episode
 from prune_env.flow import Evaluation
 from prune_env.problem.instance import Instance
+from prune_env.problem.neighbours import MOST_SAMPLES, agreeing_neighbours
 from prune_env.problem.split import Split
 from prune_env.problem.tasks import Task
 from prune_env.processes import Processes
@@ -78,6 +79,7 @@ class EpisodeMaker:
         clock: `work` or `wall`.
         device: to train on.
         precision: a key of `prune_env.training.precision.PRECISIONS`.
+        neighbours: how many nearest inputs each sample is compared with; None is none.
         make_trainer: makes a trainer of its ingredients.
 
     Attributes:
@@ -100,6 +102,7 @@ class EpisodeMaker:
         clock: str,
         device: torch.device,
         precision: str = "auto",
+        neighbours: int | None = None,
         make_trainer: TrainerFactory = make_trainer,
     ):
         check_choice("clock", clock, CLOCKS)
@@ -109,6 +112,7 @@ class EpisodeMaker:
         self._clock = clock
         self._device = device
         self._precision = precision
+        self._neighbours = neighbours
         self._make_trainer = make_trainer
         self._own_tasks = {one.task_name: one.task for one in instances if _is_own(one)}
         self._costs: dict[tuple[str, ...], EpochCost] = {}
@@ -118,8 +122,11 @@ class EpisodeMaker:
         self.num_groups = max(one.num_groups(device) for one in self.instances)
         self.encoding = interface.encoding(size, self.num_groups)
         self._num_classes = max(one.num_classes(device) for one in self.instances)
-        self.observer = interface.observer(size, self._num_classes, self.num_groups)
+        self.observer = interface.observer(
+            size, self._num_classes, self.num_groups, neighbours=neighbours is not None
+        )
         self._fixed_size = size if self.encoding.per_sample or self.observer.per_sample else None
+        self._check_neighbours()
         for instance in self.instances:
             self._check_size(instance)
 
@@ -199,17 +206,19 @@ class EpisodeMaker:
         stopwatch = Stopwatch(device=self._device)
         costs = costs_of(split)
         clock = self._clock_of(instance, trainer, costs)
+        statistics = SampleStatistics.empty(
+            split.train.labels.cpu().numpy(), decay=interface.loss_decay, start=interface.loss_start
+        )
+        if self._neighbours is not None:
+            with stopwatch.measure("scoring"):
+                statistics.neighbours = agreeing_neighbours(split, self._neighbours)
         with stopwatch.measure("evaluation"):
             validation = trainer.evaluate(split.validation)
         return Pruner(
             interface=interface,
             encoding=self.encoding,
             observer=self.observer,
-            statistics=SampleStatistics.empty(
-                split.train.labels.cpu().numpy(),
-                decay=interface.loss_decay,
-                start=interface.loss_start,
-            ),
+            statistics=statistics,
             clock=clock,
             rng=rng,
             stopwatch=stopwatch,
@@ -219,6 +228,7 @@ class EpisodeMaker:
             validation=validation,
             costs=costs,
             learning_rate=recipe.learning_rate_at(clock.progress()) / recipe.learning_rate,
+            work_thirds=round(3 * clock.spent * clock.full_cost),
         )
 
     def _clock_of(
@@ -226,7 +236,8 @@ class EpisodeMaker:
     ) -> Clock:
         budget = instance.budget
         full_cost = self.size(instance) if costs is None else int(costs.sum())
-        clock: Clock = WorkClock(budget=budget, full_cost=full_cost)
+        scored = 0 if self._neighbours is None else full_cost
+        clock: Clock = WorkClock(budget=budget, full_cost=full_cost, scored_before=scored)
         if self._clock == "wall":
             assert isinstance(trainer, Trainer)  # no vector environment takes this clock
             trainer.warm_up()
@@ -247,6 +258,25 @@ class EpisodeMaker:
                 f"{self.size(instance)} samples"
             )
         return clock
+
+    def _check_neighbours(self) -> None:
+        if self._neighbours is None:
+            return
+        check_count("neighbours", self._neighbours)
+        if not self._interface.in_table or self._clock == "wall":
+            raise ValueError(
+                f"`neighbours` goes with observation 'samples' and clock 'work', got "
+                f"{self._interface.observation!r} and {self._clock!r}; leave it None"
+            )
+        if self._num_classes < 2:
+            raise ValueError("`neighbours` goes with samples that are in classes; leave it None")
+        sizes = list(self.sizes.values())
+        if self._neighbours >= min(sizes) or max(sizes) > MOST_SAMPLES:
+            raise ValueError(
+                f"`neighbours` must be below the number of samples, and those at most "
+                f"{MOST_SAMPLES}, got {self._neighbours} of {sizes}; leave it None or set "
+                "`num_samples`"
+            )
 
     def _check_size(self, instance: Instance) -> None:
         num_groups = instance.num_groups(self._device)

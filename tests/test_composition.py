@@ -36,7 +36,8 @@ def select(plan, known, count=30, *, seed=0, **columns):
     [
         ((1, 1, 1), 0.0, [10, 10, 10]),
         ((6, 3, 1), 0.0, [18, 9, 3]),
-        ((1, 0, 0), 0.0, [30, 0, 0]),
+        ((1, 1, 0), 0.0, [13.5, 13.5, 3]),  # of the third nothing is known: as it is trained on
+        ((1, 0, 0), 1.0, [10, 10, 10]),
         ((1, 1, 1), -1.0, [18, 9, 3]),
         ((6, 3, 1), 1.0, [10, 10, 10]),
         ((8, 1, 1), 0.5, [17, 6, 7]),
@@ -63,16 +64,29 @@ def test_orders_take_their_shares_of_a_class():
     times = np.full(N, 2)
     times[5] = 0  # never met: taken to have the highest loss
     plan = Composition(order=(0.5, 0.0, 0.5))
-    kept = select(
-        plan, classes((1, 0, 0)), 20, epochs_since_seen=ages, loss_mean=losses, times_seen=times
-    )
+    one = {"labels": np.zeros(N, np.int64), "times_seen": times}
+    kept = select(plan, classes((1, 0, 0)), 20, epochs_since_seen=ages, loss_mean=losses, **one)
     assert 5 in kept
-    highest = np.argsort(-losses[:60])[:9]
+    highest = np.argsort(-losses)[:9]
     assert len(np.setdiff1d(highest, kept)) <= 1
     assert len(kept) == 20
-    drawn = select(Composition(order=(0.0, 1.0, 0.0)), classes((1, 0, 0)), 20, seed=1)
-    other = select(Composition(order=(0.0, 1.0, 0.0)), classes((1, 0, 0)), 20, seed=2)
+    drawn = select(Composition(order=(0.0, 1.0, 0.0)), classes((1, 0, 0)), 20, seed=1, **one)
+    other = select(Composition(order=(0.0, 1.0, 0.0)), classes((1, 0, 0)), 20, seed=2, **one)
     assert set(drawn) != set(other)
+
+
+def test_a_class_without_validation_samples_is_met_and_so_something_is_cut():
+    losses, times = np.full(N, 0.1, np.float32), np.zeros(N, np.int64)
+    losses[:20] = 9.0
+    ages, known = np.zeros(N, np.float32), classes((1, 1, 0), share=0.2)
+    for _ in range(12):
+        given = {"loss_mean": losses, "epochs_since_seen": ages, "times_seen": times}
+        kept = select(Composition(cut=1), known, **given)
+        times[kept] += 1
+        ages += 1
+        ages[kept] = 0
+    assert times.min() >= 2
+    assert not np.isin(np.arange(20), kept).any()
 
 
 def suspect(losses, share=0.2, plan=None, count=30, **columns):

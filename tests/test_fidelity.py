@@ -219,6 +219,59 @@ def test_infobatch_goes_by_plain_losses_where_the_training_is_smoothed():
     assert np.median(observation["samples"][:, SAMPLE_COLUMN["loss"]]) < 0.8 < 0.868
 
 
+# What two holdout networks lose on the samples of `PASSES`.
+IRREDUCIBLE = np.array([0.1, 0.1, 0.2, 0.4, 1.9, 1.6, 0.1, 2.2], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("row", "whole", "by_fours"),
+    [
+        (0, [0, 2, 3, 7], [0, 3, 6, 7]),
+        (1, [0, 2, 3, 6], [2, 3, 6, 7]),
+        (2, [0, 1, 3, 6], [1, 3, 4, 6]),
+    ],
+)
+def test_rho_loss_is_its_releases_rule_over_an_epoch_in_place_of_a_batch(row, whole, by_fours):
+    agent = RhoLoss(keep_fraction=0.5)
+    agent._irreducible = IRREDUCIBLE
+    assert kept(agent, observe(0.5, 8, loss_mean=PASSES[row])) == whole
+    found = []
+    for batch in (np.arange(4), np.arange(4, 8)):
+        agent._irreducible = IRREDUCIBLE[batch]
+        found += batch[kept(agent, observe(0.0, 4, loss_mean=PASSES[row][batch]))].tolist()
+    assert found == by_fours  # theirs, whose batches are of four
+
+
+# Theirs is the small losses of the other network: what the second trains on is what is small here.
+@pytest.mark.parametrize(
+    ("row", "rate", "whole", "by_fours"),
+    [
+        (0, 0.0, [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]),
+        (0, 0.25, [0, 1, 2, 4, 5, 6], [0, 1, 2, 4, 5, 6]),
+        (0, 0.3, [1, 2, 4, 5, 6], [1, 2, 4, 6]),
+        (1, 0.3, [0, 1, 3, 4, 5], [0, 1, 4, 5]),
+        (2, 0.3, [0, 2, 3, 5, 6], [0, 2, 5, 6]),
+    ],
+)
+def test_small_loss_leaves_what_its_release_leaves_of_a_batch(row, rate, whole, by_fours):
+    def left(samples):
+        count = int((1 - rate) * len(samples))
+        agent = SmallLoss(keep_fraction=count / len(samples), forget_rate=rate, ramp=0)
+        return samples[kept(agent, observe(0.5, len(samples), loss_mean=PASSES[row][samples]))]
+
+    assert left(np.arange(8)).tolist() == whole
+    assert [*left(np.arange(4)), *left(np.arange(4, 8))] == by_fours
+
+
+def test_small_losses_ramp_is_the_releases_but_for_an_epoch():
+    # Theirs drops, in the epochs 1 to 10 of 200 (0 is not trained), these shares of a batch.
+    theirs = [0.0222, 0.0444, 0.0667, 0.0889, 0.1111, 0.1333, 0.1556, 0.1778, 0.2, 0.2]
+    agent = SmallLoss(keep_fraction=0.8, forget_rate=0.2, ramp=0.05)
+    ours = [agent._rate(epoch / 200) for epoch in range(1, 11)]
+    assert np.abs(np.subtract(ours, theirs)).max() == pytest.approx(0.02, abs=1e-3)
+    assert ours[-1] == theirs[-1]
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -234,7 +287,11 @@ def test_infobatch_goes_by_plain_losses_where_the_training_is_smoothed():
         (InfoBatch, "25 of 200 epochs, which are 18 %"),
         (SmallLoss, "Theirs is the rate of wrong labels, taken as known."),
         (SmallLoss, "here one network picks for itself"),
+        (SmallLoss, "7 to 12 % of what is dropped differ"),
+        (SmallLoss, "23 % where 0.3 of the labels are wrong, 58 % on clean data"),
         (RhoLoss, "theirs selects a tenth of every batch by fresh losses"),
+        (RhoLoss, "the same samples within a batch"),
+        (RhoLoss, "81 to 87 % of a tenth are others"),
     ],
 )
 def test_what_is_remembered_or_departs_is_said_to_be_so(what, words):

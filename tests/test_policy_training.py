@@ -18,7 +18,7 @@ from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import A2C, PPO, SAC
 from prune_agents.learning.judge import HELD_OUT, Heldout
 from prune_agents.learning.policy import load_policy
-from prune_agents.learning.runs import GENERATIONS
+from prune_agents.learning.runs import GENERATIONS, SNAPSHOTS
 from prune_agents.learning.train import HELDOUT, POLICY, train
 from prune_env import GROUP_COLUMNS
 from prune_env.experiment.setting import Setting
@@ -279,3 +279,24 @@ def test_evolution_learns_to_balance_classes(tmp_path):
     policy = train(training, tmp_path, heldout=heldout, rivals=("short", "random", "middle"))
     against = policy.provenance["evaluation"]["cases"]["digits"]["against"]
     assert against["best single"]["low"] > 0.01
+
+
+@pytest.mark.parametrize("algorithm", [CMA(population=4), GRADIENT["ppo"]])
+def test_policies_are_kept_as_a_training_goes_and_the_last_is_its_result(algorithm, tmp_path):
+    training = replace(SMALL, algorithm=algorithm, action="compose", steps=80)
+    policy = train(training, tmp_path)
+    kept = sorted((tmp_path / SNAPSHOTS).iterdir())
+    assert 3 <= len(kept) <= 20
+    steps = [int(file.stem) for file in kept]
+    assert steps[-1] >= 80
+    np.testing.assert_array_equal(load_policy(kept[-1]).act(OBSERVATION), policy.act(OBSERVATION))
+    if not isinstance(algorithm, CMA):  # whose first policy comes with its first generation
+        assert steps[0] == 0
+    (tmp_path / POLICY).unlink()
+    held = [file.read_bytes() for file in kept]
+    kept[1].unlink()
+    train(training, tmp_path)
+    if isinstance(algorithm, CMA):  # the search is played again from what it was told
+        assert [file.read_bytes() for file in kept] == held
+    else:
+        assert not kept[1].exists()

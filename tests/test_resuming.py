@@ -16,6 +16,7 @@ from test_policy_training import GRADIENT, SETTING, SMALL
 
 from prune_agents.learning import runs
 from prune_agents.learning.checkpoints import Checkpoint, read_checkpoint
+from prune_agents.learning.config import for_corrections
 from prune_agents.learning.gradient import CHECKPOINT, GradientTraining
 from prune_agents.learning.policy import load_policy
 from prune_agents.learning.train import POLICY, train
@@ -266,10 +267,19 @@ def test_a_training_folder_of_another_seed_is_not_gone_on_with(tmp_path):
     assert load_policy(tmp_path / "other" / POLICY)
 
 
-@pytest.mark.parametrize("name", ["ppo", "sac"])
-def test_a_training_of_corrections_starts_at_none(name):
+@pytest.mark.parametrize("name", GRADIENT)
+def test_a_training_of_corrections_starts_at_none_with_small_steps(name):
     envs = JointVecEnv(4, task="blobs", budget=1.0, action="compose", observation="summary")
-    run = GradientTraining(GRADIENT[name], envs, seed=0, from_zero=True)
+    run = GradientTraining(for_corrections(GRADIENT[name]), envs, seed=0, from_zero=True)
     policy = run.policy(action="compose", choose_keep_fraction=False)
-    summary = np.full(envs.observation_space.shape, 0.3, np.float32)
-    assert policy.act(summary).tolist() == [0] * 5
+    summary = np.full((500, *envs.observation_space.shape), 0.3, np.float32)
+    assert not policy.act(summary).any()
+    tried, _ = run.model.predict(summary, deterministic=False)
+    assert tried.std() == pytest.approx(np.exp(-2), rel=0.1)
+
+
+def test_a_sac_of_corrections_pays_little_for_entropy_at_first():
+    envs = JointVecEnv(4, task="blobs", budget=1.0, action="compose", observation="summary")
+    for algorithm, expected in ((GRADIENT["sac"], 1.0), (for_corrections(GRADIENT["sac"]), 0.01)):
+        run = GradientTraining(algorithm, envs, seed=0)
+        assert run.model.log_ent_coef.exp().item() == pytest.approx(expected)

@@ -26,20 +26,23 @@ class WorkClock:
     Attributes:
         budget: full epochs an episode may spend.
         full_cost: of all training samples; N, where each costs 1.
+        scored_before: cost of what is scored before the first epoch, in [0, 3 budget full_cost):
+            it is taken from the budget, and progress is that through the rest.
     """
 
     budget: float
     full_cost: int
+    scored_before: int = 0
     _thirds: int = field(default=0, init=False)
 
     @property
     def _limit(self) -> int:
-        return round(3 * self.budget * self.full_cost)
+        return round(3 * self.budget * self.full_cost) - self.scored_before
 
     @property
     def spent(self) -> float:
         """Full epochs spent."""
-        return self._thirds / (3 * self.full_cost)
+        return (self._thirds + self.scored_before) / (3 * self.full_cost)
 
     @property
     def left(self) -> int:

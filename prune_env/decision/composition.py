@@ -113,7 +113,15 @@ class Composition:
         return ranked[allowed][: round(share * len(labels))]
 
     def _class_weights(self, validation: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """What the classes get, in proportion: (C,)."""
+        """What the classes get, in proportion: (C,).
+
+        Classes that validation samples say nothing of keep their share of the training samples:
+        with none they would never be met, and nothing is cut before all samples are.
+        """
+        unknown = (validation == 0) & (sizes > 0)
+        if unknown.any():
+            shares = sizes / sizes.sum()
+            validation = np.where(unknown, shares, validation * (1 - shares[unknown].sum()))
         if self.class_target == 0:
             return validation
         other = sizes / sizes.sum()

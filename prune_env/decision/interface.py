@@ -133,11 +133,15 @@ class Interface:
             within=self.within or "random",
         )
 
-    def observer(self, num_samples: int, num_classes: int, num_groups: int) -> Observer:
+    def observer(
+        self, num_samples: int, num_classes: int, num_groups: int, *, neighbours: bool = False
+    ) -> Observer:
         """Encodes observations of N samples of C classes and K groups."""
         if self.observation == "groups":
             return GroupTable(num_groups)
-        return SampleTable(num_samples, num_classes) if self.in_table else Summary()
+        if self.in_table:
+            return SampleTable(num_samples, num_classes, neighbours=neighbours)
+        return Summary()
 
     def _check_refreshing(self) -> None:
         period, which = self.refresh_period, self.refreshed

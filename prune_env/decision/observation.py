@@ -46,9 +46,17 @@ SAMPLE_COLUMNS = (
     SampleColumn("epochs_since_seen", COUNT_LIMIT, lambda s: s.epochs_since_seen()),
     SampleColumn("label", COUNT_LIMIT, lambda s: s.labels),
 )
+
+
+def _neighbours(statistics: SampleStatistics) -> np.ndarray:
+    assert statistics.neighbours is not None  # it was asked for
+    return statistics.neighbours
+
+
+NEIGHBOURS = SampleColumn("neighbours", 1.0, _neighbours)  # last, and only where it is asked for
 # Of the last validation, by class: samples, those predicted right, and all predicted to be of it.
 CLASS_COLUMNS = ("validation_samples", "validation_correct", "validation_predicted")
-SAMPLE_COLUMN = {column.name: index for index, column in enumerate(SAMPLE_COLUMNS)}
+SAMPLE_COLUMN = {column.name: index for index, column in enumerate((*SAMPLE_COLUMNS, NEIGHBOURS))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,19 +152,21 @@ def _box_of_rows(highs: np.ndarray, num_rows: int) -> spaces.Box:
 class SampleTable:
     """Dict of tables of samples and classes, and of where the run stands.
 
-    `samples` (N, F) has `SAMPLE_COLUMNS`, `classes` (C, 3) `CLASS_COLUMNS`, `run` (G,)
-    `RUN_COLUMNS`.
+    `samples` (N, F) has `SAMPLE_COLUMNS`, and `NEIGHBOURS` where asked for, `classes` (C, 3)
+    `CLASS_COLUMNS`, `run` (G,) `RUN_COLUMNS`.
 
     Args:
         num_samples: N.
         num_classes: C; where there are fewer, the last rows are 0.
+        neighbours: whether there is a column of `SampleStatistics.neighbours`.
     """
 
     per_sample = True
 
-    def __init__(self, num_samples: int, num_classes: int):
+    def __init__(self, num_samples: int, num_classes: int, *, neighbours: bool = False):
         self._num_classes = num_classes
-        highs = np.array([column.high for column in SAMPLE_COLUMNS], dtype=np.float32)
+        self._columns = (*SAMPLE_COLUMNS, NEIGHBOURS) if neighbours else SAMPLE_COLUMNS
+        highs = np.array([column.high for column in self._columns], dtype=np.float32)
         self.space: spaces.Space[Any] = spaces.Dict(
             {
                 "samples": _box_of_rows(highs, num_samples),
@@ -178,8 +188,8 @@ class SampleTable:
     ) -> Observation:
         """Fresh arrays of `space`."""
         del groups  # not seen
-        table = np.empty((len(statistics), len(SAMPLE_COLUMNS)), np.float32)
-        for index, column in enumerate(SAMPLE_COLUMNS):
+        table = np.empty((len(statistics), len(self._columns)), np.float32)
+        for index, column in enumerate(self._columns):
             table[:, index] = column.fill(statistics)
         counts = np.zeros((self._num_classes, len(CLASS_COLUMNS)), np.float32)
         counts[: len(classes.counts)] = np.minimum(classes.counts, COUNT_LIMIT)

@@ -23,7 +23,7 @@ from prune_env.state import pack, unpack
 Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-_FIXED = ("labels", "decay", "start")  # of the statistics
+_FIXED = ("labels", "decay", "start", "neighbours")  # of the statistics
 _KNOWN = tuple(one.name for one in fields(SampleStatistics) if one.name not in _FIXED)
 _PLAIN = (
     "learning_rate",

@@ -43,6 +43,8 @@ class SampleStatistics:
         times_forgotten: (N,) int16, flips from right to wrong (Toneva et al. 2019).
         epoch: epochs so far.
         start: what the running means of losses start from, in [0, `LOSS_LIMIT`], or None.
+        neighbours: (N,) float32, share of the nearest inputs with the same label; None where nobody
+            asked for it.
     """
 
     labels: np.ndarray
@@ -57,6 +59,7 @@ class SampleStatistics:
     times_forgotten: np.ndarray
     epoch: int = 0
     start: float | None = None
+    neighbours: np.ndarray | None = None
 
     @classmethod
     def empty(

@@ -101,12 +101,17 @@ class Train:
         print(f"\nwritten to {file}; use it as --agents {spec}")
 
     def _training(self, instances: tuple[Setting, ...]) -> Training:
-        from prune_agents.learning.cma import CMA, COMPOSE_COLUMNS
-        from prune_agents.learning.config import ALGORITHMS, TRAINING_SCENARIOS, Training
+        from prune_agents.learning.cma import CMA
+        from prune_agents.learning.config import (
+            ALGORITHMS,
+            TRAINING_SCENARIOS,
+            Training,
+            for_corrections,
+        )
 
         algorithm = ALGORITHMS[self.algo]()
-        if self.action == "compose" and isinstance(algorithm, CMA):
-            algorithm = replace(algorithm, columns=COMPOSE_COLUMNS, step_size=0.05)  # corrections
+        if self.action == "compose":
+            algorithm = for_corrections(algorithm)
         if self.worst_weight:
             if not isinstance(algorithm, CMA):
                 raise ValueError(f"`worst_weight` goes with algo cma, got {self.algo!r}")

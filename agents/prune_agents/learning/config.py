@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import import_module
 from typing import Any
 
-from prune_agents.learning.cma import CMA
+from prune_agents.learning.cma import CMA, COMPOSE_COLUMNS
 from prune_agents.learning.gradient import A2C, PPO, SAC
 from prune_env import DataPruningEnv, Scenario, Setting
 from prune_env.arguments import check_choice, check_count
 from prune_env.extras import extra
 
-ALGORITHMS: dict[str, Callable[[], CMA | PPO | A2C | SAC]] = {
+Algorithm = CMA | PPO | A2C | SAC
+ALGORITHMS: dict[str, Callable[[], Algorithm]] = {
     "cma": CMA,
     "ppo": PPO,
     "a2c": A2C,
@@ -32,6 +33,18 @@ TRAINING_SCENARIOS = (
     "duplicates:0.9",
     "noise:0.3+imbalance:10",
 )
+
+
+def for_corrections(algorithm: Algorithm) -> Algorithm:
+    """The same with smaller first steps: what is corrected, action 0 of compose, is a strong rule.
+
+    SAC also pays less for entropy at first, which would widen its steps before it learns anything.
+    """
+    if isinstance(algorithm, CMA):
+        return replace(algorithm, columns=COMPOSE_COLUMNS, step_size=0.05)
+    if isinstance(algorithm, SAC):
+        return replace(algorithm, log_std_init=-2.0, ent_coef_init=0.01)
+    return replace(algorithm, log_std_init=-2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +65,7 @@ class Training:
         seed: of everything, at least 0.
     """
 
-    algorithm: CMA | PPO | A2C | SAC = field(default_factory=CMA)
+    algorithm: Algorithm = field(default_factory=CMA)
     instances: tuple[Setting, ...] = (Setting(task="digits"),)
     scenarios: tuple[str, ...] = TRAINING_SCENARIOS
     steps: int = 100_000

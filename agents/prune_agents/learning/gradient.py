@@ -75,6 +75,9 @@ class SAC:
         batch_size: steps in a gradient.
         learning_rate: of Adam, above 0.
         gamma: discount in (0, 1].
+        ent_coef_init: weight of the entropy before training, above 0; it is learned.
+        log_std_init: of the exploration noise, before training; None is what its layer is drawn as,
+            near 0.
         net_arch: hidden units of policy and values, each.
     """
 
@@ -85,6 +88,8 @@ class SAC:
     batch_size: int = 256
     learning_rate: float = 3e-4
     gamma: float = 0.99
+    ent_coef_init: float = 1.0
+    log_std_init: float | None = None
     net_arch: tuple[int, ...] = (64, 64)
 
 
@@ -139,8 +144,11 @@ class GradientTraining:
         )
         settings = asdict(algorithm)
         shape: dict[str, Any] = {"net_arch": list(settings.pop("net_arch"))}
-        if not isinstance(algorithm, SAC):
-            shape["log_std_init"] = settings.pop("log_std_init")
+        log_std = settings.pop("log_std_init")
+        if isinstance(algorithm, SAC):
+            settings["ent_coef"] = f"auto_{settings.pop('ent_coef_init')}"
+        else:
+            shape["log_std_init"] = log_std
         self.model: BaseAlgorithm = getattr(stable_baselines3, type(algorithm).__name__)(
             SampleScorerPolicy if self._per_sample else "MlpPolicy",
             self._envs,
@@ -150,9 +158,10 @@ class GradientTraining:
             **settings,
         )
         if from_zero:
-            last = _layers(self.model.policy)[0][-1]
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            _fill(_layers(self.model.policy)[0][-1], 0.0)
+        if isinstance(algorithm, SAC) and log_std is not None:
+            actor: Any = self.model.policy
+            _fill(actor.actor.log_std, log_std)
         self._seed, self._name = seed, name
         self._rounds = 0
         self.seconds = 0.0
@@ -256,6 +265,12 @@ def _layers(policy: Any) -> tuple[list[nn.Linear], str, str]:
     if hasattr(policy, "actor"):
         return [*_linear(policy.actor.latent_pi), *_linear(policy.actor.mu)], "tanh", "relu"
     return [*_linear(policy.mlp_extractor.policy_net), *_linear(policy.action_net)], "clip", "tanh"
+
+
+def _fill(layer: nn.Linear, value: float) -> None:
+    """Let a layer give `value`, whatever it is shown."""
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, value)
 
 
 def _linear(module: Any) -> list[nn.Linear]:

@@ -28,9 +28,12 @@ from prune_agents.learning.gradient import CHECKPOINT, GradientTraining
 from prune_agents.learning.policy import Policy, action_entries
 from prune_agents.learning.vec_env import JointVecEnv
 from prune_env.storage.fields import Fields, JsonObject
+from prune_env.storage.files import writing
 from prune_env.storage.lines import append_line, take_lines
 
 GENERATIONS = "generations.jsonl"
+SNAPSHOTS = "policies"  # folder of policy files, named by the steps that they have learned from
+_NUM_SNAPSHOTS = 20
 _LEAST_SCALE = float(np.float32(MIN_SCALE))  # as they are written
 
 
@@ -58,11 +61,14 @@ def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, floa
         append_line(file, lines[0])
     start, *told = lines
     search = _Search(training, algorithm, start, rng)
+    snapshots = _Snapshots(training, out)
     done = start["steps"]
+    snapshots.take(done, search.at(done).best)
     for generation in told:
         search.at(done).ask()
         search.at(done).tell(generation["returns"])
         done += generation["steps"]
+        snapshots.take(done, search.at(done).best)
     with _logger(out, done if told else 0) as logger, _bar(training.steps, done) as show:
         while done < training.steps:
             lines.append(episodes.generation(len(lines), search.at(done)))
@@ -74,6 +80,7 @@ def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, floa
             logger.record("search/return_deviation", float(returns.std()))
             logger.record("search/step_size", search.at(done).step_size)
             logger.dump(done)
+            snapshots.take(done, search.at(done).best)
     return search.at(done).best, sum(line["seconds"] for line in lines)
 
 
@@ -199,11 +206,37 @@ def _descend(training: Training, out: Path) -> tuple[Policy, float]:
         from_zero=training.action == "compose",
     )
     run.resume(out / CHECKPOINT)
-    every = max(1, training.steps // 20)
+    snapshots = _Snapshots(training, out)
+    encoding: dict[str, Any] = {
+        "action": training.action,
+        "choose_keep_fraction": training.choose_keep_fraction,
+    }
+    snapshots.take(run.steps, run.policy(**encoding))
     with _logger(out, run.steps) as logger, _bar(training.steps, run.steps) as show:
-        run.learn(training.steps, out / CHECKPOINT, every=every, logger=logger, show=show)
-    policy = run.policy(action=training.action, choose_keep_fraction=training.choose_keep_fraction)
-    return policy, run.seconds
+        while run.steps < training.steps:
+            until = min(run.steps + snapshots.every, training.steps)
+            run.learn(until, out / CHECKPOINT, every=snapshots.every, logger=logger, show=show)
+            snapshots.take(run.steps, run.policy(**encoding))
+    return run.policy(**encoding), run.seconds
+
+
+class _Snapshots:
+    """Policies of a run as it goes, twenty of them: what its curve of learning is drawn from."""
+
+    def __init__(self, training: Training, out: Path):
+        self.every = max(1, training.steps // _NUM_SNAPSHOTS)
+        self._folder, self._due = out / SNAPSHOTS, 0
+
+    def take(self, done: int, policy: Policy) -> None:
+        """Keep a policy after `done` steps, if one is due and is not there from an earlier run."""
+        if done < self._due:
+            return
+        self._due = (done // self.every + 1) * self.every
+        file = self._folder / f"{done:09d}.safetensors"
+        if not file.exists():
+            with writing(f"`out` {self._folder}"):
+                self._folder.mkdir(exist_ok=True)
+            policy.save(file)
 
 
 @contextmanager

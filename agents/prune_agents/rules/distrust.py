@@ -30,13 +30,14 @@ class Distrust(MaskAgent):
 
     Source: this project
 
-    Each class gets the share that it has among validation samples. How many labels are wrong is
-    told by samples that are met for the first time: a network cannot have learnt those by heart, so
-    it predicts as many right as of validation samples of the same class, but for wrong labels. That
-    share is the likeliest one of 0 to 0.5, if labels are wrong symmetrically and those of the
-    validation are right; without evidence for it nothing is cut. Once all samples were met, up to
-    `cut` times that share of them are left out: the highest running losses, of samples met twice,
-    whose labels are more likely wrong than right if losses are cross-entropies.
+    Each class gets the share that it has among validation samples, or among training samples where
+    the validation has none of it. How many labels are wrong is told by samples that are met for the
+    first time: a network cannot have learnt those by heart, so it predicts as many right as of
+    validation samples of the same class, but for wrong labels. That share is the likeliest one of 0
+    to 0.5, if labels are wrong symmetrically and those of the validation are right; without
+    evidence for it nothing is cut. Once all samples were met, up to `cut` times that share of them
+    are left out: the highest running losses, of samples met twice, whose labels are more likely
+    wrong than right if losses are cross-entropies.
 
     Where pictures are cropped or mirrored they look harder, which would read as wrong labels; the
     environment compares with validation pictures that are changed alike. In a loop of one's own

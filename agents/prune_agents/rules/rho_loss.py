@@ -35,10 +35,17 @@ class RhoLoss(LossAgent):
 
     Departures: theirs selects a tenth of every batch by fresh losses of the network that trains;
     here an epoch is selected at once, by losses met in training, which are stale for the samples
-    pruned, or with `refresh="forward"` by those of passes. Their release keeps, of each holdout
-    network, the epoch with the lowest loss on validation data; agents see no such data here, so it
-    is the last of `epochs`, at the end of a schedule as long. The network is the task's own, where
-    the paper has smaller ones, too. It serves one environment at a time.
+    pruned, or with `refresh="forward"` by those of passes. Their code and ours, driven on one
+    stream of losses (1,000 digits, an mlp, batches of 100, twelve epochs, five seeds, labels right
+    or 0.3 of them wrong), take the same samples within a batch; over an epoch 17 to 18 % of a tenth
+    are others by fresh losses, 40 % by those of the pass before, and by losses met in training,
+    which are up to ten epochs old there, 81 to 87 % of a tenth are others. What is stale also
+    changes what is taken: of theirs 35 % were wrong labels, of passes 33 %, of those met 12 %.
+
+    Their release keeps, of each holdout network, the epoch with the lowest loss on validation data;
+    agents see no such data here, so it is the last of `epochs`, at the end of a schedule as long.
+    The network is the task's own, where the paper has smaller ones, too. It serves one environment
+    at a time.
 
     Args:
         keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].

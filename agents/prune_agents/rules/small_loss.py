@@ -28,8 +28,20 @@ class SmallLoss(LossAgent):
     neither confirms its own mistakes; here one network picks for itself. Theirs drops from each
     batch by fresh losses, and trains on all the rest; here the losses are those met in training, so
     a sample that was dropped keeps a loss from before and may be dropped for good, unless
-    `refresh="forward"` looks at all again. Their R reaches the forget rate after 10 epochs, of 200
-    in their release, a `ramp` of 0.05; a budget of a few epochs has too few in that.
+    `refresh="forward"` looks at all again.
+
+    Their code and ours, driven on one stream of losses (1,000 digits, two mlps, batches of 100,
+    twelve epochs, R = 0.3, five seeds, labels right or 0.3 of them wrong), leave the same samples
+    of a batch. For one network in place of two, 7 to 12 % of what is dropped differ; over an epoch
+    in place of batches, 6 to 9 %; with passes and all of this, 10 to 20 %; by losses met in
+    training, 23 % where 0.3 of the labels are wrong, 58 % on clean data, and of those dropped in
+    the end four fifths and more had been for six epochs. Wrong labels were 88 % of what theirs
+    drops, 78 % here, 91 % with passes.
+
+    Their R reaches the forget rate in epoch 9 of 200, and 10 if `ramp` is 0.05, at most 0.02 apart;
+    a budget of a few epochs has too few in that. Where (1 - R) times a batch falls short of a whole
+    number by rounding alone they leave a sample less. They divide the mean loss by the number left
+    once more, which Adam makes up for.
 
     Args:
         keep_fraction: Share of the N samples that an epoch trains on, in (0, 1].
