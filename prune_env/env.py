@@ -78,8 +78,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         With `choose_keep_fraction` all but the first three and `rule` have one more entry
         in [-1, 1], which moves the keep fraction geometrically from `min_keep_fraction` to 1. A
         `mask` or `weights` action that keeps fewer than ceil(`min_keep_fraction` N) samples is
-        filled up with random ones, which `info["num_added"]` counts, so that near-empty masks
-        cannot stretch an episode or farm `step-rate`. An empty one is an error.
+        filled up with random ones (`info["num_added"]`), so that near-empty masks cannot stretch
+        an episode or farm `step-rate`. An empty one is an error.
 
     Observation:
         | `observation` | space                                                                 |
@@ -165,8 +165,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             Networks that normalise batches must do so over all processes
             (`torch.nn.SyncBatchNorm`, on CUDA), which no bundled one does. On CUDA give each
             process its own `device`. False trains in each process by itself.
-        render_mode: None, `ansi` (a line) or `rgb_array` (the accuracy curve), on which
-            Gymnasium's RecordVideo needs moviepy and its HumanRendering pygame.
+        render_mode: None, `ansi` (a line) or `rgb_array` (the curve of the validation metric).
 
     Versions:
         v0: first.
