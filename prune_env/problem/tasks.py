@@ -128,7 +128,7 @@ def _built_in(name: str, load: DatasetLoader, recipe: Recipe, **arguments: float
 
 
 def _text(name: str, load: DatasetLoader) -> Task:
-    return _built_in(name, load, MODEL_RECIPES[TASK_MODELS[name]], validation_fraction=0.2)
+    return _built_in(name, load, MODEL_RECIPES[TASK_MODELS[name]])
 
 
 def _vectors(name: str, load: DatasetLoader) -> Task:
