@@ -71,7 +71,7 @@ def test_a_transformer_learns_the_corpora_the_same_bit_for_bit():
     arguments = {"model": "transformer:32", "num_samples": 1500, "budget": 2.0}
     first, last, weights = trained("corpora", **arguments)
     assert first["validation_loss"] == pytest.approx(math.log(98), abs=0.3)
-    assert last["validation_loss"] < 3.3  # characters by how common they are: 3.5
+    assert last["validation_loss"] < 3.0  # characters by how common they are: 3.5
     assert last["validation_metric"] > 0.25
     for name, again in trained("corpora", **arguments)[2].items():
         assert torch.equal(weights[name], again)

@@ -89,7 +89,7 @@ def _cosine(start: float, end: float, share: float) -> float:
 MODEL_RECIPES = {
     "mlp": Recipe(batch_size=32, learning_rate=0.1),
     "bag": Recipe(batch_size=32, optimiser="adamw", learning_rate=0.02, weight_decay=0.01),
-    "transformer": Recipe(batch_size=32, optimiser="adamw", learning_rate=0.003, weight_decay=0.01),
+    "transformer": Recipe(batch_size=16, optimiser="adamw", learning_rate=0.005, weight_decay=0.01),
     "cnn": Recipe(batch_size=128, learning_rate=0.2),
     "resnet18": Recipe(batch_size=128, learning_rate=0.1, label_smoothing=0.1),
     "resnet50": Recipe(batch_size=128, learning_rate=0.1, label_smoothing=0.1),

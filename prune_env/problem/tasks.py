@@ -131,19 +131,20 @@ def _text(name: str, load: DatasetLoader) -> Task:
     return _built_in(name, load, MODEL_RECIPES[TASK_MODELS[name]])
 
 
-def _vectors(name: str, load: DatasetLoader) -> Task:
-    return _built_in(name, load, REGRESSION, validation_fraction=0.25)
+def _vectors(name: str, load: DatasetLoader, recipe: Recipe) -> Task:
+    return _built_in(name, load, recipe, validation_fraction=0.25)
 
 
 _PICTURES = replace(MODEL_RECIPES["cnn"], crop_padding=4, flip=True)
+_PAIRS = replace(REGRESSION, batch_size=16, learning_rate=0.03)
 _FACTORIES: dict[str, TaskFactory] = {
     "digits": _digits,
     "mnist": partial(_gray, "mnist"),
     "fashion_mnist": partial(_gray, "fashion_mnist"),
     "cifar10": partial(_coloured, "cifar10"),
     "cifar100": partial(_coloured, "cifar100"),
-    "diabetes": partial(_vectors, "diabetes", tables.load_diabetes),
-    "digit-pairs": partial(_vectors, "digit-pairs", corpora.load_digit_pairs),
+    "diabetes": partial(_vectors, "diabetes", tables.load_diabetes, REGRESSION),
+    "digit-pairs": partial(_vectors, "digit-pairs", corpora.load_digit_pairs, _PAIRS),
     "sources": partial(_text, "sources", corpora.load_sources),
     "corpora": partial(_text, "corpora", corpora.load_corpora),
 }
