@@ -32,7 +32,7 @@ OF_GROUPS = (
     *("doremi", "doremi:cost=charged"),
 )
 # Full epochs of the reference.
-TASKS = {"diabetes": 40, "digit-pairs": 24, "sources": 16, "corpora": 16, "digits": 20}
+TASKS = {"diabetes": 40, "digit-pairs": 24, "sources": 16, "corpora": 8, "digits": 20}
 GROUPED = ("corpora",)
 
 
