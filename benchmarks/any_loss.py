@@ -57,18 +57,18 @@ class AnyLoss:
         found: dict[str, Any] = {"evidence": header(torch.device("cpu"), 0), "tasks": {}}
         pages = []
         for task in self.tasks:
-            comparison, left_out = self._comparison(task)
+            comparison = self._comparison(task)
             tune_process(comparison.models, threads=1)
             results = Results(comparison.settings, self.runs / task)
             comparison.run(results)
             rows = results.summary()
             found["tasks"][task] = {
                 "epochs": TASKS[task],
-                "left_out": left_out,
+                "left_out": dict(comparison.left_out),
                 "rows": rows,
             }
             missing = "".join(
-                f"\nLeft out: `{name}`, which {why}." for name, why in left_out.items()
+                f"\nLeft out: `{name}`, which {why}." for name, why in comparison.left_out.items()
             )
             pages.append(f"## {task}\n\n{_table(rows)}\n{missing}".rstrip())
         (self.out / f"{self.name}.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -76,8 +76,8 @@ class AnyLoss:
         (self.out / f"{self.name}.md").write_text(page + "\n")
         print(page)
 
-    def _comparison(self, task: str) -> tuple[Comparison, dict[str, str]]:
-        """The rules that a task tells enough, and why others are left out."""
+    def _comparison(self, task: str) -> Comparison:
+        """The rules that a task tells enough."""
         comparison = Comparison(
             tasks=(task,),
             scenarios=(self.scenario,),
@@ -86,7 +86,7 @@ class AnyLoss:
             epochs=TASKS[task],
             keep_fraction=KEPT,
         )
-        return comparison.playable()
+        return comparison.without_untold()
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

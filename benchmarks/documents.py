@@ -1,7 +1,7 @@
 """Put results into the documents that show them: `python benchmarks/documents.py`.
 
 Between two marks `<!-- NAME -->` and `<!-- end of NAME -->` stands what was measured last: the
-tables of `make demo` (runs/demo) and those of `make bench`.
+tables of `make demo` (runs/demo) and those of `make bench`; and what agents must be told.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
+from prune_env.experiment import catalogue
 from prune_env.experiment.report import markdown, summary_table
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +53,7 @@ def main() -> None:
     rows = json.loads((DEMO / "summary.json").read_text(encoding="utf-8"))
     fill(DOCS / "demo.md", "demo", summary_table(rows))
     shutil.copyfile(DEMO / "accuracy-digits-noise_0.3.png", DOCS / "demo-noise.png")
+    fill(DOCS / "agents.md", "needs", catalogue.text("needs"))
     fill(DOCS / "speed.md", "speed", speed(RESULTS / "speed-cpu.json"))
 
 

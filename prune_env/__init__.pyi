@@ -89,6 +89,7 @@ from .experiment.agents import agents_of as agents_of
 from .experiment.agents import make_agent as make_agent
 from .experiment.agents import needs as needs
 from .experiment.agents import spec_value as spec_value
+from .experiment.needs import check_told as check_told
 from .experiment.comparison import Comparison as Comparison
 from .experiment.intervals import compare as compare
 from .experiment.intervals import mean_interval as mean_interval

@@ -44,8 +44,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         cut to what is left of the budget. The learning rate follows work spent / budget, so the
         schedule completes whatever is pruned. A last, partial mini-batch sums its losses and
         divides by the nominal batch size. What surrounds a call (`torch.no_grad`,
-        `torch.inference_mode`, `torch.autocast`) changes nothing. In a process that was forked,
-        as `vectorization_mode="async"` does, torch computes on one thread, as in a DataLoader.
+        `torch.inference_mode`, `torch.autocast`) changes nothing. In a process that was forked
+        torch computes on one thread, as in PyTorch's own DataLoader.
 
     Action:
         | `action`   | space                    | meaning                                          |
@@ -63,17 +63,15 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         | `groups`   | Box(-1, 1, (K,))         | shares softmax(4 a) of the K groups              |
         | `group-    | Box(-1, 1, (8,))         | weights of the standardised `GROUP_COLUMNS`:     |
         | features`  |                          | shares size x exp(2 a.z), for any K              |
-        | `rule`     | Discrete(12)             | which of `prune_env.RULE_ENTRIES` plays|
-        |            |                          | this epoch: a rule, or in equal class quotas     |
+        | `rule`     | Discrete(12)             | which of `prune_env.RULE_ENTRIES` plays          |
 
-        The groups are those that the task names for its samples, such as where they are from, or
-        else the classes. What a group smaller than its share cannot give, the others do.
+        Groups are those that the task names, such as where samples are from, or else the classes;
+        what a group smaller than its share cannot give, the others do.
 
         A sample never seen has no loss yet. Every rule on the loss takes it to have the loss
         that is wanted most: of `mixture` and `rule` all but random take such samples first, in
-        `bins` they are as likely as the best bin, in `features` (as groups never met are in
-        `group-features`) they have the value that each weight on a loss wants most. `mask`,
-        `scores` and `weights` say themselves what to take.
+        `bins` they are as likely as the best bin, in `features` (and groups never met in
+        `group-features`) they have the value that each weight on a loss wants most.
 
         With `choose_keep_fraction` all but the first three and `rule` have one more entry
         in [-1, 1], which moves the keep fraction geometrically from `min_keep_fraction` to 1. A
@@ -160,11 +158,10 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             one processor at one thread count, and within rounding on another.
         distributed: the processes of `torch.distributed`, started before, train one network
             together, each its part of every mini-batch: the same as in one process but for
-            rounding (and for what dropout draws). Each makes the same calls; the actions, seeds
-            and options of the first count, and its clock. Every process has the whole answer.
-            Networks that normalise batches must do so over all processes
-            (`torch.nn.SyncBatchNorm`, on CUDA), which no bundled one does. On CUDA give each
-            process its own `device`. False trains in each process by itself.
+            rounding (and what dropout draws). Each makes the same calls, with a `device` of its
+            own on CUDA; the actions, seeds, options and clock of the first count. Networks that
+            normalise batches must do so over all processes (`torch.nn.SyncBatchNorm`, on CUDA),
+            which no bundled one does. False trains in each process by itself.
         render_mode: None, `ansi` (a line) or `rgb_array` (the curve of the validation metric).
 
     Versions:
@@ -348,8 +345,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     def network(self) -> nn.Module:
         """The network of the present episode, the one in training: `deepcopy` it to keep it so.
 
-        Set it to the mode that you want; it is on `device`, and the next `reset` makes another.
-        In a vector environment an `mlp` is a copy, as its weights are then.
+        Set it to the mode that you want; the next `reset` makes another. In a vector environment
+        an `mlp` is a copy.
         """
         return self._any_episode().trainer.model
 
@@ -357,6 +354,11 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     def device(self) -> torch.device:
         """The device trained on."""
         return self._device
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What agents can be told of all of its instances, by the names of `Agent.reads`."""
+        return frozenset.intersection(*(i.provides(self._device) for i in self._maker.instances))
 
     @property
     def precision(self) -> str:
@@ -393,7 +395,6 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return self._episode
 
     def _running_episode(self) -> Episode:
-        run = self._any_episode()
-        if run.over:
+        if self._any_episode().over:
             raise gym.error.ResetNeeded("the episode is over: call reset() before step()")
-        return run
+        return self._any_episode()

@@ -19,6 +19,7 @@ from prune_env.experiment.agents import make_agent
 from prune_env.experiment.comparison import Comparison, run_episode
 from prune_env.experiment.results import Results
 from prune_env.problem.models import build_model
+from prune_env.problem.objectives import CrossEntropy
 from prune_env.problem.recipes import Recipe
 
 SMALL = {"forgetting": "epochs=3", "aum": "epochs=3"}
@@ -64,7 +65,9 @@ def test_gradient_norms_are_those_of_a_loop(model, shape):
         F.cross_entropy(network(sample[None]), label[None]).backward()
         squares = [weight.grad.square().sum() for weight in network.parameters()]
         expected.append(float(torch.stack(squares).sum().sqrt()))
-    assert gradient_norms(network, inputs, labels).tolist() == pytest.approx(expected, rel=1e-4)
+    assert gradient_norms(
+        CrossEntropy(num_classes=3), network, inputs, labels
+    ).tolist() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -156,6 +159,8 @@ def test_scores_of_ones_own_are_kept_apart():
     settings = []
 
     class Recording:
+        provides = frozenset({"labels", "probabilities"})
+
         def scores(self, described, compute):
             settings.append(described)
             return np.zeros(90)

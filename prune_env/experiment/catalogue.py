@@ -57,8 +57,14 @@ _SECTIONS: dict[str, Callable[[], Mapping[str, str | tuple[str, ...]]]] = {
 def text(what: str = "all") -> str:
     """Names and a line on each, agents and modifiers with their arguments: of one section, or all.
 
-    `keep_fraction` is that of the command, for agents that have it as an argument.
+    `keep_fraction` is that of the command, for agents that have it as an argument. `needs` is a
+    table of what agents must be told.
     """
+    if what == "needs":
+        from prune_env.experiment.needs import needs_table  # loads torch
+        from prune_env.experiment.report import markdown
+
+        return markdown(needs_table(), left=3)
     chosen = _SECTIONS if what == "all" else {what: _SECTIONS[what]}
     blocks = []
     for title, section in chosen.items():

@@ -31,10 +31,18 @@ class List:
 
     what: tyro.conf.Positional[
         Literal[
-            "all", "tasks", "scenarios", "models", "encodings", "rewards", "agents", "modifiers"
+            "all",
+            "tasks",
+            "scenarios",
+            "models",
+            "encodings",
+            "rewards",
+            "agents",
+            "needs",
+            "modifiers",
         ]
     ] = "all"
-    """which of it"""
+    """which of it; needs is a table of what agents must be told"""
 
     def __call__(self) -> None:
         """Print names with a line on each."""
@@ -92,7 +100,7 @@ class Compare(_Play):
 
     agents: Several = ("full", "short", "static-random", "random", "epsilon-greedy", "ucb")
     """names, name:key=value,key=value, either with modifiers as in ucb+anneal:0.125+rescale, or
-    all; full is the reference, with the whole of --epochs"""
+    all that are told enough; full is the reference, with the whole of --epochs"""
     seeds: Seeds = ("5",)
     """of data split, weights, order and agent: how many, or which (3-7, or 900000 900001)"""
 
@@ -125,8 +133,8 @@ def _compare(play: _Play) -> None:
             precision=play.precision,
         )
         if everybody:
-            comparison, left_out = comparison.playable()
-            for name, why in left_out.items():
+            comparison = comparison.without_untold()
+            for name, why in comparison.left_out.items():
                 print(f"left out: {name}, which {why}", file=sys.stderr)
         tune_process(comparison.models, threads=play.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)

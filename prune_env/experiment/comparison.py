@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from prune_env.agent import READS, Agent
+from prune_env.agent import Agent
 from prune_env.arguments import (
     check_choice,
     check_count,
@@ -27,6 +27,7 @@ from prune_env.decision.amount import amount_arguments
 from prune_env.decision.clock import CLOCKS, WorkClock
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
+from prune_env.experiment.needs import check_told, lacking
 from prune_env.experiment.playing import run_episode
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.results import Results
@@ -59,6 +60,7 @@ class Comparison:
         clock: `work` or `wall`.
         device: as for `DataPruningEnv`.
         precision: as for `DataPruningEnv`.
+        left_out: agents that were to play, and why they do not: for the records.
     """
 
     tasks: tuple[str | Task, ...]
@@ -72,6 +74,7 @@ class Comparison:
     clock: str = "work"
     device: str = "auto"
     precision: str = "auto"
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check all that needs no data."""
@@ -116,8 +119,8 @@ class Comparison:
         """Environment and agent of each task, scenario and agent's name.
 
         Raises:
-            ValueError: if an environment cannot be made, or its budget affords no step; nothing
-                was trained or written then.
+            ValueError: if an environment cannot be made, does not tell an agent what it reads, or
+                its budget affords no step; nothing was trained or written then.
         """
         for task in self._tasks:
             self._plain_split(task)
@@ -160,8 +163,7 @@ class Comparison:
 
     def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
         agent = self._agent(spec)
-        if lacking := self._lacking(agent, task):
-            raise ValueError(f"`agent` {spec!r} {lacking}; leave it out, as --agents all does")
+        check_told(agent, self._provided(task), name=spec, where=f"task {task!r}")
         budget = self.epochs * (1 if agent.reference else self.keep_fraction)
         charged = agent.charged_work if self.clock == "work" else 0.0
         if charged >= budget:
@@ -183,30 +185,24 @@ class Comparison:
         arguments |= {"task": self._tasks[task], "scenario": self._scenarios[scenario]}
         return DataPruningEnv(**(arguments | agent.env_arguments)), agent
 
-    def left_out(self) -> dict[str, str]:
-        """Of the agents those that a task tells too little, and what each lacks."""
+    def without_untold(self) -> Comparison:
+        """The same without the agents that one of the tasks tells too little, which records name.
+
+        Raises:
+            ValueError: if a task has no data.
+        """
         found = {}
         for spec in self._agents:
             agent = self._agent(spec)
-            lacking = [why for task in self._tasks if (why := self._lacking(agent, task))]
-            if lacking:
-                found[spec] = lacking[0]
-        return found
+            for task in self._tasks:
+                why = lacking(agent, self._provided(task), f"task {task!r}")
+                if why and spec not in found:
+                    found[spec] = why
+        playing = tuple(one for spec, one in self._agents.items() if spec not in found)
+        return replace(self, agents=playing, left_out={**self.left_out, **found})
 
-    def playable(self) -> tuple[Comparison, dict[str, str]]:
-        """The same with the agents that every task tells enough, and what the others lack."""
-        left_out = self.left_out()
-        playing = tuple(one for one in self.agents if self._spec(one) not in left_out)
-        return replace(self, agents=playing), left_out
-
-    def _lacking(self, agent: Agent, task: str) -> str:
-        """What an agent reads and a task does not tell, in words; nothing where it tells all."""
-        provided = self._instance(task).provides(resolve_device(self.device))
-        missing = [name for name in READS if name in agent.reads - provided]
-        if not missing:
-            return ""
-        reads = ", ".join(f"{name} ({READS[name]})" for name in missing)
-        return f"reads {reads}, which task {task!r} does not tell"
+    def _provided(self, task: str) -> frozenset[str]:
+        return self._instance(task).provides(resolve_device(self.device))
 
     def run(self, results: Results) -> None:
         """Run every episode that `results` does not hold yet, with progress bars.
@@ -237,7 +233,10 @@ class Comparison:
                         f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
                     ) from error
             names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
-            results.add(names | {"settings": settings, "inputs": inputs} | record)
+            made: JsonObject = {"settings": settings, "inputs": inputs}
+            if self.left_out:
+                made["left_out"] = dict(self.left_out)
+            results.add(names | made | record)
 
     @cached_property
     def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:

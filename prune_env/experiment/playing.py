@@ -11,6 +11,7 @@ import numpy as np
 from prune_env.agent import Agent
 from prune_env.decision.clock import PARTS, WallClock
 from prune_env.env import DataPruningEnv
+from prune_env.experiment.needs import check_told
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.truth import on_test_data
 from prune_env.storage.fields import JsonObject
@@ -39,8 +40,10 @@ def run_episode(
         and versions.
 
     Raises:
-        ValueError: if the agent's scores leave nothing of the budget, or its action is malformed.
+        ValueError: if the environment does not tell the agent what it reads, its scores leave
+            nothing of the budget, or its action is malformed.
     """
+    check_told(agent, env.provides)
     agent.reset(seed)
     scoring = _prepare(env, agent, seed)
     infos, seconds = _play(env, agent, seed, scoring, on_epoch)

@@ -20,7 +20,7 @@ from prune_env.loop.epoch import MOST_NOT_FINITE, Met, OpenEpoch
 from prune_env.loop.history import SampleHistory
 from prune_env.processes import Processes
 from prune_env.state import pack, unpack
-from prune_env.training.order import num_within, weights_by_sample
+from prune_env.training.order import num_within, running_cost, weights_by_sample
 
 # (indices (K,) int64) -> losses (K,), or these and whether right (K,), by a forward pass.
 Score = Callable[[np.ndarray], Any]
@@ -69,7 +69,7 @@ class Decider:
         self._history = SampleHistory(pruner.num_samples, trace=trace)
         self._state: Any = None
         self._run = pruner.validation, pruner.learning_rate
-        # What the agent observes of the run: the table's agents look at losses alone.
+        # What the agent observes of the run: those that see tables look at losses alone.
         self.reported = self._needs_no_report
         self.num_not_finite = 0
 
@@ -85,13 +85,16 @@ class Decider:
 
     @property
     def _step_cost(self) -> int:
-        """What an update costs on average."""
+        """What an update costs on average; where batches are not whole, any sample will do."""
         costs = self.pruner.costs
-        return self.step if costs is None else math.ceil(self.step * costs.mean())
+        if costs is None or not self._whole:
+            return self.step
+        return math.ceil(self.step * costs.mean())
 
     @property
     def _needs_no_report(self) -> bool:
-        return self.pruner.interface.in_table and "validation" not in self.agent.reads
+        summary = self.pruner.interface.observation == "summary"
+        return not summary and "validation" not in self.agent.reads
 
     def report(self, result: Evaluation, learning_rate: float) -> None:
         """Tell the agent where the run stands.
@@ -146,7 +149,20 @@ class Decider:
         factor = self.processes.broadcast(factor, np.float64)
         if self.processes.broadcast(np.array([weights is not None]), np.bool_)[0]:
             weights = self.processes.broadcast(weights, np.float32)
-        return OpenEpoch(order=order, weights=weights, learning_rate_factor=float(factor[0]))
+        return OpenEpoch(
+            order=order,
+            weights=weights,
+            learning_rate_factor=float(factor[0]),
+            cost=running_cost(order, self.pruner.costs),
+        )
+
+    def reopened(self, state: dict[str, Any]) -> OpenEpoch:
+        """An open epoch to go on with.
+
+        Args:
+            state: of it, by its `state_dict`.
+        """
+        return OpenEpoch.of_state(state, self.share, self.pruner.costs)
 
     def _check_alike(self) -> None:
         """Raise ValueError, once and in all processes, unless their samplers are made alike."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from prune_env.loop.checks import check_correct, check_not_huge
 from prune_env.processes import Processes
 from prune_env.state import pack, unpack
+from prune_env.training.order import running_cost
 
 MOST_NOT_FINITE = 0.01  # share of an epoch's losses
 
@@ -47,6 +48,7 @@ class OpenEpoch:
         skipped: first samples of this process that an interrupted run has trained on already.
         handed_out: samples given to this process's loop, where its loader counts them.
         num_recorded: samples that this process has recorded, of which a loop asks every time.
+        cost: of the first so many samples of the order.
         recorded: by mini-batch, as they came.
     """
 
@@ -57,6 +59,7 @@ class OpenEpoch:
     skipped: int = 0
     handed_out: int = 0
     num_recorded: int = 0
+    cost: Callable[[int], int] = int
     recorded: list[Batch] = field(default_factory=list)
     _on_device: dict[torch.device, Tensor] = field(default_factory=dict)
 
@@ -118,13 +121,17 @@ class OpenEpoch:
 
     @classmethod
     def of_state(
-        cls, state: dict[str, Any], share: Callable[[np.ndarray], np.ndarray]
+        cls,
+        state: dict[str, Any],
+        share: Callable[[np.ndarray], np.ndarray],
+        costs: np.ndarray | None,
     ) -> OpenEpoch:
         """An epoch to go on with, after the last mini-batch that was recorded.
 
         Args:
             state: by `state_dict`.
             share: what this process trains on of an order.
+            costs: (N,) int64, of each sample; None is 1 each.
         """
         order = unpack(None, state["order"])
         mine = share(order)
@@ -139,6 +146,7 @@ class OpenEpoch:
             started=skipped == len(mine),
             skipped=skipped,
             num_recorded=skipped,
+            cost=running_cost(order, costs),
             recorded=[Batch(**{"margins": None} | parts)] if skipped else [],
         )
 

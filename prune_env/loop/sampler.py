@@ -270,8 +270,10 @@ class PruningSampler:
     @property
     def progress(self) -> float:
         """Share of the budget spent, in [0, 1], what was recorded of this epoch included."""
-        recorded = 0 if self._open is None else self._open.num_recorded
-        return self._pruner.clock.progress(recorded * self._decider.processes.count)
+        if self._open is None:
+            return self._pruner.clock.progress()
+        recorded = self._open.num_recorded * self._decider.processes.count
+        return self._pruner.clock.progress(self._open.cost(recorded))
 
     @property
     def work(self) -> float:
@@ -390,6 +392,6 @@ class PruningSampler:
         checks.check_settings(state.get("settings"), self._settings)
         self._decider.load_state_dict(state)
         epoch = state["epoch"]
-        self._open = None if epoch is None else OpenEpoch.of_state(epoch, self._decider.share)
+        self._open = None if epoch is None else self._decider.reopened(epoch)
         if self._open is not None and not self._decider.reported:
             self._open.started = False  # what follows its mini-batches is still to come

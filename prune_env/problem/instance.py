@@ -15,7 +15,7 @@ from torch import nn
 from prune_env.arguments import check_count, check_positive, check_several, check_type
 from prune_env.problem.applying import apply
 from prune_env.problem.models import build_model, check_model
-from prune_env.problem.objectives import Batch
+from prune_env.problem.objectives import Batch, CrossEntropy, Objective
 from prune_env.problem.probing import check_losses
 from prune_env.problem.scenarios import Scenario
 from prune_env.problem.split import Split, SplitMaker
@@ -145,9 +145,7 @@ class Instance:
     def provides(self, device: torch.device) -> frozenset[str]:
         """What agents can be told of it, by the names of `Agent.reads`.
 
-        `loss`; `correct`, where the objective says what is learnt; `labels` and `validation`, where
-        samples have classes; `probabilities`, where exp(-loss) is one; `groups`, where samples have
-        groups or classes.
+        See `told`; `correct` only where the objective says what is learnt.
         """
         maker = split_maker(self._data_task, device, self.own_task.as_pictures)
         return _provided(self, device, maker)
@@ -189,16 +187,29 @@ def validation_count(num_samples: int) -> int:
     return max(round(_VALIDATION_SHARE * num_samples), _ENOUGH_TO_VALIDATE)
 
 
+def told(objective: Objective, *, num_classes: int, num_groups: int) -> frozenset[str]:
+    """What agents can be told by an objective that says what is learnt, as names of `Agent.reads`.
+
+    `loss` and `correct`; `labels`, where samples have classes; `validation`, where these are what
+    is predicted; `probabilities`, where exp(-loss) is one; `groups`, where there are several.
+
+    Args:
+        objective: of a task.
+        num_classes: C; 1 where samples have none.
+        num_groups: K; C where no groups are named.
+    """
+    found = {"loss": True, "correct": True, "labels": num_classes > 1}
+    found["validation"] = isinstance(objective, CrossEntropy)
+    found["probabilities"] = objective.likelihood
+    found["groups"] = num_groups > 1
+    return frozenset(name for name, there in found.items() if there)
+
+
 @lru_cache(maxsize=64)
 def _provided(instance: Instance, device: torch.device, maker: SplitMaker) -> frozenset[str]:
     """See `Instance.provides`; a user's own objective is asked about two samples."""
-    found, objective = {"loss", "correct"}, maker.objective
-    if maker.num_classes > 1:
-        found |= {"labels", "validation"}
-    if maker.num_groups > 1:
-        found.add("groups")
-    if objective.likelihood:
-        found.add("probabilities")
+    objective = maker.objective
+    found = told(objective, num_classes=maker.num_classes, num_groups=maker.num_groups)
     if not type(objective).__module__.startswith(__package__):
         split = maker(np.random.default_rng(0))
         network = instance.build_network(split, torch.Generator().manual_seed(0)).to(device).eval()
@@ -206,5 +217,5 @@ def _provided(instance: Instance, device: torch.device, maker: SplitMaker) -> fr
         (batch,) = split.train.stream([rows])
         batch = Batch(split.normalise(batch.inputs), batch.targets)
         if not check_losses(objective, network, batch):
-            found.remove("correct")
-    return frozenset(found)
+            found -= {"correct"}
+    return found

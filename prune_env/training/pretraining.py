@@ -21,15 +21,17 @@ from prune_env.decision.clock import FORWARD_COST
 from prune_env.decision.pruner import cost_of
 from prune_env.flow import EpochResult, Selection
 from prune_env.problem.data import digest
+from prune_env.problem.inputs import Inputs, call
 from prune_env.problem.instance import Instance
+from prune_env.problem.objectives import Objective
 from prune_env.problem.sources import cache_folder
 from prune_env.problem.split import Split
 from prune_env.storage.archives import cached
 from prune_env.training.order import costs_of, groups_of
 from prune_env.training.trainer import Trainer
 
-# Maps a network, inputs (B, ...) and labels (B,) to a number for each sample, (B,).
-Measure = Callable[[nn.Module, Tensor, Tensor], Tensor]
+# Maps a network, inputs (B, ...) and targets (B, ...) to a number for each sample, (B,).
+Measure = Callable[[nn.Module, Any, Any], Tensor]
 _MEASURED_AT_ONCE = 64  # samples; gradients of each are this many copies of the network
 
 
@@ -83,6 +85,11 @@ class Pretraining:
     def guess_loss(self) -> float:
         """What guessing costs: the unit in which losses are observed."""
         return self._split.objective.guess_loss
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What agents can be told of the samples, by the names of `Agent.reads`."""
+        return self._instance.provides(self._split.train.rows.device)
 
     def network(self, number: int) -> PretrainedNetwork:
         """A network with fresh weights; equal numbers give equal ones."""
@@ -215,6 +222,18 @@ def _check_finite(what: str, values: np.ndarray) -> None:
         )
 
 
+class _Called(nn.Module):
+    """A network that takes its inputs as one argument, and returns outputs alone."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Inputs) -> Any:
+        """Its outputs."""
+        return call(self.network, inputs)
+
+
 class PretrainedNetwork:
     """One network of a pretraining, trained by the task's recipe.
 
@@ -226,6 +245,11 @@ class PretrainedNetwork:
 
     def __init__(self, pretraining: Pretraining, trainer: Trainer, split: Split):
         self._pretraining, self._trainer, self._split = pretraining, trainer, split
+
+    @property
+    def objective(self) -> Objective:
+        """What it is trained by."""
+        return self._split.objective
 
     def train_epoch(
         self, epoch: int, *, schedule: float, indices: np.ndarray | None = None
@@ -281,7 +305,8 @@ class PretrainedNetwork:
         """A number for each training sample, (N,) float32, in evaluation mode, not augmented.
 
         Args:
-            function: (network, inputs (B, ...), labels (B,)) -> (B,).
+            function: (network, inputs (B, ...), targets (B, ...)) -> (B,); the network takes the
+                inputs as one argument, several of them too.
             work: what it costs over all samples: 1/3 forward, 1 forward and backward.
             indices: (K,) int64, the samples to measure, at a share K / N of the work, and what is
                 returned is of them in this order; None is all.
@@ -291,9 +316,10 @@ class PretrainedNetwork:
         samples = torch.from_numpy(chosen).to(train.rows.device)
         values = []
         with self._trainer.seeded_evaluation() as network:
-            for batch in samples.split(_MEASURED_AT_ONCE):
-                inputs = self._split.inputs(train, train.rows[batch])
-                values.append(function(network, inputs, train.truth[batch]).detach())
+            called = _Called(network)
+            for met in train.stream(samples.split(_MEASURED_AT_ONCE)):
+                inputs = self._split.normalise(met.inputs)
+                values.append(function(called, inputs, met.targets).detach())
         share = cost_of(costs_of(self._split), chosen) / self._trainer.full_cost
         self._pretraining.work += work * share
         return torch.cat(values).float().cpu().numpy()

@@ -21,6 +21,7 @@ from prune_env import (
     Scenario,
     Setting,
     advance,
+    check_told,
     compare,
     evidence,
     make_agent,
@@ -191,7 +192,9 @@ def test_accuracies(
     accuracies: list[float] = []
     for start in range(0, len(seeds), _CHUNK):
         chunk = seeds[start : start + _CHUNK]
-        accuracies += _episodes(DataPruningVectorEnv(len(chunk), **arguments), agent, chunk)
+        vector = DataPruningVectorEnv(len(chunk), **arguments)
+        check_told(agent, vector.members[0].provides, where=instance.name)
+        accuracies += _episodes(vector, agent, chunk)
     return accuracies
 
 

@@ -348,7 +348,10 @@ class Learned(Agent):
         self._policy = policy
         super().__post_init__()
 
-    reads = frozenset({"loss", "correct"})
+    @property
+    def reads(self) -> frozenset[str]:
+        """Of classes too where there are any; where there are none, all are of one class."""
+        return frozenset({"loss", "correct"})
 
     @property
     def policy(self) -> Policy:

@@ -53,8 +53,6 @@ class CCS(MaskAgent):
             the budget.
     """
 
-    reads = frozenset({"labels", "probabilities"})
-
     period: int | None = field(default=None, init=False)
     score: str = "aum"
     beta: float = LEFT_OPEN
@@ -81,6 +79,11 @@ class CCS(MaskAgent):
         """Forget all, the scores too."""
         super().reset(seed)
         self._scorer.reset(seed)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What the score must be told."""
+        return self._scorer.reads
 
     @property
     def prepares(self) -> bool:

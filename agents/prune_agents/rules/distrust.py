@@ -54,7 +54,7 @@ class Distrust(MaskAgent):
         decay: Weight of a fresh loss in the running mean, in (0, 1].
     """
 
-    reads = frozenset({"loss", "correct", "labels", "validation"})
+    reads = frozenset({"loss", "correct", "labels", "validation", "probabilities"})
 
     period: int | None = field(default=1, init=False)
     cut: float = CUT

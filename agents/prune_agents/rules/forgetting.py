@@ -17,7 +17,8 @@ class Forgetting(ScoreAgent):
 
     Source: Toneva et al. 2019 (ICLR), arXiv 1812.05159
 
-    Their scoring training is a whole one of 200 epochs.
+    Their scoring training is a whole one of 200 epochs. A sample that can be right in part, such as
+    a text of tokens, is right where more than half of it is (ours).
 
     Args:
         keep_fraction: Share of the N samples that are kept, in (0, 1].

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -29,6 +30,8 @@ class GraNd(ScoreAgent):
             the budget.
     """
 
+    reads = frozenset({"loss"})
+
     EPOCHS: ClassVar[int] = 10
     NETWORKS: ClassVar[int] = 5
     SCHEDULE: ClassVar[float] = 20
@@ -39,7 +42,8 @@ class GraNd(ScoreAgent):
 
         for epoch in range(self.epochs):
             network.train_epoch(epoch, schedule=self.schedule)
-        return network.measure(measures.gradient_norms, work=1.0)
+        norms = partial(measures.gradient_norms, network.objective)
+        return network.measure(norms, work=1.0)
 
     def _network_work(self) -> float:
         return self.epochs + 1.0

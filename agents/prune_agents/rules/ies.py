@@ -41,7 +41,7 @@ class IES(MaskAgent):
         window: Second differences that are averaged, at least 1.
     """
 
-    reads = frozenset({"loss"})
+    reads = frozenset({"loss", "probabilities"})
 
     keep_fraction: float = field(default=1.0, init=False)
     period: int | None = field(default=1, init=False)

@@ -35,7 +35,7 @@ class RCAP(MaskAgent):
         period: Epochs between selections (T_p), at least 1.
     """
 
-    reads = frozenset({"loss", "labels"})
+    reads = frozenset({"loss", "labels", "probabilities"})
 
     temperature: float = 1.0
 

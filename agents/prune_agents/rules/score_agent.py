@@ -11,7 +11,7 @@ import numpy as np
 
 from prune_agents.base import LEFT_OPEN, MaskAgent
 from prune_agents.view import SampleTableView
-from prune_env import Agent
+from prune_env import Agent, check_told
 from prune_env.arguments import check_at_least, check_choice, check_count
 
 if TYPE_CHECKING:
@@ -87,7 +87,12 @@ class ScoreAgent(MaskAgent):
         return self.scoring_work if self.cost == "charged" else 0.0
 
     def prepare(self, pretraining: Pretraining) -> None:
-        """Train on the episode's training samples and score them."""
+        """Train on the episode's training samples and score them.
+
+        Raises:
+            ValueError: if the task does not tell what the score reads; nothing was trained then.
+        """
+        check_told(self, pretraining.provides)
         settings = score_settings(self, without=_NOT_OF_THE_SCORE)
         self._scores = pretraining.scores(settings, self._mean_score)
 
