@@ -91,10 +91,9 @@ class Scenarios:
     def __call__(self) -> None:
         """Run what is missing, then write."""
         instances = tuple(map(Setting.parse, self.task))
-        named = [CONDITIONS.get(name, (name,)) for name in self.scenarios]
         heldout = Heldout(
             instances=instances,
-            scenarios=tuple(dict.fromkeys(scenario for group in named for scenario in group)),
+            scenarios=named_conditions(self.scenarios),
             seeds=parse_seeds(self.seeds, first=FIRST_SEED + PASSED_OVER),
         )
         tune_process({instance.network for instance in instances}, threads=self.threads)
@@ -127,6 +126,12 @@ class Scenarios:
         draw(accuracies, agents, self.out / f"scenarios-{self.name}.png", marked=set(policies))
         print(scenarios_report.section(self.name, record))
         scenarios_report.write(self.out)
+
+
+def named_conditions(names: Iterable[str]) -> tuple[str, ...]:
+    """The scenarios of some groups of `CONDITIONS`, and single ones."""
+    groups = [CONDITIONS.get(name, (name,)) for name in names]
+    return tuple(dict.fromkeys(scenario for group in groups for scenario in group))
 
 
 def _agent(text: str) -> tuple[str, Learned | None]:

@@ -1,6 +1,7 @@
 """The tables of all scenarios-*.json of a folder: `python benchmarks/scenarios_report.py`.
 
-Writes scenarios.md there; with `--docs docs/learned.md` its summary into that document too.
+Writes scenarios.md there; with `--docs docs/learned.md` the essence of its summary into that
+document too.
 """
 
 from __future__ import annotations
@@ -52,6 +53,18 @@ def summary(records: Mapping[str, Record]) -> str:
             ]
             rows.append([name, instance, policy, f"`{table['best_single']}`", *differences])
     return markdown([header, *rows], left=4)
+
+
+def essence(records: Mapping[str, Record]) -> str:
+    """A row a result and instance: what the policy is over the strongest rules that we know."""
+    rivals = ("distrust", "stalest+class-balance:1", CONSTANT)
+    rows = [["result", "on", *(f"over `{name}`" for name in rivals)]]
+    for name, record in records.items():
+        for instance, _, table in _comparisons(record):
+            if instance != "all":
+                found = [table["against"].get(rival) for rival in rivals]
+                rows.append([name, instance, *(points(one) if one else "" for one in found)])
+    return markdown(rows, left=2)
 
 
 def section(name: str, record: Record) -> str:
@@ -112,7 +125,7 @@ def main(*, out: Path = RESULTS, docs: Path | None = None) -> None:
     table = summary(read(out))
     print(table)
     if docs is not None:
-        documents.fill(docs, "summary", table)
+        documents.fill(docs, "summary", essence(read(out)))
 
 
 if __name__ == "__main__":
