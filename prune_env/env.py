@@ -159,9 +159,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         distributed: the processes of `torch.distributed`, started before, train one network
             together, each its part of every mini-batch: the same as in one process but for
             rounding (and what dropout draws). Each makes the same calls, with a `device` of its
-            own on CUDA; the actions, seeds, options and clock of the first count. Networks that
-            normalise batches must do so over all processes (`torch.nn.SyncBatchNorm`, on CUDA),
-            which no bundled one does. False trains in each process by itself.
+            own on CUDA; actions, seeds, options and clock of the first count. Networks that
+            normalise batches must do so over all processes (`torch.nn.SyncBatchNorm`, on CUDA).
         render_mode: None, `ansi` (a line) or `rgb_array` (the curve of the validation metric).
 
     Versions:
