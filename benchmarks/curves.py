@@ -6,7 +6,7 @@ Each is a folder of `prune-env train`. Judged as benchmarks/scenarios.py judges,
 the strongest rule that cuts nothing, and an oracle that is told which labels are wrong and which
 samples are copies, and takes the others in turn; all less the rule `distrust`, which is the action
 0 of `compose`, paired by seed, with 95 % bootstrap intervals. Writes curves.json to
-benchmarks/results and learning.png to docs, over the committed ones (commands in docs/learned.md).
+benchmarks/results and learning.png to docs, over the committed ones (commands in its README.md).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 named ALGORITHM-SEED. Judged as benchmarks/scenarios.py judges, on seeds that no training drew: what
 each has over the rule `distrust`, by condition, paired by seed, with 95 % bootstrap intervals over
 the seeds judged on; of an algorithm, the mean over its training seeds. Writes learners-NAME.json
-and .md to benchmarks/results, over the committed ones (commands in docs/learned.md); with `--docs`
+and .md to benchmarks/results, over the committed ones (commands in its README.md); with `--docs`
 the table over all instances into that document too.
 """
 

@@ -8,8 +8,8 @@ Everybody gets the same budget, split, weights and order for a seed; the seeds a
 training draws. Differences are paired by seed, with 95 % bootstrap intervals over seeds; the best
 single rule is the best on these very seeds, which favours it. Writes scenarios-NAME.json and .png
 and, of all results there, scenarios.md to benchmarks/results, over the committed ones (commands in
-docs/learned.md): name another folder with --out to keep them. A run that is stopped goes on where
-it was, from --runs, unless device, threads, versions or policies are others by then.
+its README.md): name another folder with --out to keep them. A run that is stopped goes on where it
+was, from --runs, unless device, threads, versions or policies are others by then.
 """
 
 from __future__ import annotations

@@ -56,15 +56,14 @@ def summary(records: Mapping[str, Record]) -> str:
 
 
 def essence(records: Mapping[str, Record]) -> str:
-    """A row a result and instance: what the policy is over the strongest rules that we know."""
+    """A row a result, over all its instances: what the policy is over the strongest rules."""
     rivals = ("distrust", "stalest+class-balance:1", CONSTANT)
-    rows = [["result", "on", *(f"over `{name}`" for name in rivals)]]
+    rows = [["result", *(f"over `{name}`" for name in rivals)]]
     for name, record in records.items():
-        for instance, _, table in _comparisons(record):
-            if instance != "all":
-                found = [table["against"].get(rival) for rival in rivals]
-                rows.append([name, instance, *(points(one) if one else "" for one in found)])
-    return markdown(rows, left=2)
+        *_, (_, _, table) = _comparisons(record)
+        found = [table["against"].get(rival) for rival in rivals]
+        rows.append([name, *(points(one) if one else "" for one in found)])
+    return markdown(rows, left=1)
 
 
 def section(name: str, record: Record) -> str:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 MARKS = {
     "docs/demo.md": ("demo",),
     "docs/speed.md": ("speed",),
-    "docs/learned.md": ("summary",),
+    "docs/learned.md": ("summary", "learners"),
 }
 
 

@@ -117,5 +117,7 @@ def test_gains_by_condition_and_rows_of_the_summary_by_hand():
     points = "+2.00 (+1.00 to +3.00)"
     cells = ["one", "digits", "mine", "`random`", points, points, "", "", points, points]
     assert unaligned(row) == f"| {' | '.join(cells)} |".replace("  ", " ")
+    (essence,) = scenarios_report.essence({"one": record}).splitlines()[2:]
+    assert unaligned(essence) == f"| one | | | {points} |"
     rows = unaligned(scenarios_report._by_condition(record)).splitlines()
     assert rows[-2:] == ["| digits | `mine` | +2.0 | +2.0 |", "| digits | `random` | +0.0 | +0.0 |"]
