@@ -20,6 +20,7 @@ from prune_env.decision.clock import Stopwatch, WorkClock
 from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
 from prune_env.decision.statistics import LOSS_LIMIT, SampleStatistics
+from prune_env.devices import on_gpu
 from prune_env.experiment.agents import make_agent
 from prune_env.flow import Evaluation
 from prune_env.problem.data import MAX_CLASSES
@@ -111,7 +112,7 @@ def checked_batch(
             "`losses` must be one of each sample, got one number repeated; compute losses with "
             "reduction='none'"
         )
-    if right is not None and right.device.type == "cpu":
+    if right is not None and not on_gpu(right.device):
         check_correct(right)
     copied = fresh.to(torch.float32, copy=True)
     return (
@@ -278,7 +279,7 @@ def make_pruner(
         ),
         clock=WorkClock(budget=budget, full_cost=num_samples),
         rng=rng,
-        stopwatch=Stopwatch(device=torch.device("cpu")),
+        stopwatch=Stopwatch(),
         classes=ClassKnowledge.empty(num_classes),
         guess_loss=unit,
         validation=Evaluation(loss=unit, metric=1 / num_classes),
