@@ -42,7 +42,7 @@ from prune_env import (
     truth,
     tune_process,
 )
-from prune_env.arguments import resolve_device
+from prune_env.devices import resolve_device
 from prune_env.storage.folders import claim_folder, lock_folder
 
 RIVALS = ("random", "stalest+class-balance:1")

@@ -28,7 +28,7 @@ from prune_agents.learning.judge import FIRST_SEED, SCENARIOS, Heldout, Names, b
 from prune_agents.learning.policy import Learned, load_policy
 from prune_agents.learning.train import POLICY
 from prune_env import Seeds, Setting, evidence, parse_seeds, tune_process
-from prune_env.arguments import resolve_device
+from prune_env.devices import resolve_device
 from prune_env.experiment.intervals import bootstrap_interval
 from prune_env.experiment.report import markdown, points
 from prune_env.storage.folders import claim_folder, lock_folder

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from prune_env.devices import synchronise
 from prune_env.experiment.provenance import evidence
 
 
@@ -48,12 +49,10 @@ class Row:
 
 def seconds(work: Callable[[], Any], device: torch.device) -> float:
     """Seconds of one call, the device's work included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronise(device)
     start = time.perf_counter()
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronise(device)
     return time.perf_counter() - start
 
 

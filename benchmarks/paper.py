@@ -21,7 +21,7 @@ import tyro
 from measure import header
 from paper_report import CONDITIONS, KEPT, STATIC, Row, read, write
 
-from prune_env.arguments import resolve_device
+from prune_env.devices import resolve_device
 from prune_env.experiment.agents import agent_entries
 from prune_env.experiment.cli import Seeds
 from prune_env.experiment.comparison import Comparison

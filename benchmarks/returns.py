@@ -21,7 +21,7 @@ import tyro
 
 from prune_agents.learning.judge import FIRST_SEED, SCENARIOS
 from prune_env.agent import Agent
-from prune_env.arguments import resolve_device
+from prune_env.devices import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.cli import Seeds

@@ -21,7 +21,7 @@ from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import PPO
 from prune_agents.learning.judge import FIRST_SEED, Heldout
 from prune_agents.learning.train import train
-from prune_env.arguments import resolve_device
+from prune_env.devices import resolve_device
 from prune_env.experiment.cli import Seeds
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.report import markdown, points

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from prune_agents.learning.config import TRAINING_SCENARIOS
 from prune_agents.learning.judge import FIRST_SEED, RIVALS, Heldout, Names, basis, judge, report
 from prune_agents.learning.policy import Learned, bundled_policy, load_policy
-from prune_env.arguments import resolve_device
+from prune_env.devices import resolve_device
 from prune_env.experiment.cli import Seeds
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.seeds import parse_seeds

@@ -19,7 +19,7 @@ from typing import Any
 import tyro
 from measure import header
 
-from prune_env.arguments import resolve_device
+from prune_env.devices import resolve_device
 from prune_env.experiment.cli import Seeds, Several
 from prune_env.experiment.comparison import Comparison
 from prune_env.experiment.playing import run_episode

@@ -28,10 +28,10 @@ from tqdm import tqdm
 from prune_agents.base import LossAgent
 from prune_agents.rules.measures import margin
 from prune_agents.view import SampleTableView
-from prune_env.arguments import resolve_device
 from prune_env.decision.observation import SAMPLE_COLUMNS
 from prune_env.decision.selection import random_subset, top
 from prune_env.decision.statistics import SampleStatistics
+from prune_env.devices import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.provenance import evidence

@@ -132,7 +132,7 @@ def vector_rows(device: torch.device, num_envs: int = 32) -> list[Row]:
     run = start(get_task("digits"), device)
     task, split = get_task("digits"), run.split
     size = task.recipe.batch_size
-    loop = Loop(task=task, run=run, precision=torch.float32, tuned=False)
+    loop = Loop(task=task, run=run, precision="float32", tuned=False)
     updates = [loop.make()[1] for _ in range(num_envs)]
     inputs = split.inputs(split.train, split.train.rows)
     batches = list(zip(inputs.split(size), split.train.labels.split(size), strict=True))

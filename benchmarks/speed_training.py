@@ -66,7 +66,7 @@ class Loop:
 
     task: Task
     run: Episode
-    precision: torch.dtype
+    precision: str
     tuned: bool
 
     @property
@@ -140,7 +140,7 @@ def training_candidates(
             done += limit
 
     alike = Loop(task=task, run=run, precision=precision, tuned=True)
-    usual = Loop(task=task, run=run, precision=torch.float32, tuned=False)
+    usual = Loop(task=task, run=run, precision="float32", tuned=False)
     rows = torch.arange(size, device=device)
     inputs = run.split.inputs(run.split.train, run.split.train.rows[rows])
     labels, (_, update) = run.split.train.labels[rows], alike.make()

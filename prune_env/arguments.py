@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import torch  # the command line answers --help and list without loading it
+from typing import Any
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
@@ -103,25 +100,3 @@ def check_real(name: str, value: Any) -> None:
     """Raise TypeError unless `value` is a number."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be a number, got {value!r}")
-
-
-def resolve_device(device: str) -> torch.device:
-    """The torch device of that name; `auto` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ValueError: if the name is none or the device is not there.
-    """
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-        torch.empty(1, device=resolved).tolist()  # the device "meta" holds no numbers
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"`device` must be a device that is there, got {device!r} ({reason}); 'auto' takes "
-            "CUDA if it can and the CPU otherwise"
-        ) from error
-    return torch.device("cuda:0") if device == "cuda" else resolved

@@ -11,12 +11,13 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from prune_env.arguments import check_choice, resolve_device
+from prune_env.arguments import check_choice
 from prune_env.decision.clock import inside
 from prune_env.decision.interface import Interface
 from prune_env.decision.observation import Observation
 from prune_env.decision.rendering import RENDER_MODES, check_render_mode, render
 from prune_env.decision.reward import CheckedReward, Reward
+from prune_env.devices import resolve_device
 from prune_env.episode import Episode, step_info
 from prune_env.episodes import EpisodeMaker, Ingredients, make_trainer
 from prune_env.flow import EpochResult, Evaluation, Selection
@@ -24,7 +25,6 @@ from prune_env.problem.instance import Instance
 from prune_env.problem.scenarios import Scenario
 from prune_env.problem.tasks import Task
 from prune_env.processes import started_processes
-from prune_env.training.precision import name_of
 from prune_env.training.pretraining import Pretraining
 from prune_env.training.protocol import NetworkTrainer
 
@@ -362,7 +362,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     @property
     def precision(self) -> str:
         """The number format of the present network's matrix products."""
-        return name_of(self._any_episode().trainer.precision)
+        return self._any_episode().trainer.precision
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -26,6 +26,8 @@ from prune_env.problem.split import Split
 from prune_env.problem.tasks import Task
 from prune_env.processes import Processes
 from prune_env.training.isolation import own_context
+from prune_env.training.kept import KeptNetworks
+from prune_env.training.measuring import measure_cost, warm_up
 from prune_env.training.order import costs_of, groups_of
 from prune_env.training.precision import PRECISIONS, resolve_precision
 from prune_env.training.protocol import NetworkTrainer
@@ -43,7 +45,8 @@ class Ingredients:
     order_rng: np.random.Generator
     augment_rng: np.random.Generator
     layer_rng: np.random.Generator | None
-    precision: torch.dtype
+    precision: str
+    kept: KeptNetworks
 
 
 TrainerFactory = Callable[[Ingredients], NetworkTrainer]
@@ -60,6 +63,8 @@ def make_trainer(parts: Ingredients, processes: Processes | None = None) -> Trai
         augment_rng=parts.augment_rng,
         layer_rng=parts.layer_rng,
         precision=parts.precision,
+        captures=parts.task.cuda_graphs,
+        kept=parts.kept,
     )
 
 
@@ -114,6 +119,7 @@ class EpisodeMaker:
         self._precision = precision
         self._neighbours = neighbours
         self._make_trainer = make_trainer
+        self._networks = KeptNetworks()
         self._own_tasks = {one.task_name: one.task for one in instances if _is_own(one)}
         self._costs: dict[tuple[str, ...], EpochCost] = {}
         self.sizes: dict[tuple[str, ...], int] = {}
@@ -184,6 +190,7 @@ class EpisodeMaker:
                 augment_rng=streams["augment"],
                 layer_rng=streams["layers"] if task.has_own_network else None,
                 precision=resolve_precision(self._precision, self._device, large=task.as_pictures),
+                kept=self._networks,
             )
         )
         return Episode(
@@ -203,7 +210,7 @@ class EpisodeMaker:
     ) -> Pruner:
         """Before the first epoch: nothing is known but what the fresh network is worth."""
         interface, recipe = self._interface, trainer.recipe
-        stopwatch = Stopwatch(device=self._device)
+        stopwatch = Stopwatch()
         costs = costs_of(split)
         clock = self._clock_of(instance, trainer, costs)
         statistics = SampleStatistics.empty(
@@ -240,10 +247,10 @@ class EpisodeMaker:
         clock: Clock = WorkClock(budget=budget, full_cost=full_cost, scored_before=scored)
         if self._clock == "wall":
             assert isinstance(trainer, Trainer)  # no vector environment takes this clock
-            trainer.warm_up()
+            warm_up(trainer)
             key = _key(instance)
             if key not in self._costs:
-                self._costs[key] = trainer.agree(trainer.measure_cost())
+                self._costs[key] = trainer.agree(measure_cost(trainer))
             clock = WallClock(
                 budget=budget,
                 full_cost=full_cost,

@@ -10,7 +10,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, iterate
 from torch import nn
@@ -48,7 +47,7 @@ class MemberEnv(DataPruningEnv):
     def _make_trainer(self, parts: Ingredients) -> NetworkTrainer:
         task = parts.task
         is_mlp = not task.as_pictures and isinstance(parts.split.objective, CrossEntropy)
-        if not is_mlp or parts.precision != torch.float32:
+        if not is_mlp or parts.precision == "bfloat16":
             return make_trainer(parts)
         if task.name not in self._batches:
             layers = [layer for layer in parts.network.modules() if isinstance(layer, nn.Linear)]

@@ -3,6 +3,7 @@
 import re
 import socket
 
+import emulated_cuda
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -163,3 +164,65 @@ def in_two_processes(target, *arguments):
         process.join(30)
         assert process.exitcode == 0
     return found[0], found[1]
+
+
+class GPU:
+    """A GPU to test on: the emulated one, whose tensors are the CPU's, or CUDA."""
+
+    def __init__(self, device):
+        self.device = device
+
+
+@pytest.fixture
+def emulated():
+    """A CUDA device that is emulated on the CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield emulated_cuda.install(patch)
+    emulated_cuda.uninstall()
+
+
+_BOTH = ["emulated", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(params=_BOTH)
+def gpu(request):
+    """The emulated GPU, and under `pytest -m gpu` a real one."""
+    if request.param == "emulated":
+        request.getfixturevalue("emulated")
+    elif not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return GPU("cpu" if request.param == "emulated" else "cuda")
+
+
+@pytest.fixture(params=_BOTH)
+def on_host_and_gpu(request):
+    """What a function of a device's name returns of the host, and of a GPU."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+    def both(work):
+        on_host = work("cpu")
+        if request.param == "cuda":
+            return on_host, work("cuda")
+        request.getfixturevalue("emulated")
+        return on_host, work("cpu")
+
+    return both
+
+
+@pytest.fixture
+def own_settings():
+    """Torch's settings of float32 and of cuDNN, as they were, after the test."""
+    backends = torch.backends
+    if not hasattr(backends, "fp32_precision"):
+        yield
+        return
+    places = [backends, backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul]
+    before = [place.fp32_precision for place in places]
+    flags = backends.cudnn.deterministic, backends.cudnn.benchmark
+    products = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(products)
+    for place, value in zip(places, before, strict=True):
+        place.fp32_precision = value
+    backends.cudnn.deterministic, backends.cudnn.benchmark = flags

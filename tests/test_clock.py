@@ -165,7 +165,7 @@ def test_wall_time_affords_scoring_if_a_batch_is_left(timer, num_trained, num_sc
 
 
 def test_a_stopwatch_adds_up_by_part(timer):
-    watch = Stopwatch(device=CPU)
+    watch = Stopwatch()
     assert watch.seconds == dict.fromkeys(PARTS, 0.0)
     for seconds in (2, 3):
         with watch.measure("train"):
@@ -177,7 +177,7 @@ def test_a_stopwatch_adds_up_by_part(timer):
 
 
 def test_stopwatches_share_nothing(timer):
-    one, other = Stopwatch(device=CPU), Stopwatch(device=CPU)
+    one, other = Stopwatch(), Stopwatch()
     with one.measure("train"):
         timer.seconds += 1
     assert other.seconds["train"] == 0

@@ -3,18 +3,13 @@
 import copy
 import pickle
 
-import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from conftest import blob_task, make, same
-from torch import nn
 
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.truth import on_test_data
-from prune_env.problem.objectives import CrossEntropy
 from prune_env.problem.recipes import Recipe
-from prune_env.training.updates import AutogradUpdate, CapturedUpdate
 from prune_env.vector import DataPruningVectorEnv
 
 SUMMARY = "prune_env/DataPruningSummary-v0"
@@ -71,17 +66,3 @@ def test_a_copied_vector_goes_on_as_the_original(copied, model):
     go_on(env, steps=1)
     other = copied(env)
     assert same(go_on(env), go_on(other))
-
-
-def test_a_copied_captured_update_captures_its_own_memory():
-    model = nn.Linear(3, 2)
-    update = CapturedUpdate(
-        AutogradUpdate(model, Recipe(), torch.float32, CrossEntropy(num_classes=3)), model, 4
-    )
-    # A module cannot be copied, nor a graph.
-    update._graph = gym  # type: ignore[assignment]
-    update._held = (torch.zeros(1),)
-    other = copy.deepcopy(update)
-    assert (other._graph, other._held, other._logits) == (None, (), None)
-    (weight, _) = other.optimiser.param_groups[0]["params"]
-    assert weight is other._model.weight is not model.weight

@@ -97,6 +97,26 @@ def test_a_picture_is_drawn_per_task_and_scenario(tmp_path):
     assert not np.array_equal(clean, noise)
 
 
+def test_an_axis_says_what_the_metric_lacks_in_its_unit(tmp_path, monkeypatch):
+    labels, lines = [], []
+
+    def watched(figure, file):
+        axes = figure.axes[0]
+        labels.append(axes.get_ylabel())
+        lines.append(axes.lines[0].get_ydata().tolist())
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", watched)
+    for metric in ("accuracy", "jaccard", "r2"):
+        pictures([make_episode([0, 1, 2], [0.25, 0.5, 1.0], metric=metric)], tmp_path)
+    assert [label.partition(",")[0] for label in labels] == [
+        "validation error [%]",
+        "100 - validation jaccard [%]",
+        "1 - validation r2",
+    ]
+    assert lines[0] == lines[1] == [75, 50, 0.1]
+    assert lines[2] == [0.75, 0.5, 0.001]
+
+
 DOLLARS = "learned:path=$x$_{"
 
 

@@ -309,10 +309,10 @@ def test_the_wall_clock_counts_the_agents_time_too(monkeypatch):
 
     now = [0.0]
     monkeypatch.setattr(clock_module.time, "perf_counter", lambda: now[0])
-    from prune_env.training.trainer import Trainer
+    from prune_env import episodes
 
     cost = EpochCost(fixed=1.0, per_unit=0.1)  # 10 seconds of a full epoch
-    monkeypatch.setattr(Trainer, "measure_cost", lambda self: cost)
+    monkeypatch.setattr(episodes, "measure_cost", lambda trainer: cost)
     env = DataPruningEnv(blob_task(), clock="wall", budget=4)
     env.reset(seed=0)
     now[0] += 5.0  # the agent thinks

@@ -92,7 +92,7 @@ def test_help_shows_every_argument(thing):
 
 def test_agents_use_nothing_that_is_not_public():
     agents = ROOT / "agents" / "prune_agents"
-    allowed = ("prune_env", "prune_env.arguments", "prune_env.extras")
+    allowed = ("prune_env", "prune_env.arguments", "prune_env.devices", "prune_env.extras")
     folder = "prune_env.storage."
     private = [
         f"{file.relative_to(agents)}: {node.module}"

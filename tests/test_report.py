@@ -69,6 +69,19 @@ def test_what_is_missing_or_went_wrong_is_shown(fields, column, cell):
     assert row_of(**fields)[column] == cell
 
 
+def test_what_is_no_share_of_what_is_right_is_not_in_per_cent():
+    row = row_of(metric="r2")
+    assert row["r2"] == "0.9123 ±0.0125"
+    assert row["over short"] == "+0.0123 ±0.0200"
+    assert row_of(metric="token accuracy")["token accuracy"] == "91.23 ±1.25"
+
+
+def test_each_table_names_its_metric():
+    text = summary_table([make_row(), make_row(task="diabetes", metric="r2")])
+    headers = [line for line in text.splitlines() if line.startswith("| agent")]
+    assert [header.split("|")[2].strip() for header in headers] == ["accuracy", "r2"]
+
+
 def test_without_a_base_there_is_no_column_of_differences():
     assert not [name for name in row_of(against=None, over=None) if name.startswith("over")]
 

@@ -63,7 +63,7 @@ def test_halves_are_of_every_class_and_of_the_episodes_seed():
 
 def test_each_network_is_asked_about_the_half_that_it_was_not_trained_on(monkeypatch):
     trained, asked = [], []
-    train, measure = PretrainedNetwork.train_epoch, PretrainedNetwork.measure
+    train, ask = PretrainedNetwork.train_epoch, PretrainedNetwork.losses
 
     def training(self, epoch, *, indices, **arguments):
         trained.append(set(indices))
@@ -71,15 +71,14 @@ def test_each_network_is_asked_about_the_half_that_it_was_not_trained_on(monkeyp
         assert set(result.indices) == set(indices)
         return result
 
-    def measuring(self, function, *, indices, **arguments):
+    def asking(self, indices):
         asked.append(set(indices))
-        values = measure(self, function, indices=indices, **arguments)
-        everywhere = measure(self, function)
+        values, everywhere = ask(self, indices), ask(self)
         assert values == pytest.approx(everywhere[indices], rel=1e-4)
         return values
 
     monkeypatch.setattr(PretrainedNetwork, "train_epoch", training)
-    monkeypatch.setattr(PretrainedNetwork, "measure", measuring)
+    monkeypatch.setattr(PretrainedNetwork, "losses", asking)
     agent = RhoLoss(epochs=2)
     agent.prepare(make_env(agent).pretraining())
     assert trained == [asked[1], asked[1], asked[0], asked[0]]

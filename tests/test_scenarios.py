@@ -547,6 +547,13 @@ def test_scenarios_of_classes_are_refused_where_there_are_none(kind):
         apply(kind, regression(), rng())
 
 
+def test_a_scenario_of_classes_is_refused_with_the_name_of_the_task():
+    with pytest.raises(
+        ValueError, match="tail changes classes, and the samples of task 'diabetes'"
+    ):
+        Instance(task="diabetes", scenario="tail:3").size(torch.device("cpu"))
+
+
 def test_noise_on_targets_that_are_not_known_beforehand_is_refused():
     split = regression()
     unknown = replace(split, train=replace(split.train, targets=None))

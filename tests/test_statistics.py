@@ -295,7 +295,7 @@ def test_features_follow_a_permutation_of_the_samples(seed, shuffler):
     columns = {
         name: getattr(statistics, name)[order]
         for name in vars(statistics)
-        if name not in ("decay", "epoch", "start")
+        if name not in ("decay", "epoch", "start", "neighbours")
     }
     permuted = SampleStatistics(decay=0.8, epoch=statistics.epoch, **columns)
     expected = standardised_features(statistics)[order]

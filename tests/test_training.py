@@ -15,6 +15,7 @@ from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import SplitMaker
 from prune_env.problem.tasks import Task
 from prune_env.training import trainer as training
+from prune_env.training.measuring import measure_cost, warm_up
 from prune_env.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -192,8 +193,8 @@ def test_restoring_a_snapshot_repeats_training_bit_for_bit():
 def test_measuring_and_warming_up_leave_the_training_as_it_was():
     measured, split = make_trainer(Recipe(batch_size=16))
     untouched, _ = make_trainer(Recipe(batch_size=16))
-    measured.warm_up()
-    cost = measured.measure_cost()
+    warm_up(measured)
+    cost = measure_cost(measured)
     assert cost.per_unit > 0
     assert cost.seconds(90) >= 90 * cost.per_unit
     results = [

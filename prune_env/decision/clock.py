@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from prune_env.devices import synchronise
+
 if TYPE_CHECKING:
     import torch
 
@@ -184,26 +186,18 @@ CLOCKS = {
 }
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all it was asked to."""
-    if device.type == "cuda":
-        import torch
-
-        torch.cuda.synchronize(device)
-
-
 @dataclass(kw_only=True)
 class Stopwatch:
-    """Seconds spent on each part of an episode, measured on either clock, for reports only."""
+    """Seconds spent on each part of an episode, measured on either clock, for reports only.
 
-    device: torch.device
+    A GPU is not waited for: whatever is measured ends by reading from it what it has computed.
+    """
+
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
         """Add the time of the block to `part`, one of `PARTS`."""
-        synchronise(self.device)
         start = time.perf_counter()
         yield
-        synchronise(self.device)
         self.seconds[part] += time.perf_counter() - start

@@ -21,10 +21,10 @@ from prune_env.arguments import (
     check_fraction,
     check_positive,
     check_type,
-    resolve_device,
 )
 from prune_env.decision.amount import amount_arguments
 from prune_env.decision.clock import CLOCKS, WorkClock
+from prune_env.devices import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.needs import check_told, lacking

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: accuracy against work and against seconds."""
+"""Pictures of a comparison: the validation metric against work and against seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prune_env.experiment.records import Record
+from prune_env.experiment.records import Record, in_per_cent
 from prune_env.experiment.summary import BASES, spent_seconds
 from prune_env.extras import extra
 
@@ -25,7 +25,7 @@ _COLOURS = 10  # lines that can be told apart; matplotlib has as many
 
 
 def pictures(records: list[Record], folder: Path) -> list[Path]:
-    """Draw validation error against work and against seconds, a picture per task and scenario.
+    """Draw what the validation metric lacks against work and seconds, a picture for each instance.
 
     A line is the mean over seeds, its band the standard error. Of more than ten agents the
     reference, `short`, `random` and the best of the others have colours, and the rest are grey.
@@ -59,7 +59,7 @@ class Curve:
     Attributes:
         work: (E,) full epochs.
         seconds: (E,) of training, scoring and selection; None where they are not known.
-        mean: (E,) validation accuracy.
+        mean: (E,) validation metric.
         error: (E,) standard error over seeds; 0 of a single one.
     """
 
@@ -70,18 +70,18 @@ class Curve:
 
 
 def mean_curve(episodes: list[Record]) -> Curve:
-    """The mean of an agent's episodes; one that ended early stays at its last accuracy."""
+    """The mean of an agent's episodes; one that ended early stays at its last value."""
     points = [np.array([(p.work, p.validation_metric) for p in one.curve]).T for one in episodes]
     work = max((work for work, _ in points), key=len)
-    accuracy = np.array([np.interp(work, *curve) for curve in points])
-    error = accuracy.std(axis=0, ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0
+    metric = np.array([np.interp(work, *curve) for curve in points])
+    error = metric.std(axis=0, ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0
     spent = [spent_seconds(episode) for episode in episodes]
     seconds = None
     if None not in spent:
         pairs = zip(points, spent, strict=True)
         seconds = np.mean([np.interp(work, own, along) for (own, _), along in pairs], axis=0)  # type: ignore[arg-type]
     return Curve(
-        work=work, seconds=seconds, mean=accuracy.mean(axis=0), error=error * np.ones(len(work))
+        work=work, seconds=seconds, mean=metric.mean(axis=0), error=error * np.ones(len(work))
     )
 
 
@@ -97,10 +97,12 @@ def _draw(title: str, agents: Mapping[str, list[Record]]) -> Figure:
     by_work, by_seconds = figure.subplots(1, 2, sharey=True)
     for name in sorted(ranked, key=lambda name: name in coloured):  # grey ones below
         colour = f"C{coloured.index(name)}" if name in coloured else "0.75"
-        _line(by_work, curves[name].work, curves[name], colour)
-        if curves[name].seconds is not None:
-            _line(by_seconds, curves[name].seconds, curves[name], colour)
-    by_work.set(xlabel="work [full epochs]", ylabel="validation error [%], the better the higher")
+        curve, scale = curves[name], _scale(agents[name][0].metric)
+        _line(by_work, curve.work, curve, colour, scale)
+        if curve.seconds is not None:
+            _line(by_seconds, curve.seconds, curve, colour, scale)
+    metric = next(iter(agents.values()))[0].metric
+    by_work.set(xlabel="work [full epochs]", ylabel=f"{_lack_of(metric)}, the better the higher")
     by_seconds.set(xlabel="seconds of training, scoring and selection")
     by_work.set_yscale("log")  # 96 and 97 % correct are as far apart as 20 and 40 %
     by_work.invert_yaxis()
@@ -119,7 +121,7 @@ def _draw(title: str, agents: Mapping[str, list[Record]]) -> Figure:
 
 
 def _coloured(ranked: list[str], references: list[str]) -> list[str]:
-    """The agents with a colour of their own, in order of accuracy."""
+    """The agents with a colour of their own, the best first."""
     if len(ranked) <= _COLOURS:
         return ranked
     always = [name for name in ranked if name in references or name in BASES]
@@ -128,18 +130,29 @@ def _coloured(ranked: list[str], references: list[str]) -> list[str]:
     return [name for name in ranked if name in chosen]
 
 
-def _line(axes: Axes, x: np.ndarray | None, curve: Curve, colour: str) -> None:
-    assert x is not None
+def _line(axes: Axes, x: np.ndarray, curve: Curve, colour: str, scale: int) -> None:
     is_grey = not colour.startswith("C")
-    axes.plot(x, _error(curve.mean), color=colour, linewidth=0.8 if is_grey else 1.6)
+    axes.plot(x, _lack(curve.mean, scale), color=colour, linewidth=0.8 if is_grey else 1.6)
     if not is_grey:
-        band = _error(curve.mean + curve.error), _error(curve.mean - curve.error)
-        axes.fill_between(x, *band, color=colour, alpha=0.15, linewidth=0)
+        low = _lack(curve.mean + curve.error, scale)
+        high = _lack(curve.mean - curve.error, scale)
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _error(accuracy: np.ndarray) -> np.ndarray:
-    """In per cent; at least a tenth, which a logarithm can show."""
-    return np.maximum(100 * (1 - accuracy), 0.1)
+def _lack(metric: np.ndarray, scale: int) -> np.ndarray:
+    """What is missing to the best; at least a thousandth, which a logarithm can show."""
+    return np.maximum(scale * (1 - metric), scale / 1000)
+
+
+def _scale(metric: str) -> int:
+    return 100 if in_per_cent(metric) else 1
+
+
+def _lack_of(metric: str) -> str:
+    """What an axis calls it."""
+    if metric == "accuracy":
+        return "validation error [%]"
+    return f"100 - validation {metric} [%]" if in_per_cent(metric) else f"1 - validation {metric}"
 
 
 def _legend(figure: Figure, coloured: list[str], count: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from prune_env.devices import gpu_name, on_gpu
 from prune_env.training.precision import used_precisions
 
 _PACKAGES = ("prune_env", "torch", "torchvision", "gymnasium", "numpy", "stable_baselines3")
@@ -59,8 +60,8 @@ def _versions() -> dict[str, str]:
 
 
 def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    if on_gpu(device):
+        return gpu_name(device)
     return _processor() if device.type == "cpu" else f"{_processor()} {device.type}"
 
 

@@ -18,7 +18,18 @@ _REQUIRED = (
 _PARTS = ("train", "scoring", "selection", "evaluation")  # what every version has measured
 # Fields by the name of the only metric that there was when they were written.
 _FORMERLY = {"test_accuracy": "test_metric", "validation_accuracy": "validation_metric"}
+# Metrics that are shown in per cent: shares of what is right. Others, such as r2, are as they are.
+_SHARES = ("accuracy", "token accuracy", "jaccard")
 _COUNT = "num_"  # what the name of every whole number begins with
+
+
+def in_per_cent(metric: str) -> bool:
+    """Whether a metric is a share of what is right, so that its values are shown in per cent.
+
+    Args:
+        metric: its name.
+    """
+    return metric in _SHARES
 
 
 @dataclass(frozen=True, kw_only=True)

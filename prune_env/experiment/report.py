@@ -7,16 +7,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prune_env.experiment.records import in_per_cent
+
 _FAR = 0.005  # half a point of accuracy
 VARIANTS = {"rcap": "theorem variant"}  # agents that are not their authors' release
 _LONGEST_NAME = 22  # characters; longer ones are spelt out under their table
 _SPENT = ("train", "scoring", "selection")
 NOTES = """\
-Test accuracy, or what else the metric is, in per cent; ± is half of a 95 % interval over seeds
-(Student's t, from three seeds on), * marks what differs beyond it, paired by seed. Work is in full
-epochs, + what scores took beforehand. Seconds are of training, scoring and selection; those of
-validation apart. To reference: work, seconds and seeds until the validation metric first was within
-half a point of the reference's last."""
+The test metric, in per cent where it is an accuracy or such a share; ± is half of a 95 % interval
+over seeds (Student's t, from three seeds on), * marks what differs beyond it, paired by seed. Work
+is in full epochs, + what scores took beforehand. Seconds are of training, scoring and selection;
+those of validation apart. To reference: work, seconds and seeds until the validation metric first
+was within half a per cent of its range of the reference's last."""
 
 
 def summary_table(rows: list[dict[str, Any]]) -> str:
@@ -135,10 +137,11 @@ def _cells(name: str, row: dict[str, Any], *, compared: bool) -> tuple[str, ...]
     if row["num_diverged"]:
         name += f" ({row['num_diverged']} diverged)"
     scored = f"+{row['scoring_work']:.1f}" if row.get("scoring_work") else ""
-    difference = "" if over is None else _points(over, signed=True)
+    metric = row.get("metric", "accuracy")
+    difference = "" if over is None else _values(over, metric, signed=True)
     return (
         name,
-        _points(row["test_metric"]),
+        _values(row["test_metric"], metric),
         *([difference] if compared else []),
         f"{row['work']:.2f}{scored}",
         f"{sum(seconds[part] for part in _SPENT):.2f}",
@@ -147,14 +150,15 @@ def _cells(name: str, row: dict[str, Any], *, compared: bool) -> tuple[str, ...]
     )
 
 
-def _points(interval: dict[str, Any], *, signed: bool = False) -> str:
-    """A mean in points with half of its interval; a difference beyond it has a star."""
-    mean = f"{100 * interval['mean']:{'+' if signed else ''}.2f}"
+def _values(interval: dict[str, Any], metric: str, *, signed: bool = False) -> str:
+    """A mean with half of its interval, of shares in points; a difference beyond it has a star."""
+    scale, digits = (100, 2) if in_per_cent(metric) else (1, 4)
+    mean = f"{scale * interval['mean']:{'+' if signed else ''}.{digits}f}"
     if interval["low"] is None:
         return mean
-    half = 50 * (interval["high"] - interval["low"])
+    half = scale / 2 * (interval["high"] - interval["low"])
     star = "*" if interval["low"] > 0 or interval["high"] < 0 else " "
-    return f"{mean} ±{half:.2f}" + (star if signed else "")
+    return f"{mean} ±{half:.{digits}f}" + (star if signed else "")
 
 
 def _reached(row: dict[str, Any]) -> str:

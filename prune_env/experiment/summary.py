@@ -1,4 +1,4 @@
-"""What records say together: means, intervals, differences, and time to an accuracy."""
+"""What records say together: means, intervals, differences, and time to a metric."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _reference_accuracies(records: Sequence[Record]) -> Target:
-    """Final validation accuracy of the reference of each task, scenario and seed."""
+    """Final validation metric of the reference of each task, scenario and seed."""
     return {
         (record.task, record.scenario, record.seed): record.curve[-1].validation_metric
         for record in records
@@ -100,7 +100,7 @@ def _reference_accuracies(records: Sequence[Record]) -> Target:
 
 
 def _reached(record: Record, targets: Target) -> tuple[float, float | None] | None:
-    """Work and seconds at which validation accuracy first was near the reference's end."""
+    """Work and seconds at which the validation metric first was near the reference's end."""
     target = targets.get((record.task, record.scenario, record.seed))
     if target is None:
         return None

@@ -21,6 +21,7 @@ from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.interface import Interface
 from prune_env.decision.pruner import Pruner
 from prune_env.decision.statistics import LOSS_LIMIT, SampleStatistics
+from prune_env.devices import on_gpu
 from prune_env.experiment.agents import make_agent
 from prune_env.flow import Evaluation
 from prune_env.problem import arrays
@@ -151,7 +152,7 @@ def checked_batch(
             "`losses` must be one of each sample, got one number repeated; compute losses with "
             "reduction='none'"
         )
-    if right is not None and right.device.type == "cpu":
+    if right is not None and not on_gpu(right.device):
         check_correct(right)
     copied = fresh.to(torch.float32, copy=True)
     return (
@@ -334,7 +335,7 @@ def make_pruner(
         ),
         clock=WorkClock(budget=budget, full_cost=full_cost),
         rng=rng,
-        stopwatch=Stopwatch(device=torch.device("cpu")),
+        stopwatch=Stopwatch(),
         classes=ClassKnowledge.empty(num_classes),
         groups=GroupKnowledge(groups=groups, num_groups=num_groups),
         guess_loss=unit,

@@ -20,6 +20,7 @@ def apply(
     *,
     num_samples: int | None = None,
     choose_validation: Callable[[Split], Split] | None = None,
+    task: str | None = None,
 ) -> Split:
     """Put a split's samples under a scenario.
 
@@ -31,6 +32,7 @@ def apply(
             before duplicates and label noise; None keeps all.
         choose_validation: takes the validation samples to use from those of a split, after a tail
             or a drift and before their labels are changed; None takes all.
+        task: whose samples they are, for errors.
 
     Returns:
         The split with other samples; parts that the scenario does not concern are the same.
@@ -40,7 +42,7 @@ def apply(
     """
     given = Scenario.of(scenario)
     parts = {part.kind: part for part in given.parts}
-    _check_classes(given, split)
+    _check_classes(given, split, task)
     if num_samples is not None:
         check_count("num_samples", num_samples)
     for kind in KINDS:
@@ -53,14 +55,15 @@ def apply(
     return split
 
 
-def _check_classes(scenario: Scenario, split: Split) -> None:
+def _check_classes(scenario: Scenario, split: Split, task: str | None) -> None:
     """Raise ValueError where a part is of classes, and samples have none."""
     needing = [part.kind for part in scenario.parts if part.of_classes]
     if needing and split.num_classes == 1:
         possible = ", ".join(kind for kind, part in KINDS.items() if not part.of_classes)
+        named = "these samples" if task is None else f"the samples of task {task!r}"
         raise ValueError(
-            f"`scenario` {needing[0]} changes classes, and the samples of this task have none; "
-            f"possible are {possible}"
+            f"`scenario` {needing[0]} changes classes, and {named} have none; possible are "
+            f"{possible}"
         )
 
 

@@ -128,6 +128,7 @@ class Instance:
             rng,
             num_samples=self.num_samples,
             choose_validation=lambda left: left.with_validation(count, split_rng),
+            task=self.task_name,
         )
 
     def size(self, device: torch.device) -> int:

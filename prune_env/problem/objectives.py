@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prune_env.arguments import check_callable, check_count, check_positive, check_real, check_type
+from prune_env.devices import numbers_on
 
 IGNORED = -100  # a target that is no token to predict
 
@@ -207,7 +208,7 @@ class _Regression:
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Outputs less targets, in deviations: (B, D)."""
         targets = batch.targets.reshape(len(batch.targets), -1)
-        mean, deviation = targets.new_tensor(self.mean), targets.new_tensor(self.deviation)
+        mean, deviation = (numbers_on(n, targets.device) for n in (self.mean, self.deviation))
         return outputs.float().reshape(len(targets), -1) - (targets - mean) / deviation
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from prune_env.devices import on_gpu
 from prune_env.problem.inputs import Inputs, call, tensors
 
 # Builds an uninitialised or default-initialised network for (input_shape, num_outputs); of a
@@ -123,6 +124,8 @@ def run_own(network: nn.Module, inputs: Inputs) -> Any:
     """
     try:
         return call(network, inputs)
+    except torch.OutOfMemoryError:
+        raise  # whose network it is does not matter
     except Exception as error:  # whatever a stranger's layers raise
         others = {p.dtype for p in network.parameters()} - {torch.float32}
         hint = "build it for such inputs"
@@ -153,7 +156,7 @@ def seeded_torch(seed: int, device: torch.device) -> Iterator[None]:
 
     Layers such as dropout draw from these and take no generator of one's own.
     """
-    on_cuda = device.type == "cuda"
+    on_cuda = on_gpu(device)
     with torch.random.fork_rng(devices=[device] if on_cuda else []):
         torch.default_generator.manual_seed(seed)
         if on_cuda:

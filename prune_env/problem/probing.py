@@ -9,8 +9,22 @@ from torch import Tensor, nn
 
 from prune_env.problem import inputs as trees
 from prune_env.problem.objectives import Batch, CrossEntropy, Objective
+from prune_env.problem.own_networks import run_own
 
 _AGREEMENT = 1e-3  # of the loss of a sample by itself and among others, by its size
+
+
+def check_fit(objective: Objective, network: nn.Module, batch: Batch) -> None:
+    """Raise unless a network takes a batch of two, and the objective what it makes of it.
+
+    Raises:
+        ValueError: naming what does not fit.
+    """
+    with torch.no_grad():
+        outputs = run_own(network, batch.inputs)
+    check_outputs(objective, outputs, len(trees.tensors(batch.inputs)[0]))
+    if not isinstance(objective, CrossEntropy):
+        check_losses(objective, network, batch)
 
 
 def check_outputs(objective: Objective, outputs: Any, count: int) -> None:

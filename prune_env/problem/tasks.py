@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prune_env.arguments import check_callable, check_real, check_type
+from prune_env.arguments import check_callable, check_choice, check_real, check_type
 from prune_env.problem import corpora, hub, sources, tables, texts
 from prune_env.problem.data import Dataset, DatasetLoader
 from prune_env.problem.inputs import is_picture
@@ -44,6 +44,9 @@ class Task:
         recipe: how `model` is trained.
         validation_fraction: share of the training data to validate on, in (0, 1).
         citation: where the data are from, one line.
+        cuda_graphs: on a GPU, capture an update of the network as one CUDA graph, which runs no
+            Python: what its forward() decides or draws there stays as it was in the first. False
+            runs it each time, slower.
     """
 
     name: str
@@ -52,12 +55,14 @@ class Task:
     recipe: Recipe
     validation_fraction: float = 0.1
     citation: str = ""
+    cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
         """Check what can be checked before the data are loaded."""
         check_type("name", self.name, str, "a text")
         check_callable("load", self.load, "a function without arguments that returns a Dataset")
         check_type("recipe", self.recipe, Recipe, "a prune_env.Recipe")
+        check_choice("cuda_graphs", self.cuda_graphs, [False, True])
         check_real("validation_fraction", self.validation_fraction)
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
@@ -116,14 +121,16 @@ def _coloured(name: str) -> Task:
     return _built_in(name, partial(sources.load_torchvision, name), _PICTURES)
 
 
-def _built_in(name: str, load: DatasetLoader, recipe: Recipe, **arguments: float) -> Task:
+def _built_in(
+    name: str, load: DatasetLoader, recipe: Recipe, validation_fraction: float = 0.1
+) -> Task:
     return Task(
         name=name,
         load=load,
         model=TASK_MODELS[name],
         recipe=recipe,
+        validation_fraction=validation_fraction,
         citation=TASKS[name],
-        **arguments,
     )
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prune_env.devices import on_gpu, to_device
+
 
 class Augmentation:
     """One epoch's crops and mirrors.
@@ -38,10 +40,10 @@ class Augmentation:
         self._corners = self._mirrored = None
         if padding:
             drawn = rng.integers(2 * padding + 1, size=(num_samples, 2))
-            self._corners = torch.from_numpy(drawn).to(device)
+            self._corners = to_device(drawn, device)
         if flip:
             drawn = rng.integers(2, size=num_samples, dtype=np.uint8)
-            self._mirrored = torch.from_numpy(drawn).to(device).bool()
+            self._mirrored = to_device(drawn, device).bool()
 
     def __call__(self, pictures: Tensor, indices: Tensor) -> Tensor:
         """Crop and mirror.
@@ -56,7 +58,7 @@ class Augmentation:
         """
         if self._mirrored is None and self._corners is None:
             return pictures
-        on_host = pictures.device.type == "cpu"
+        on_host = not on_gpu(pictures.device)
         if self._mirrored is not None:
             mirror = _mirror_on_host if on_host else _mirror
             pictures = mirror(pictures, self._mirrored[indices])

@@ -327,7 +327,7 @@ class BatchedTrainer:
         self.slot = slot
         self.split = split
         self.recipe = batch.recipe
-        self.precision = torch.float32
+        self.precision = "float32"
         self._order_rng = order_rng
 
     @property

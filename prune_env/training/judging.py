@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from prune_env.decision.classes import class_counts
+from prune_env.devices import on_gpu, to_host
 from prune_env.flow import Evaluation
 from prune_env.problem.objectives import Batch, Objective
 
@@ -98,6 +99,47 @@ def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return (torch.logsumexp(logits, dim=-1) - true).sum(dim=-1, dtype=torch.float64)
 
 
+def class_evaluation(
+    batches: Iterable[tuple[Tensor, Batch]], num_classes: int, device: torch.device
+) -> Evaluation:
+    """Mean cross-entropy, accuracy and counts by class of logits (B, C) and what they are of.
+
+    Args:
+        batches: in turn.
+        num_classes: C.
+        device: that they are on.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    predicted, labels = [], []
+    for logits, batch in batches:
+        total += summed_loss(logits, batch.targets)
+        predicted.append(logits.argmax(dim=-1))
+        labels.append(batch.targets)
+    found, true = torch.cat(predicted), torch.cat(labels)
+    if not on_gpu(device):
+        return evaluation(float(total), found, true, num_classes)
+    loss, counts = to_host(total, counts_on_gpu(found, true, num_classes))
+    return counted_evaluation(float(loss), tuple(map(tuple, counts.tolist())))
+
+
+def counts_on_gpu(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """As `class_counts`, counted where the predictions are, so that these stay there.
+
+    Args:
+        predicted: (..., B) int64, classes.
+        labels: (..., B) int64.
+        num_classes: C.
+
+    Returns:
+        Of each class its samples, those predicted right, and all predicted to be of it: (..., C, 3)
+        int64.
+    """
+    none = torch.zeros((*labels.shape[:-1], num_classes), dtype=torch.int64, device=labels.device)
+    one, right = torch.ones_like(labels), (predicted == labels).long()
+    pairs = (labels, one), (labels, right), (predicted, one)
+    return torch.stack([none.scatter_add(-1, *pair) for pair in pairs], dim=-1)
+
+
 def evaluation(loss: float, predicted: Tensor, labels: Tensor, num_classes: int) -> Evaluation:
     """What predictions come to.
 
@@ -107,6 +149,18 @@ def evaluation(loss: float, predicted: Tensor, labels: Tensor, num_classes: int)
         labels: (B,) int64.
         num_classes: C.
     """
-    classes = class_counts(labels.cpu().numpy(), predicted.cpu().numpy(), num_classes)
-    accuracy = sum(right for _, right, _ in classes) / len(labels)
-    return Evaluation(loss=loss / len(labels), metric=accuracy, classes=classes)
+    return counted_evaluation(
+        loss, class_counts(labels.cpu().numpy(), predicted.cpu().numpy(), num_classes)
+    )
+
+
+def counted_evaluation(loss: float, classes: tuple[tuple[int, ...], ...]) -> Evaluation:
+    """What counts by class come to.
+
+    Args:
+        loss: summed over the samples.
+        classes: (C, 3), as `class_counts` has them.
+    """
+    count = sum(there for there, _, _ in classes)
+    accuracy = sum(right for _, right, _ in classes) / count
+    return Evaluation(loss=loss / count, metric=accuracy, classes=classes)

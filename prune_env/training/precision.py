@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 
 from prune_env.arguments import check_choice
+from prune_env.devices import on_gpu
 
 PRECISIONS = {
     "auto": "float32 on a CPU; on a GPU that computes in it bfloat16, but for mlps",
-    "float32": "single precision",
+    "float32": "single precision, in matrix products and convolutions too",
+    "tf32": "float32, of which a GPU's matrix products and convolutions read 10 bits of fraction",
     "bfloat16": "matrix products and convolutions in bfloat16 (torch.autocast); weights, losses "
     "and statistics in float32",
 }
 
 
-def resolve_precision(precision: str, device: torch.device, *, large: bool) -> torch.dtype:
-    """The format that `precision` means on `device`.
+def resolve_precision(precision: str, device: torch.device, *, large: bool) -> str:
+    """The format that `precision` means on `device`: `float32`, `tf32` or `bfloat16`.
 
     On a CPU it is never chosen by what the processor can do: the same seed gives the same
     trajectory, within rounding, on every processor.
@@ -28,33 +32,84 @@ def resolve_precision(precision: str, device: torch.device, *, large: bool) -> t
         large: whether the network is more than a small mlp, whose matrices are too small to gain.
 
     Raises:
-        ValueError: if there is no such precision.
+        ValueError: if there is no such precision, or the device has none such.
     """
     check_choice("precision", precision, PRECISIONS)
-    wanted = precision == "bfloat16" or (precision == "auto" and large and _has_bfloat16(device))
-    return torch.bfloat16 if wanted else torch.float32
+    if precision == "tf32" and not _is_recent(device):
+        raise ValueError(
+            "`precision` must be one that the device computes in, got 'tf32' on "
+            f"{device.type!r}; it takes an NVIDIA GPU of capability 8.0 or more: use 'float32'"
+        )
+    if precision != "auto":
+        return precision
+    return "bfloat16" if large and _has_bfloat16(device) else "float32"
 
 
 def used_precisions(precision: str, device: torch.device) -> dict[str, str]:
     """Names of the formats that `precision` means on `device`, for mlps and for other networks."""
     return {
-        kind: name_of(resolve_precision(precision, device, large=large))
+        kind: resolve_precision(precision, device, large=large)
         for kind, large in (("mlp", False), ("others", True))
     }
 
 
-def name_of(dtype: torch.dtype) -> str:
-    """`float32` or `bfloat16`."""
-    return str(dtype).removeprefix("torch.")
-
-
-def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The context to run a forward pass in."""
-    if dtype == torch.float32:
+    if precision != "bfloat16":
         return nullcontext()
-    return torch.autocast(device.type, dtype)
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def own_kernels(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """The context of all that a training computes; the caller's settings are his again after it.
+
+    On a GPU it is the current device there, cuDNN takes algorithms that give the same bits each
+    time, and float32 is what `precision` says. On a CPU nothing is changed.
+    """
+    return _on_gpu(device, tf32=precision == "tf32") if on_gpu(device) else nullcontext()
+
+
+@contextmanager
+def _on_gpu(device: torch.device, *, tf32: bool) -> Iterator[None]:
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    settings: list[tuple[Any, str, Any]] = [
+        (cudnn, "deterministic", True),
+        (cudnn, "benchmark", False),
+    ]
+    if hasattr(cudnn, "conv"):
+        wanted = "tf32" if tf32 else "ieee"
+        settings += [(place, "fp32_precision", wanted) for place in (cudnn.conv, cudnn.rnn)]
+        products = matmul.fp32_precision
+    else:  # torch below 2.9, of which later ones refuse to mix the names with theirs
+        settings.append((cudnn, "allow_tf32", tf32))
+        products = "tf32" if matmul.allow_tf32 else "ieee"
+    before = [(place, name, getattr(place, name)) for place, name, _ in settings]
+    differs = (products == "tf32") != tf32
+    with torch.cuda.device(device):
+        try:
+            _set(settings)
+            if differs:  # this name sets both of the two that torch has for it
+                matmul.allow_tf32 = tf32
+            yield
+        finally:
+            _set(before)
+            if differs:
+                matmul.allow_tf32 = not tf32
+                if hasattr(cudnn, "conv"):
+                    _set([(matmul, "fp32_precision", products)])
+
+
+def _set(settings: list[tuple[Any, str, Any]]) -> None:
+    """Write what is not so already: a setting that is inherited stays so."""
+    for place, name, value in settings:
+        if getattr(place, name) != value:
+            setattr(place, name, value)
 
 
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether a GPU computes in bfloat16, rather than emulating it."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return _is_recent(device)
+
+
+def _is_recent(device: torch.device) -> bool:
+    return on_gpu(device) and torch.cuda.get_device_capability(device) >= (8, 0)

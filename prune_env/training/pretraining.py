@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import prune_env
 from prune_env.decision.clock import FORWARD_COST
 from prune_env.decision.pruner import cost_of
+from prune_env.devices import gpu_name
 from prune_env.flow import EpochResult, Selection
 from prune_env.problem.data import digest
 from prune_env.problem.inputs import Inputs, call
@@ -58,7 +59,7 @@ class Pretraining:
         instance: Instance,
         split: Split,
         entropy: Sequence[int],
-        precision: torch.dtype = torch.float32,
+        precision: str = "float32",
     ):
         self._task, self._instance, self._split = instance.own_task, instance, split
         self._precision = precision
@@ -106,6 +107,7 @@ class Pretraining:
             augment_rng=augment,
             layer_rng=layers if task.has_own_network else None,
             precision=self._precision,
+            captures=task.cuda_graphs,
         )
         return PretrainedNetwork(self, trainer, split)
 
@@ -179,8 +181,8 @@ class Pretraining:
             "recipe": repr(self._task.recipe),
             "seed": self._entropy,
             "data": digest((*train.inputs(), train.rows, train.labels, *train.others())),
-            "device": train.rows.device.type,
-            "precision": str(self._precision),
+            "device": gpu_name(train.rows.device),
+            "precision": self._precision,
             "threads": torch.get_num_threads(),
             "versions": [prune_env.__version__, torch.__version__],
         }

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import nn
 
 from prune_env.flow import EpochResult, Evaluation, Selection
@@ -23,7 +22,7 @@ class NetworkTrainer(Protocol):
     """
 
     recipe: Recipe
-    precision: torch.dtype
+    precision: str
 
     @property
     def model(self) -> nn.Module:

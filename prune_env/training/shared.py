@@ -34,11 +34,10 @@ class SharedTrainer(Trainer):
         ValueError: if the network normalises the part of a mini-batch that a process sees.
     """
 
-    _captures = False  # no exchange between processes within a graph
-
     def __init__(self, processes: Processes, *args: Any, **kwargs: Any):
         self._processes = processes
-        super().__init__(*args, **kwargs)
+        # No exchange between processes within a graph.
+        super().__init__(*args, **{**kwargs, "captures": False})
         for layer in self._normalisations:
             if processes.started and not isinstance(layer, nn.SyncBatchNorm):
                 raise ValueError(
@@ -74,7 +73,7 @@ class SharedTrainer(Trainer):
 
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass, of which each process does its part."""
-        where = np.arange(len(self._split.train)) if indices is None else indices
+        where = np.arange(len(self.split.train)) if indices is None else indices
         if len(where) < self._processes.count:
             return self._processes.first(partial(super().score, where))
         parts = np.array_split(where, self._processes.count)
@@ -96,7 +95,7 @@ class SharedTrainer(Trainer):
         own_sizes = [len(part) for part in parts[rank]]
         others = [place for place, size in enumerate(sizes) if size <= rank]
         if others:
-            weights = torch.ones(len(self._split.train)) if weights is None else weights.clone()
+            weights = torch.ones(len(self.split.train)) if weights is None else weights.clone()
             weights = weights.to(order.device)
             weights[torch.cat([mine.split(own_sizes)[place] for place in others])] = 0.0
         # What is done by all when this process has done so many.

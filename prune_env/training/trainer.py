@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,25 +14,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prune_env.decision.clock import EpochCost, synchronise
+from prune_env.devices import on_gpu, to_device, to_host
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.data import Samples
-from prune_env.problem.inputs import call, is_one_tensor, is_picture, pieces, tensors
+from prune_env.problem.inputs import call, is_one_tensor, is_picture, pieces
 from prune_env.problem.models import MLP
 from prune_env.problem.objectives import Batch, CrossEntropy, metric_share
-from prune_env.problem.own_networks import run_own, seeded_torch
-from prune_env.problem.probing import check_losses, check_outputs
+from prune_env.problem.own_networks import seeded_torch
+from prune_env.problem.probing import check_fit
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import Split
 from prune_env.training.augmentation import Augmentation
+from prune_env.training.capture import CapturedUpdate, rates_on
 from prune_env.training.isolation import own_context
-from prune_env.training.judging import (
-    Judged,
-    check_not_negative,
-    evaluation,
-    judge,
-    summed_loss,
-)
+from prune_env.training.judging import Judged, check_not_negative, class_evaluation, judge
+from prune_env.training.kept import KeptNetworks
+from prune_env.training.memory import in_smaller_batches, room_for
 from prune_env.training.order import (
     costs_of,
     epoch_order,
@@ -41,13 +37,13 @@ from prune_env.training.order import (
     running_cost,
     weights_by_sample,
 )
-from prune_env.training.precision import autocast
-from prune_env.training.updates import CapturedUpdate, make_update, set_learning_rate
+from prune_env.training.precision import autocast, own_kernels
+from prune_env.training.updates import Update, make_update, set_learning_rate
 
 Value = TypeVar("Value")
 # Input elements gathered at once: 16 MB, for ten to thousands of updates.
 _CHUNK_ELEMENTS = 2**22
-_TURNS = 3  # of measuring what an epoch costs
+_CHUNK_ELEMENTS_ON_GPU = 2**25  # 128 MB: a gather is launched as often as they are filled
 
 
 class Trainer:
@@ -63,9 +59,14 @@ class Trainer:
         layer_rng: seeds what the network's own layers draw, such as dropout, for each epoch;
             None where they draw nothing, as in the networks of `prune_env.problem.models`.
         precision: number format of the network's matrix products.
-    """
+        captures: whether updates on a GPU may be one CUDA graph.
+        kept: networks of earlier episodes on that GPU, to take up; None begins with none.
 
-    _captures = True  # its updates as a CUDA graph
+    Attributes:
+        split: the data.
+        device: that they are on.
+        model: the network, moved there.
+    """
 
     def __init__(
         self,
@@ -76,33 +77,64 @@ class Trainer:
         order_rng: np.random.Generator,
         augment_rng: np.random.Generator,
         layer_rng: np.random.Generator | None = None,
-        precision: torch.dtype = torch.float32,
+        precision: str = "float32",
+        captures: bool = True,
+        kept: KeptNetworks | None = None,
     ):
-        self._split = split
+        self.split = split
         self._objective = split.objective
         self._classifies = isinstance(split.objective, CrossEntropy)
         self._costs = costs_of(split)
-        self._device = split.train.rows.device
+        self.device = split.train.rows.device
         self._is_picture = is_picture(split.input_shape) and not isinstance(model, MLP)
-        layout = torch.channels_last if self._is_picture else torch.contiguous_format
-        self.model = model.to(device=self._device, memory_format=layout)  # type: ignore[call-overload]
         self.recipe = recipe
         self.precision = precision
+        in_one_tensor = isinstance(split.train.pool, Tensor)
+        self._captures = captures and in_one_tensor and on_gpu(self.device)
+        self._update: Update | CapturedUpdate
+        if self._captures and kept is not None:
+            settings = recipe, precision, split.objective, self._is_picture, self._updates_per_chunk
+            self.model, self._update = kept.take(model, settings, self._made)
+        else:
+            self.model, self._update = self._made(model)
         self._normalisations = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
-        self._update = make_update(
-            self.model,
-            recipe,
-            precision,
-            self._device,
-            objective=self._objective,
-            captured=self._captures and isinstance(split.train.pool, Tensor),
-        )
         self._order_rng = order_rng
         self._augment_rng = augment_rng
         self._layer_rng = layer_rng
         # One for all passes in evaluation mode, so that none of them moves the training.
         self._evaluation_seed = self._draw_seed()
+        # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
+        small = self._is_picture and not on_gpu(self.device)
+        self._pass_size = 128 if small else 2048 if self._classifies else 256
         self._check_outputs()
+        self._prepare()
+
+    def _made(self, model: nn.Module) -> tuple[nn.Module, Any]:
+        """The network on the device, and what updates it."""
+        layout = torch.channels_last if self._is_picture else torch.contiguous_format
+        with room_for("the network", model, self.recipe.batch_size, self.device):
+            model = model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
+            update: Any = make_update(model, self.recipe, self.precision, objective=self._objective)
+            if self._captures:
+                size, several = self.recipe.batch_size, self._updates_per_chunk
+                update = CapturedUpdate(update, model, size, several)
+        return model, update
+
+    @own_context()
+    def _prepare(self) -> None:
+        """Capture now, so that no epoch has to."""
+        if not isinstance(self._update, CapturedUpdate) or self._update.captured:
+            return
+        self.model.train()
+        rows = torch.arange(min(self.recipe.batch_size, len(self.split.train)), device=self.device)
+        (met,) = self.split.train.stream([rows])
+        gradients = torch.full((len(rows),), 1 / self.recipe.batch_size, device=self.device)
+        parts = self.split.normalise(met.inputs), *self._update.targets(met.targets, gradients)
+        with own_kernels(self.device, self.precision), self._room_for("an update"):
+            self._update.prepare(parts)
+
+    def _room_for(self, what: str) -> AbstractContextManager[None]:
+        return room_for(what, self.model, self.recipe.batch_size, self.device)
 
     @own_context()
     def run_epoch(
@@ -124,13 +156,13 @@ class Trainer:
         Returns:
             Losses and correctness of what was trained on.
         """
-        train = self._split.train
+        train = self.split.train
         chosen = epoch_order(selection, len(train), self._order_rng)
         chosen = chosen[: num_within(chosen, self._costs, limit)]
         spent = running_cost(chosen, self._costs)
         by_sample = weights_by_sample(selection, len(train))
-        order = torch.from_numpy(chosen).to(self._device)
-        weights = None if by_sample is None else torch.from_numpy(by_sample).to(self._device)
+        order = to_device(chosen, self.device)
+        weights = None if by_sample is None else to_device(by_sample, self.device)
         augment = self._augmentation(len(train), self._augment_rng)
 
         def learning_rate(done: int) -> float:
@@ -142,26 +174,29 @@ class Trainer:
         if sizes == [1]:
             for layer in self._normalisations:
                 layer.eval()
-        with _repeatable_kernels(self._device), self._seeded_layers(self._draw_seed()):
+        seeded = self._seeded_layers(self._draw_seed())
+        with own_kernels(self.device, self.precision), seeded, self._room_for("an update"):
             judged = self._train(order, sizes, weights, augment, learning_rate)
-        losses = judged.losses.cpu().numpy()
+            losses, correct, *metric = to_host(
+                judged.losses, judged.correct, *(judged.metric or ())
+            )
         check_not_negative(self._objective, losses, chosen)
         return EpochResult(
             indices=chosen,
             losses=losses,
-            correct=judged.correct.cpu().numpy(),
+            correct=correct,
             num_updates=len(sizes),
-            measured=None if judged.metric is None else self._share(*judged.metric),
+            measured=self._share(*metric) if metric else None,
         )
 
     def _augmentation(self, num_samples: int, rng: np.random.Generator) -> Augmentation:
         return Augmentation(
             num_samples,
             padding=self.recipe.crop_padding,
-            fill=self._split.fill,
+            fill=self.split.fill,
             flip=self.recipe.flip,
             rng=rng,
-            device=self._device,
+            device=self.device,
         )
 
     def _train(
@@ -173,7 +208,7 @@ class Trainer:
         learning_rate: Callable[[int], float],
     ) -> Judged:
         """Train on `order` (K,) in batches of `sizes`; what was met, on the device."""
-        train, share = self._split.train, 1 / self.recipe.batch_size
+        train, share = self.split.train, 1 / self.recipe.batch_size
         judged = []
         done = 0
         # Data are gathered, and losses recorded, for many updates at once.
@@ -181,18 +216,28 @@ class Trainer:
         chunked = [list(sizes[first : first + each]) for first in range(0, len(sizes), each)]
         chunks = order.split([sum(batches) for batches in chunked])
         for chunk, batches, met in zip(chunks, chunked, train.stream(chunks), strict=True):
-            gradients = torch.full((len(chunk),), share, device=self._device)
+            gradients = torch.full((len(chunk),), share, device=self.device)
             if weights is not None:
                 gradients *= weights[chunk]
-            inputs = self._split.normalise(augment(met.inputs, chunk))
+            inputs = self.split.normalise(augment(met.inputs, chunk))
             parts = (inputs, *self._update.targets(met.targets, gradients))
-            outputs = []
-            for here, *targets in zip(*(pieces(part, batches) for part in parts), strict=True):
-                set_learning_rate(self._update.optimiser, learning_rate(done))
-                outputs.append(self._update.step(here, *targets))
-                done += len(tensors(here)[0])
+            *starts, done = accumulate(batches, initial=done)
+            outputs = self._updated(parts, batches, map(learning_rate, starts))
             judged.append(self._judge(outputs, Batch(inputs, met.targets)))
         return Judged.of(judged)
+
+    def _updated(
+        self, parts: tuple[Any, ...], sizes: list[int], rates: Iterable[float]
+    ) -> list[Any]:
+        """Outputs of batches of `sizes`, each before its update at one of `rates`."""
+        if isinstance(self._update, CapturedUpdate):
+            return self._update.run(parts, sizes, rates_on(self.device, list(rates)))
+        outputs = []
+        batches = zip(*(pieces(part, sizes) for part in parts), strict=True)
+        for rate, (inputs, *targets) in zip(rates, batches, strict=True):
+            set_learning_rate(self._update.optimiser, rate)
+            outputs.append(self._update.step(inputs, *targets))
+        return outputs
 
     def _judge(self, outputs: list[Any], batch: Batch) -> Judged:
         """What outputs come to, before the updates that they were made for."""
@@ -203,16 +248,17 @@ class Trainer:
     @torch.no_grad()
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass over all training samples, or `indices`."""
-        train = self._split.train if indices is None else self._split.train.subset(indices)
-        with self.seeded_evaluation():
-            found = Judged.of(
-                [judge(self._objective, *one, measured=False) for one in self._forward(train)]
-            )
-        losses = found.losses.cpu().numpy()
+        train = self.split.train if indices is None else self.split.train.subset(indices)
+        losses, correct = self._passed(lambda size: self._scored(train, size))
         check_not_negative(
             self._objective, losses, np.arange(len(train)) if indices is None else indices
         )
-        return losses, found.correct.cpu().numpy()
+        return losses, correct
+
+    def _scored(self, samples: Samples, size: int) -> list[np.ndarray]:
+        batches = self._forward(samples, size)
+        found = Judged.of([judge(self._objective, *one, measured=False) for one in batches])
+        return to_host(found.losses, found.correct)
 
     @own_context()
     @torch.no_grad()
@@ -226,29 +272,25 @@ class Trainer:
         augment = None
         if augmented:
             augment = self._augmentation(len(samples), np.random.default_rng(0))
-        with self.seeded_evaluation():
-            batches = self._forward(samples, augment)
-            if self._classifies:
-                return self._accuracy(samples, batches)
-            found = [judge(self._objective, *one, measured=True) for one in batches]
-        judged = Judged.of(found)
+        return self._passed(lambda size: self._evaluated(samples, size, augment))
+
+    def _evaluated(self, samples: Samples, size: int, augment: Augmentation | None) -> Evaluation:
+        batches = self._forward(samples, size, augment)
+        if self._classifies:
+            return class_evaluation(batches, self.split.num_classes, self.device)
+        judged = Judged.of([judge(self._objective, *one, measured=True) for one in batches])
         assert judged.metric is not None
-        loss = float(judged.losses.double().mean())
-        return Evaluation(loss=loss, metric=self._share(*judged.metric))
+        (found,) = to_host(torch.stack([judged.losses.double().mean(), *judged.metric]))
+        loss, total, count = found.tolist()
+        return Evaluation(loss=loss, metric=self._share(total, count))
 
-    def _accuracy(self, samples: Samples, batches: Iterable[tuple[Any, Batch]]) -> Evaluation:
-        """Mean cross-entropy, accuracy and counts by class."""
-        total = torch.zeros((), dtype=torch.float64, device=self._device)
-        predicted, labels = [], []
-        for logits, batch in batches:
-            total += summed_loss(logits, batch.targets)
-            predicted.append(logits.argmax(dim=-1))
-            labels.append(batch.targets)
-        return evaluation(
-            float(total), torch.cat(predicted), torch.cat(labels), self._split.num_classes
-        )
+    def _passed(self, work: Callable[[int], Value]) -> Value:
+        """What a forward pass finds, in batches that the memory has room for."""
+        with self.seeded_evaluation():
+            found, self._pass_size = in_smaller_batches(work, self._pass_size, self.device)
+        return found
 
-    def _share(self, total: Tensor, count: Tensor) -> float:
+    def _share(self, total: Any, count: Any) -> float:
         return metric_share(self._objective, float(total), float(count))
 
     def agree(self, measured: Value) -> Value:
@@ -277,63 +319,31 @@ class Trainer:
         for name, stream in self._streams.items():
             stream.bit_generator.state = snapshot[name]
 
-    def warm_up(self) -> None:
-        """Do what only a first training and a first evaluation cost; the training is as before."""
-        before = self.snapshot()
-        self._seconds_of(self.batch_cost)
-        self.evaluate(self._split.validation)
-        self.restore(before)
-
-    def measure_cost(self, max_updates: int = 16) -> EpochCost:
-        """Seconds of an epoch, fixed and by what is trained on; the training is as before.
-
-        A line through the medians of two lengths, up to `max_updates` updates and a quarter of
-        that, in turns; where the data are too few for two lengths, nothing is fixed.
-        """
-        size, whole = self.batch_cost, self.full_cost
-        long = max(1, min(whole // size, max_updates))
-        lengths = [min(whole, updates * size) for updates in (max(1, long // 4), long)]
-        before = self.snapshot()
-        turns = [[self._seconds_of(length) for length in lengths] for _ in range(_TURNS + 1)]
-        self.restore(before)
-        short_time, long_time = (statistics.median(times[1:]) for times in zip(*turns, strict=True))
-        if lengths[0] == lengths[1] or long_time <= short_time:
-            return EpochCost(fixed=0.0, per_unit=long_time / lengths[1])
-        per_unit = (long_time - short_time) / (lengths[1] - lengths[0])
-        return EpochCost(fixed=max(0.0, short_time - per_unit * lengths[0]), per_unit=per_unit)
-
     @property
     def full_cost(self) -> int:
         """Of all training samples; N, where each costs 1."""
-        return len(self._split.train) if self._costs is None else int(self._costs.sum())
+        return len(self.split.train) if self._costs is None else int(self._costs.sum())
 
     @property
     def batch_cost(self) -> int:
         """Of a mini-batch on average, rounded up, and at most that of all samples."""
-        size = min(len(self._split.train), self.recipe.batch_size)
+        size = min(len(self.split.train), self.recipe.batch_size)
         return size if self._costs is None else math.ceil(size * self._costs.mean())
-
-    def _seconds_of(self, length: int) -> float:
-        """Seconds of an epoch on the first samples of that cost."""
-        synchronise(self._device)
-        start = time.perf_counter()
-        every = Selection(indices=np.arange(len(self._split.train)))
-        self.run_epoch(every, limit=length, progress=lambda _: 0.0)
-        synchronise(self._device)
-        return time.perf_counter() - start
 
     @contextmanager
     def seeded_evaluation(self) -> Iterator[nn.Module]:
         """The network in evaluation mode, for passes by others that must not move its training."""
         self.model.eval()
-        with self._seeded_layers(self._evaluation_seed):
+        seeded = self._seeded_layers(self._evaluation_seed)
+        room = self._room_for("a forward pass")
+        with own_kernels(self.device, self.precision), seeded, room:
             yield self.model
 
     def _draw_seed(self) -> int:
         return 0 if self._layer_rng is None else int(self._layer_rng.integers(2**63))
 
     def _seeded_layers(self, seed: int) -> AbstractContextManager[None]:
-        return nullcontext() if self._layer_rng is None else seeded_torch(seed, self._device)
+        return nullcontext() if self._layer_rng is None else seeded_torch(seed, self.device)
 
     @property
     def _streams(self) -> dict[str, np.random.Generator]:
@@ -345,16 +355,12 @@ class Trainer:
         own_objective = not type(self._objective).__module__.startswith("prune_env.")
         if self._layer_rng is None and not own_objective:
             return
-        train = self._split.train
-        rows = torch.arange(min(2, len(train)), device=self._device)
+        train = self.split.train
+        rows = torch.arange(min(2, len(train)), device=self.device)
         (met,) = train.stream([rows])
-        batch = Batch(self._split.normalise(met.inputs), met.targets)
-        with self.seeded_evaluation() as network, autocast(self._device, self.precision):
-            with torch.no_grad():
-                outputs = run_own(network, batch.inputs)
-            check_outputs(self._objective, outputs, len(rows))
-            if not self._classifies:
-                check_losses(self._objective, network, batch)
+        batch = Batch(self.split.normalise(met.inputs), met.targets)
+        with self.seeded_evaluation() as network, autocast(self.device, self.precision):
+            check_fit(self._objective, network, batch)
 
     def _batch_sizes(self, count: int) -> list[int]:
         """Samples of each update of an epoch on `count` samples."""
@@ -368,29 +374,22 @@ class Trainer:
 
     @property
     def _updates_per_chunk(self) -> int:
-        shape = self._split.input_shape
+        shape = self.split.input_shape
         if not (self._classifies and is_one_tensor(shape)):
             return 1  # what comes out may be far more than what goes in
-        return max(1, _CHUNK_ELEMENTS // (self.recipe.batch_size * math.prod(shape)))
+        elements = _CHUNK_ELEMENTS_ON_GPU if on_gpu(self.device) else _CHUNK_ELEMENTS
+        batches = -(-len(self.split.train.pool) // self.recipe.batch_size)  # of all episodes
+        most = max(1, elements // (self.recipe.batch_size * math.prod(shape)))
+        return min(most, batches) if on_gpu(self.device) else most
 
     def _forward(
-        self, samples: Samples, augment: Augmentation | None = None
+        self, samples: Samples, size: int, augment: Augmentation | None = None
     ) -> Iterator[tuple[Any, Batch]]:
-        """Outputs and what they are compared with, a batch at a time."""
-        # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
-        small = self._is_picture and self._device.type == "cpu"
-        size = 128 if small else 2048 if self._classifies else 256
-        chunks = torch.arange(len(samples), device=self._device).split(size)
+        """Outputs and what they are compared with, batches of `size`."""
+        chunks = torch.arange(len(samples), device=self.device).split(size)
         for chunk, met in zip(chunks, samples.stream(chunks), strict=True):
             inputs = met.inputs if augment is None else augment(met.inputs, chunk)
-            batch = Batch(self._split.normalise(inputs), met.targets)
-            with autocast(self._device, self.precision):
+            batch = Batch(self.split.normalise(inputs), met.targets)
+            with autocast(self.device, self.precision):
                 outputs = call(self.model, batch.inputs)
             yield outputs, batch
-
-
-def _repeatable_kernels(device: torch.device) -> AbstractContextManager[None]:
-    """Have cuDNN choose algorithms that give the same bits each time."""
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)

@@ -1,4 +1,4 @@
-"""One optimiser step: by autograd for any network, written out for the mlp, captured on CUDA."""
+"""One optimiser step: by autograd for any network, written out for the mlp."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prune_env.devices import on_gpu
 from prune_env.problem.inputs import Inputs, call, each
 from prune_env.problem.models import MLP
 from prune_env.problem.objectives import Batch, CrossEntropy, Objective
@@ -20,8 +21,11 @@ class Update(Protocol):
 
     Attributes:
         optimiser: holds the parameters and its own state.
+        rows_apart: whether the rows of a batch count one by one, so that one whose targets are 0
+            trains nothing.
     """
 
+    rows_apart: bool
     optimiser: torch.optim.Optimizer
 
     def targets(self, targets: Any, gradients: Tensor) -> tuple[Any, ...]:
@@ -57,9 +61,9 @@ class AutogradUpdate:
         objective: what the network is trained by.
     """
 
-    def __init__(
-        self, model: nn.Module, recipe: Recipe, precision: torch.dtype, objective: Objective
-    ):
+    rows_apart = False  # some networks normalise them together
+
+    def __init__(self, model: nn.Module, recipe: Recipe, precision: str, objective: Objective):
         self._model = model
         self._smoothing = recipe.label_smoothing
         self._precision = precision
@@ -107,6 +111,8 @@ class MLPUpdate:
         model: the network.
         recipe: optimiser and label smoothing.
     """
+
+    rows_apart = True
 
     def __init__(self, model: MLP, recipe: Recipe):
         self._smoothing = recipe.label_smoothing
@@ -158,144 +164,30 @@ class MLPUpdate:
         return logits
 
 
-class CapturedUpdate:
-    """Another update, its kernels launched as one CUDA graph where the batch has the usual size.
-
-    A batch of another size, the last of an epoch, is updated as it would be without.
-
-    Args:
-        update: on CUDA.
-        model: what it trains.
-        batch_size: the usual size.
-    """
-
-    def __init__(self, update: Update, model: nn.Module, batch_size: int):
-        self._update = update
-        self._model = model
-        self._batch_size = batch_size
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._held: tuple[Tensor, ...] = ()
-        self._logits: Tensor | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the graph, which reads and writes the original's memory."""
-        return {k: v for k, v in vars(self).items() if k not in ("_graph", "_held", "_logits")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Capture anew at the first step."""
-        vars(self).update(state)
-        self.forget()
-
-    @property
-    def optimiser(self) -> torch.optim.Optimizer:
-        """The other update's."""
-        return self._update.optimiser
-
-    def targets(self, labels: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
-        """The other update's."""
-        return self._update.targets(labels, gradients)
-
-    def step(self, inputs: Tensor, *targets: Tensor) -> Tensor:
-        """See `Update.step`."""
-        if len(inputs) != self._batch_size:
-            return self._update.step(inputs, *targets)
-        if self._graph is None:
-            self._graph = self._capture(inputs, *targets)
-        for held, fresh in zip(self._held, (inputs, *targets), strict=True):
-            held.copy_(fresh)
-        self._graph.replay()
-        assert self._logits is not None
-        return self._logits.clone()
-
-    def load(self, saved: dict[str, Any]) -> None:
-        """Put a state of the optimiser back, in its own memory, which the graph reads and writes.
-
-        Args:
-            saved: what the optimiser's `state_dict()` was. What it did not have yet begins at
-                zero, as a fresh optimiser's state does.
-        """
-        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        for index, parameter in enumerate(parameters):
-            held, kept = self.optimiser.state[parameter], saved["state"].get(index, {})
-            if kept.keys() - held.keys():
-                self.optimiser.load_state_dict(saved)
-                return self.forget()
-            for name, tensor in held.items():
-                tensor.copy_(kept[name]) if name in kept else tensor.zero_()
-        return None
-
-    def forget(self) -> None:
-        """Capture anew: the optimiser's state has moved to other memory."""
-        self._graph, self._held, self._logits = None, (), None
-
-    def _capture(self, *batch: Tensor) -> torch.cuda.CUDAGraph:
-        self._held = tuple(torch.empty_like(part).copy_(part) for part in batch)
-        self._warm_up()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._logits = self._update.step(*self._held)
-        return graph
-
-    def _warm_up(self) -> None:
-        """Let libraries and the optimiser allocate what they need, and take the steps back.
-
-        What dropout draws is taken back too: training goes on as if it had been captured before.
-        """
-        state = self.optimiser.state
-        before = [(t, t.clone()) for t in (*self._model.state_dict().values(), *_tensors(state))]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), torch.random.fork_rng([self._held[0].device]):
-            for _ in range(3):
-                self._update.step(*self._held)
-        torch.cuda.current_stream().wait_stream(stream)
-        with torch.no_grad():
-            known = {id(tensor) for tensor, _ in before}
-            for tensor in _tensors(state):
-                if id(tensor) not in known:  # momenta and counts begin at zero
-                    tensor.zero_()
-            for tensor, value in before:
-                tensor.copy_(value)
-
-
 def make_update(
-    model: nn.Module,
-    recipe: Recipe,
-    precision: torch.dtype,
-    device: torch.device,
-    *,
-    objective: Objective,
-    captured: bool = True,
-) -> MLPUpdate | AutogradUpdate | CapturedUpdate:
-    """The quickest way to update `model`, already on `device`; `captured` where it can be."""
-    update: MLPUpdate | AutogradUpdate
+    model: nn.Module, recipe: Recipe, precision: str, *, objective: Objective
+) -> MLPUpdate | AutogradUpdate:
+    """The quickest way to update `model`, already on the device to train on."""
     classifies = isinstance(objective, CrossEntropy)
-    if isinstance(model, MLP) and precision == torch.float32 and classifies:
-        update = MLPUpdate(model, recipe)
-    else:
-        update = AutogradUpdate(model, recipe, precision, objective)
-    if device.type == "cuda" and captured:
-        return CapturedUpdate(update, model, recipe.batch_size)
-    return update
+    if isinstance(model, MLP) and precision != "bfloat16" and classifies:
+        return MLPUpdate(model, recipe)
+    return AutogradUpdate(model, recipe, precision, objective)
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float | Tensor) -> None:
     """Of the steps to come; on CUDA it is a tensor, which a captured graph reads."""
     for group in optimiser.param_groups:
-        if isinstance(group["lr"], Tensor):
+        if isinstance(rate, Tensor):
+            group["lr"].copy_(rate)
+        elif isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
 
 
-def _tensors(state: dict) -> list[Tensor]:
-    return [v for entry in state.values() for v in entry.values() if isinstance(v, Tensor)]
-
-
 def _make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     device = next(model.parameters()).device
-    on_cuda = device.type == "cuda"
-    fused = on_cuda or device.type == "cpu"
+    on_cuda = on_gpu(device)
     rate: float | Tensor = recipe.learning_rate
     if on_cuda:
         rate = torch.tensor(rate, device=device)
@@ -304,7 +196,7 @@ def _make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             model.parameters(),
             lr=rate,
             weight_decay=recipe.weight_decay,
-            fused=fused,
+            fused=True,
             capturable=on_cuda,
         )
     return torch.optim.SGD(
@@ -313,5 +205,5 @@ def _make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
         nesterov=recipe.momentum > 0,
-        fused=fused,
+        fused=True,
     )

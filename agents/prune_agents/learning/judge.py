@@ -27,7 +27,8 @@ from prune_env import (
     make_agent,
     on_test_data,
 )
-from prune_env.arguments import check_count, check_each_once, check_each_once_as, resolve_device
+from prune_env.arguments import check_count, check_each_once, check_each_once_as
+from prune_env.devices import resolve_device
 from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.lines import append_line, take_lines
 

@@ -20,7 +20,8 @@ _LIMIT = 4.0
 
 def scorer_tensor(samples: Tensor, run: Tensor) -> Tensor:
     """What the network is shown of each sample: (B, N, F) from tables (B, N, .) and runs (B, G)."""
-    column = {name: samples[..., index] for name, index in SAMPLE_COLUMN.items()}
+    there = samples.shape[-1]  # `neighbours`, the last, only where an environment is asked for it
+    column = {name: samples[..., at] for name, at in SAMPLE_COLUMN.items() if at < there}
     column["loss_deviation"] = column["loss_variance"].sqrt()
     seen = (column["times_seen"] > 0).float()
     everywhere = torch.ones_like(seen)

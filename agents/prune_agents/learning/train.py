@@ -11,7 +11,7 @@ from prune_agents.learning.judge import RIVALS, Heldout, basis, judge, report
 from prune_agents.learning.policy import Learned, Policy, load_policy
 from prune_agents.learning.runs import GENERATIONS, run
 from prune_env import evidence, make_agent
-from prune_env.arguments import resolve_device
+from prune_env.devices import resolve_device
 from prune_env.storage.folders import claim_folder, differences, lock_folder
 
 POLICY = "policy.safetensors"
