@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test integrations portable slow check package format bench golden clean
+.PHONY: demo test gpu integrations portable slow check package format bench golden clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,11 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
+
+# What only a CUDA device shows: the tests marked for it, then the checklist of a first hour on one.
+gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python benchmarks/first_minutes.py
 
 # A sampler in Lightning, transformers, TRL, accelerate and torchdata, which it installs besides.
 INTEGRATIONS := tests/test_lightning.py tests/test_transformers.py tests/test_loop_examples.py

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from prune_env.decision.interface import Interface
+from prune_env.devices import on_gpu
 from prune_env.env import DataPruningEnv
 from prune_env.episode import Episode
 from prune_env.episodes import EpisodeMaker
@@ -27,6 +29,7 @@ from prune_env.problem.instance import Instance
 from prune_env.problem.models import build_model
 from prune_env.problem.tasks import Task, get_task
 from prune_env.training.precision import autocast
+from prune_env.training.trainer import Trainer
 
 CORES = list(range(os.cpu_count() or 1))
 SEED = 0
@@ -123,6 +126,7 @@ def training_candidates(
 ) -> dict[str, Callable[[], None]]:
     """Our epoch, the limit (one resident batch), and DataLoader loops.
 
+    On a GPU the limit is the replay of our update's own graph, and `eager` one resident batch.
     `alike` has our precision, layout and optimiser; `usual` is what a user would really run:
     float32 in torch's default layout.
     """
@@ -147,17 +151,43 @@ def training_candidates(
     if alike.is_picture:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
 
-    def limit() -> None:
+    def eager() -> None:
         for _ in range(updates):
             update(inputs, labels)
 
     # Pinning the process makes torch advise against more than one worker: ours are not pinned.
     warnings.filterwarnings("ignore", message="This DataLoader will create 2 worker")
-    candidates = {"ours": ours, "limit": limit}
+    candidates = {"ours": ours, "limit": eager}
+    if on_gpu(device):  # nothing that trains is quicker than its own graph on a batch that is there
+        candidates |= {"limit": partial(replays(task, device), updates), "eager": eager}
     for name, loop in (("alike", alike), ("usual", usual)):
         for workers in (0, 2):
             candidates[f"{name}, {workers} workers"] = loop.endless_updates(updates, workers)
     return candidates
+
+
+def replays(task: Task, device: torch.device) -> Callable[[int], None]:
+    """So many replays of the graph that updates a network of the task."""
+    trainer = start(task, device).trainer
+    assert isinstance(trainer, Trainer)
+    assert trainer.captured is not None
+    return trainer.captured.repeat
+
+
+def epoch_and_replay(task: Task, device: torch.device, repeats: int) -> tuple[float, float, int]:
+    """Median seconds of an epoch and of as many replays of its graph, and how many these are."""
+    run, again = start(task, device), replays(task, device)
+    updates = run.pruner.num_samples // task.recipe.batch_size
+    every = Selection(indices=np.arange(run.pruner.num_samples))
+    limit = updates * task.recipe.batch_size
+
+    def epoch() -> None:
+        run.trainer.run_epoch(every, limit=limit, progress=lambda _: 0.1)
+
+    times = medians(
+        interleaved({"epoch": epoch, "replays": lambda: again(updates)}, repeats, device)
+    )
+    return times["epoch"], times["replays"], updates
 
 
 def endless(loader: DataLoader) -> Iterator[Any]:
@@ -227,6 +257,7 @@ def _case_rows(
     goals: tuple[str, str, str],
     device: torch.device,
 ) -> list[Row]:
+    eager = {name: candidates.pop(name) for name in ("eager",) if name in candidates}
     close = {part: candidates.pop(part) for part in ("ours", "limit")}
     near = interleaved(close, 21, device)  # a few per cent apart: many turns
     times = interleaved({"ours": close["ours"]} | candidates, 7, device)
@@ -239,6 +270,17 @@ def _case_rows(
             details={"seconds": medians(near)},
         )
     ]
+    if eager:
+        beside = interleaved({"ours": close["ours"]} | eager, 7, device)
+        rows.append(
+            Row(
+                name=f"training against one resident batch, not captured, as precise: {name}",
+                goal="",
+                unit="ratio",
+                values=ratios(beside["eager"], beside["ours"]),
+                details={"seconds": medians(beside)},
+            )
+        )
     words = {
         "alike": "a DataLoader loop of the same precision, layout and optimiser",
         "usual": "a DataLoader loop in float32, as usually written",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -38,7 +40,7 @@ def resolve_device(device: str) -> torch.device:
         _check_type(device, resolved)
         if resolved.type == "cuda" and resolved.index is None:
             resolved = torch.device("cuda", torch.cuda.current_device())
-        torch.empty(1, device=resolved).tolist()
+        _probe(resolved)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
@@ -63,6 +65,13 @@ def _check_type(name: str, device: torch.device) -> None:
             f"{name!r}; have workers spawned: gymnasium.make_vec(..., vectorization_mode='async', "
             "vector_kwargs={'context': 'spawn'})"
         )
+
+
+def _probe(device: torch.device) -> None:
+    """Raise whatever torch raises where the device is not there."""
+    import torch
+
+    torch.empty(1, device=device).tolist()
 
 
 def to_device(values: np.ndarray, device: torch.device) -> Tensor:
@@ -96,6 +105,15 @@ def to_host(*tensors: Tensor) -> list[np.ndarray]:
         copy.copy_(tensor, non_blocking=True)
     torch.cuda.current_stream(device).synchronize()
     return [copy.numpy() for copy in copies]
+
+
+@contextmanager
+def on_the_host() -> Iterator[None]:
+    """Tensors made within are on the CPU where nothing else is said, whatever the default is."""
+    import torch
+
+    with torch.device("cpu"):
+        yield
 
 
 def synchronise(device: torch.device) -> None:

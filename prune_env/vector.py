@@ -47,7 +47,7 @@ class MemberEnv(DataPruningEnv):
     def _make_trainer(self, parts: Ingredients) -> NetworkTrainer:
         task = parts.task
         is_mlp = not task.as_pictures and isinstance(parts.split.objective, CrossEntropy)
-        if not is_mlp or parts.precision == "bfloat16":
+        if not is_mlp or parts.precision != "float32":
             return make_trainer(parts)
         if task.name not in self._batches:
             layers = [layer for layer in parts.network.modules() if isinstance(layer, nn.Linear)]

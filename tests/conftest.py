@@ -1,5 +1,6 @@
 """What every test shares: one thread, and tasks small enough to train for real."""
 
+import os
 import re
 import socket
 
@@ -24,6 +25,12 @@ def pytest_addoption(parser):
         choices=["float32", "bfloat16"],
         help="what precision 'auto' is for networks larger than an mlp, in place of the device's",
     )
+
+
+def pytest_configure(config):
+    """On a GPU runs nothing but `pytest -m gpu`: what is tested elsewhere is the CPU's."""
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)
@@ -176,9 +183,8 @@ class GPU:
 @pytest.fixture
 def emulated():
     """A CUDA device that is emulated on the CPU."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield emulated_cuda.install(patch)
-    emulated_cuda.uninstall()
+    with emulated_cuda.emulation() as device:
+        yield device
 
 
 _BOTH = ["emulated", pytest.param("cuda", marks=pytest.mark.gpu)]

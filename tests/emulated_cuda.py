@@ -13,6 +13,7 @@ import contextlib
 import sys
 import warnings
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
@@ -242,9 +243,12 @@ def install(patch):
     return device
 
 
-def uninstall():
-    """Forget what the device left behind in the process."""
-    capture.site_of.cache_clear()
+@contextlib.contextmanager
+def emulation():
+    """A device that is emulated within; as many of one after another as are wanted."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield install(patch)
+    capture.site_of.cache_clear()  # its stream is nobody's any more
 
 
 def _watched(device, name, read):

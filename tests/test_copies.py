@@ -66,3 +66,11 @@ def test_a_copied_vector_goes_on_as_the_original(copied, model):
     go_on(env, steps=1)
     other = copied(env)
     assert same(go_on(env), go_on(other))
+
+
+def test_a_copy_shares_the_data_which_nobody_writes_to():
+    env = DataPruningEnv("blobs", observation="summary", action="mixture")
+    env.reset(seed=0)
+    other = copy.deepcopy(env)
+    assert other._episode.split.train.pool is env._episode.split.train.pool
+    assert other.network is not env.network

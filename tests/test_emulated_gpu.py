@@ -1,12 +1,16 @@
 """What a GPU is asked for, counted on one that is emulated: captures, waits, copies."""
 
 import copy
+import re
 
+import first_minutes
 import numpy as np
 import pytest
 import torch
+from conftest import blob_task, same
 from test_gpu import ACTION, FIVE, SHAPE, SUMMARY, batches, network, own_task, stepped
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from prune_env.env import DataPruningEnv
 from prune_env.loop.sampler import PruningSampler
@@ -16,6 +20,7 @@ from prune_env.training import trainer as training
 from prune_env.training.capture import CapturedUpdate, site_of
 from prune_env.training.kept import KeptNetworks, describe
 from prune_env.training.updates import make_update
+from prune_env.vector import DataPruningVectorEnv
 
 MODELS = pytest.mark.parametrize("model", ["mlp:16", "cnn"])
 
@@ -220,3 +225,114 @@ def test_weights_on_the_device_are_asked_for_without_waiting(emulated):
             assert counts["read"] == counts["synchronise"] == 0
             assert counts["pinned copy"] <= 1
             sampler.record(indices, torch.rand(9))
+
+
+def test_scores_are_kept_by_the_model_of_the_gpu(emulated):
+    env = DataPruningEnv(own_task("cnn"), device="cpu", **SUMMARY)
+    env.reset(seed=0)
+    assert '"device": "an emulated GPU"' in env.pretraining()._key({})
+
+
+def test_the_checklist_of_a_first_hour_runs(capsys):
+    first_minutes.main(emulated=True, num_samples=300)
+    said = capsys.readouterr().out
+    assert "PASS  repeats bit for bit, cnn" in said
+    checked = re.findall(r"^ +(\w+): [\d.]+ s$", said, re.M)
+    assert checked == [check.__name__ for check in first_minutes.CHECKS]
+
+
+def vector(count, **arguments):
+    task = blob_task(recipe=arguments.pop("recipe", None))
+    return DataPruningVectorEnv(count, task=task, device="cpu", **SUMMARY | arguments)
+
+
+def test_the_host_does_as_much_for_many_networks_as_for_few(emulated):
+    seen = []
+    for count in (2, 9):
+        envs = vector(count, budget=2.0)
+        assert emulated.counted(lambda envs=envs: envs.reset(seed=0))["capture"] == 1
+        actions = np.tile(ACTION, (count, 1))
+        envs.step(actions)
+        seen.append(emulated.counted(lambda envs=envs, actions=actions: envs.step(actions)))
+    assert seen[0] == seen[1]
+    assert (seen[0]["synchronise"], seen[0]["read"], seen[0]["capture"]) == (2, 0, 0)
+    # Up: samples, weights, rates, which are at it, and slots. Down: losses, correctness, and of
+    # the validation losses and counts.
+    assert seen[0]["pinned copy"] == 9
+
+
+def test_operations_of_a_joint_step_are_as_many_for_any_number_of_networks(emulated):
+    class Counts(TorchDispatchMode):
+        number = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.number += 1
+            return func(*args, **(kwargs or {}))
+
+    numbers = []
+    for count in (2, 9):
+        envs = vector(count, budget=2.0)
+        envs.reset(seed=0)
+        actions = np.tile(ACTION, (count, 1))
+        envs.step(actions)
+        with Counts() as counts:
+            envs.step(actions)
+        numbers.append(counts.number)
+    assert numbers[0] == numbers[1]
+
+
+def test_vectors_are_captured_once_whatever_is_played(emulated):
+    envs = vector(3, budget=1.0, autoreset_mode="SameStep")
+    counts = emulated.counted(lambda: [envs.reset(seed=0), *map(envs.step, [ACTIONS] * 12)])
+    assert counts["capture"] == 1
+
+
+ACTIONS = np.tile(ACTION, (3, 1))
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_a_joint_graph_trains_as_the_joint_epoch_of_the_host_does(request, optimiser, mode):
+    """Over episodes that end at different steps, so that some networks stand still."""
+    recipe = Recipe(batch_size=16, learning_rate=0.02, optimiser=optimiser, label_smoothing=0.1)
+
+    def played():
+        envs = vector(
+            3,
+            recipe=recipe,
+            budget=1.0,
+            action="weights",
+            autoreset_mode=mode,
+            scenario=["clean", "duplicates:0.3"],
+        )
+        envs.reset(seed=0)
+        rng, found = np.random.default_rng(0), []
+        for _ in range(6):
+            actions = rng.random((3, 90)) * (rng.random((3, 90)) < np.array([[0.2], [0.5], [0.9]]))
+            _, rewards, *_, infos = envs.step(2 * actions.astype(np.float32))
+            found.append((rewards, infos["validation_loss"], infos["train_loss"]))
+        return np.array(found)
+
+    host = played()
+    request.getfixturevalue("emulated")
+    np.testing.assert_allclose(played(), host, rtol=1e-3, atol=1e-4)
+
+
+def test_a_copied_vector_captures_its_own_memory(emulated):
+    envs = vector(3, budget=3.0)
+    envs.reset(seed=0)
+    envs.step(ACTIONS)
+    other = copy.deepcopy(envs)
+    for _ in range(2):
+        assert same(envs.step(ACTIONS), other.step(ACTIONS))
+
+
+def test_a_joint_graph_on_a_device_that_is_not_the_current_one(emulated):
+    def rewards():
+        envs = vector(3)
+        envs.reset(seed=0)
+        return [envs.step(ACTIONS)[1].tolist() for _ in range(2)]
+
+    here = rewards()
+    emulated.leave_current()
+    assert rewards() == here

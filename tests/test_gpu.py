@@ -341,6 +341,16 @@ def test_buffers_outside_of_the_state_are_taken_back_after_a_capture(gpu):
         assert float(env.network.met) == env._episode.pruner.num_updates
 
 
+def test_a_restored_trainer_has_the_buffers_outside_of_the_state_too(gpu):
+    env = DataPruningEnv(own_task(Counts), device=gpu.device, keep_fraction=1.0, **SUMMARY)
+    env.reset(seed=0)
+    saved = env._episode.trainer.snapshot()
+    env.step(ACTION)
+    assert float(env.network.met) > 0
+    env._episode.trainer.restore(saved)
+    assert float(env.network.met) == 0
+
+
 def test_a_layer_frozen_in_mid_episode_stays_as_it_is(gpu):
     env = DataPruningEnv(own_task("cnn"), device=gpu.device, budget=9.0, **SUMMARY)
     env.reset(seed=0)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from prune_env.arguments import check_count, check_type
+from prune_env.devices import on_the_host
 from prune_env.problem import arrays
 from prune_env.problem.map_style import Reading, objective_for, read_part
 from prune_env.problem.objectives import CrossEntropy, Objective, check_objective
@@ -118,6 +119,7 @@ class Dataset:
         return self.train.input_shape
 
     @staticmethod
+    @on_the_host()
     def from_arrays(
         train_inputs: Any,
         train_targets: Any,
@@ -187,6 +189,7 @@ class Dataset:
         return _assembled(parts, made, num_tokens, group_names)
 
     @staticmethod
+    @on_the_host()
     def from_map_style(
         train: Any,
         test: Any,

@@ -139,6 +139,10 @@ class Samples:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Samples:
+        """They themselves: nothing here is written to, and a pool may be most of the memory."""
+        return self
+
     @property
     def input_shape(self) -> Any:
         """Shape of one input, without the sample axis; of several, in their structure."""

@@ -218,6 +218,14 @@ class CapturedUpdate:
         """
         self._is_ready(parts)
 
+    def repeat(self, count: int) -> None:
+        """Replay the graph on the batches that it holds, for those who measure what it takes."""
+        assert self._held is not None
+        for number in range(count):
+            if not number % self._at_once:
+                self._held.done.zero_()
+            self._held.graph.replay()
+
     def _is_ready(self, parts: Sequence[Tensor]) -> bool:
         """Whether there is a graph, which is captured now if it can be."""
         if self._gave_up:

@@ -13,18 +13,21 @@ _process = os.getpid()  # that torch's threads are known to be of
 
 @contextmanager
 def own_context() -> Iterator[None]:
-    """Gradients, no inference mode and no autocast, whatever the caller's are; then his again.
+    """Gradients, no inference mode, no autocast and the CPU as the device of what names none.
+
+    Whatever the caller's are, they are his again afterwards.
 
     In a process that was forked, torch has one thread from the first of these blocks on.
 
     Those who collect experience call an environment inside `torch.no_grad()` or
-    `torch.inference_mode()`, and some inside `torch.autocast`.
+    `torch.inference_mode()`, and some inside `torch.autocast` or after `torch.set_default_device`.
     """
     _leave_parents_threads()
     if torch.is_grad_enabled() and not (
         torch.is_inference_mode_enabled()
         or torch.is_autocast_enabled("cpu")
         or torch.is_autocast_enabled("cuda")
+        or torch.get_default_device().type != "cpu"
     ):  # entering all of them takes as long as a third of a small network's update
         yield
         return
@@ -33,6 +36,7 @@ def own_context() -> Iterator[None]:
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),
         torch.autocast("cuda", enabled=False),
+        torch.device("cpu"),
     ):
         yield
 

@@ -140,6 +140,25 @@ def counts_on_gpu(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor
     return torch.stack([none.scatter_add(-1, *pair) for pair in pairs], dim=-1)
 
 
+def evaluations(logits: Tensor, labels: Tensor, num_classes: int) -> list[Evaluation]:
+    """What K networks are worth by their logits, for which a GPU is waited for once.
+
+    Args:
+        logits: (K, T, C and padding).
+        labels: (K, T) int64.
+        num_classes: C.
+    """
+    losses, predicted = summed_loss(logits, labels), logits.argmax(dim=-1)
+    if not on_gpu(logits.device):
+        parts = zip(losses.tolist(), predicted, labels, strict=True)
+        return [evaluation(*part, num_classes) for part in parts]
+    found, counts = to_host(losses, counts_on_gpu(predicted, labels, num_classes))
+    return [
+        counted_evaluation(loss, tuple(map(tuple, classes)))
+        for loss, classes in zip(found.tolist(), counts.tolist(), strict=True)
+    ]
+
+
 def evaluation(loss: float, predicted: Tensor, labels: Tensor, num_classes: int) -> Evaluation:
     """What predictions come to.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prune_env.flow import Selection
+from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import Split
 
 
@@ -77,3 +78,22 @@ def weights_by_sample(selection: Selection, num_samples: int) -> np.ndarray | No
     weights = np.zeros(num_samples, np.float32)
     weights[selection.indices] = selection.weights
     return weights
+
+
+def learning_rates(
+    recipe: Recipe, plan: EpochPlan, order: np.ndarray, costs: np.ndarray | None
+) -> np.ndarray:
+    """The rate of each update of an epoch: (updates,) float32.
+
+    Args:
+        recipe: schedule and batch size.
+        plan: of the epoch.
+        order: (K,) int64, what it trains on.
+        costs: (N,) int64, of each sample; None is 1 each.
+    """
+    spent = running_cost(order, costs)
+    rates = [
+        recipe.learning_rate_at(plan.progress(spent(first))) * plan.selection.learning_rate_factor
+        for first in range(0, len(order), recipe.batch_size)
+    ]
+    return np.array(rates, np.float32)

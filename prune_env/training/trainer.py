@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from prune_env.devices import on_gpu, to_device, to_host
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.data import Samples
-from prune_env.problem.inputs import call, is_one_tensor, is_picture, pieces
+from prune_env.problem.inputs import is_one_tensor, is_picture, pieces
 from prune_env.problem.models import MLP
 from prune_env.problem.objectives import Batch, CrossEntropy, metric_share
 from prune_env.problem.own_networks import seeded_torch
@@ -27,9 +27,13 @@ from prune_env.problem.split import Split
 from prune_env.training.augmentation import Augmentation
 from prune_env.training.capture import CapturedUpdate, rates_on
 from prune_env.training.isolation import own_context
-from prune_env.training.judging import Judged, check_not_negative, class_evaluation, judge
+from prune_env.training.judging import (
+    Judged,
+    check_not_negative,
+    judge,
+)
 from prune_env.training.kept import KeptNetworks
-from prune_env.training.memory import in_smaller_batches, room_for
+from prune_env.training.memory import room_for
 from prune_env.training.order import (
     costs_of,
     epoch_order,
@@ -37,6 +41,7 @@ from prune_env.training.order import (
     running_cost,
     weights_by_sample,
 )
+from prune_env.training.passes import ForwardPasses
 from prune_env.training.precision import autocast, own_kernels
 from prune_env.training.updates import Update, make_update, set_learning_rate
 
@@ -103,9 +108,7 @@ class Trainer:
         self._layer_rng = layer_rng
         # One for all passes in evaluation mode, so that none of them moves the training.
         self._evaluation_seed = self._draw_seed()
-        # On a CPU a batch of pictures that fits the cache is up to 1.5 times as fast.
-        small = self._is_picture and not on_gpu(self.device)
-        self._pass_size = 128 if small else 2048 if self._classifies else 256
+        self._passes = ForwardPasses(split, self.model, precision, large=self._is_picture)
         self._check_outputs()
         self._prepare()
 
@@ -249,16 +252,12 @@ class Trainer:
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass over all training samples, or `indices`."""
         train = self.split.train if indices is None else self.split.train.subset(indices)
-        losses, correct = self._passed(lambda size: self._scored(train, size))
+        with self.seeded_evaluation():
+            losses, correct = self._passes.score(train)
         check_not_negative(
             self._objective, losses, np.arange(len(train)) if indices is None else indices
         )
         return losses, correct
-
-    def _scored(self, samples: Samples, size: int) -> list[np.ndarray]:
-        batches = self._forward(samples, size)
-        found = Judged.of([judge(self._objective, *one, measured=False) for one in batches])
-        return to_host(found.losses, found.correct)
 
     @own_context()
     @torch.no_grad()
@@ -272,23 +271,8 @@ class Trainer:
         augment = None
         if augmented:
             augment = self._augmentation(len(samples), np.random.default_rng(0))
-        return self._passed(lambda size: self._evaluated(samples, size, augment))
-
-    def _evaluated(self, samples: Samples, size: int, augment: Augmentation | None) -> Evaluation:
-        batches = self._forward(samples, size, augment)
-        if self._classifies:
-            return class_evaluation(batches, self.split.num_classes, self.device)
-        judged = Judged.of([judge(self._objective, *one, measured=True) for one in batches])
-        assert judged.metric is not None
-        (found,) = to_host(torch.stack([judged.losses.double().mean(), *judged.metric]))
-        loss, total, count = found.tolist()
-        return Evaluation(loss=loss, metric=self._share(total, count))
-
-    def _passed(self, work: Callable[[int], Value]) -> Value:
-        """What a forward pass finds, in batches that the memory has room for."""
         with self.seeded_evaluation():
-            found, self._pass_size = in_smaller_batches(work, self._pass_size, self.device)
-        return found
+            return self._passes.evaluate(samples, augment)
 
     def _share(self, total: Any, count: Any) -> float:
         return metric_share(self._objective, float(total), float(count))
@@ -297,11 +281,18 @@ class Trainer:
         """What counts of something measured: it, where nobody else trains the network."""
         return measured
 
+    @property
+    def captured(self) -> CapturedUpdate | None:
+        """What updates the network on a GPU, if it is a graph."""
+        update = self._update
+        return update if isinstance(update, CapturedUpdate) and update.captured else None
+
     def snapshot(self) -> dict[str, Any]:
         """A copy of everything that training changes."""
         return copy.deepcopy(
             {
                 "model": self.model.state_dict(),
+                "buffers": dict(self.model.named_buffers()),  # those outside of that state too
                 "optimiser": self._update.optimiser.state_dict(),
             }
             | {name: stream.bit_generator.state for name, stream in self._streams.items()}
@@ -312,6 +303,8 @@ class Trainer:
         """Go back to a `snapshot`; training then repeats bit for bit."""
         snapshot = copy.deepcopy(snapshot)
         self.model.load_state_dict(snapshot["model"])
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(snapshot["buffers"][name])
         if isinstance(self._update, CapturedUpdate):
             self._update.load(snapshot["optimiser"])
         else:
@@ -378,18 +371,7 @@ class Trainer:
         if not (self._classifies and is_one_tensor(shape)):
             return 1  # what comes out may be far more than what goes in
         elements = _CHUNK_ELEMENTS_ON_GPU if on_gpu(self.device) else _CHUNK_ELEMENTS
-        batches = -(-len(self.split.train.pool) // self.recipe.batch_size)  # of all episodes
         most = max(1, elements // (self.recipe.batch_size * math.prod(shape)))
+        # On a GPU memory is kept for so many, the same in all episodes of a task.
+        batches = -(-len(self.split.train.pool) // self.recipe.batch_size)
         return min(most, batches) if on_gpu(self.device) else most
-
-    def _forward(
-        self, samples: Samples, size: int, augment: Augmentation | None = None
-    ) -> Iterator[tuple[Any, Batch]]:
-        """Outputs and what they are compared with, batches of `size`."""
-        chunks = torch.arange(len(samples), device=self.device).split(size)
-        for chunk, met in zip(chunks, samples.stream(chunks), strict=True):
-            inputs = met.inputs if augment is None else augment(met.inputs, chunk)
-            batch = Batch(self.split.normalise(inputs), met.targets)
-            with autocast(self.device, self.precision):
-                outputs = call(self.model, batch.inputs)
-            yield outputs, batch
