@@ -151,9 +151,9 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             has the sample's label; charged: see `prune_env.problem.neighbours`. None does not.
         validation_samples: validate on about so many, a fixed and stratified choice; None is as
             many as cost 5 % of training on a quarter of the samples, but at least 1,000.
-        device: `auto` (CUDA where there is one), or what `torch.device` takes.
-        precision: `float32`, `bfloat16` (matrix products and convolutions; the rest stays
-            float32), or `auto`: float32 on a CPU, and on a GPU that computes in it bfloat16 for
+        device: `auto` (CUDA where there is one), `cpu`, `cuda` (the current one) or `cuda:1` etc.
+        precision: `float32`, on a GPU `tf32`, `bfloat16` (matrix products and convolutions; the
+            rest stays float32), or `auto`: float32 on a CPU, and on a GPU that has it bfloat16 for
             networks larger than an mlp. The same seed gives the same trajectory, bit for bit, on
             one processor at one thread count, and within rounding on another.
         distributed: the processes of `torch.distributed`, started before, train one network
@@ -344,8 +344,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
     def network(self) -> nn.Module:
         """The network of the present episode, the one in training: `deepcopy` it to keep it so.
 
-        Set it to the mode that you want; the next `reset` makes another. In a vector environment
-        an `mlp` is a copy.
+        Set it to the mode that you want; the next `reset` makes another, on a GPU in its memory. In
+        a vector environment an `mlp` is a copy.
         """
         return self._any_episode().trainer.model
 

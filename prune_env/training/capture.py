@@ -276,7 +276,9 @@ class CapturedUpdate:
 
     def _warm_up(self, site: Site, batch: list[Tensor]) -> Any:
         """Let libraries and the optimiser allocate what they need; what a step returns."""
-        with site.beside():
+        with site.beside(), warnings.catch_warnings():
+            # A copied AdamW says so of every step before the capture.
+            warnings.filterwarnings("ignore", message=".*constructed with capturable=True")
             for _ in range(2):
                 self._update.step(*batch)
             with _refusals(), no_host_reads():
