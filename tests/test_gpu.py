@@ -473,3 +473,33 @@ def test_a_lack_of_memory_says_what_to_lower_and_the_environment_goes_on(gpu, mo
     model.most = 10_000
     assert same(good, [env.reset(seed=0)[1], env.step(ACTION)[4]])
     assert same(good, [other.reset(seed=0)[1], other.step(ACTION)[4]])
+
+
+def _needs(count):
+    there = torch.cuda.device_count() >= count
+    return pytest.mark.skipif(not there, reason=f"needs {count} CUDA devices")
+
+
+@pytest.mark.gpu
+@_needs(2)
+@pytest.mark.parametrize("current", [0, 1])
+def test_a_second_device_trains_as_the_first(current):
+    with torch.cuda.device(current):
+        first, second = (
+            rollout(DataPruningEnv(own_task("cnn"), device=f"cuda:{number}")) for number in (0, 1)
+        )
+    assert same(first, second)
+
+
+@pytest.mark.gpu
+@_needs(1)
+@pytest.mark.parametrize("model", ["mlp:16", "cnn"])
+def test_episodes_leave_no_memory_behind(model):
+    env = DataPruningEnv(own_task(model), device="cuda", budget=0.5, **SUMMARY)
+    seen = []
+    for seed in range(60):
+        env.reset(seed=seed)
+        env.step(ACTION)
+        torch.cuda.synchronize()
+        seen.append(torch.cuda.memory_allocated())
+    assert seen[-1] <= seen[10]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prune_env.devices import to_device
 from prune_env.loop.checks import check_correct, check_not_huge
 from prune_env.processes import Processes
 from prune_env.state import pack, unpack
@@ -68,7 +69,7 @@ class OpenEpoch:
         if self.weights is None:
             return torch.ones(indices.shape, device=indices.device)
         if indices.device not in self._on_device:
-            self._on_device[indices.device] = torch.from_numpy(self.weights).to(indices.device)
+            self._on_device[indices.device] = to_device(self.weights, indices.device)
         return self._on_device[indices.device][indices]
 
     def record(self, batch: Batch) -> None:

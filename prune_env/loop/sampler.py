@@ -204,7 +204,8 @@ class PruningSampler:
         self.record(indices, losses, correct, margins)
         exact = losses.to(torch.promote_types(losses.dtype, torch.float32))
         if self._current().weights is not None:
-            exact = exact * self.weights(torch.as_tensor(indices).to(losses.device))
+            where = torch.as_tensor(indices).to(losses.device, non_blocking=True)
+            exact = exact * self.weights(where)
         return exact.sum() / (self.batch_size * self.accumulate)
 
     def weights(self, indices: ArrayLike | Tensor) -> Tensor:

@@ -198,7 +198,7 @@ class CapturedUpdate:
         held, count = self._held, len(parts[0])
         assert held is not None
         for there, part in zip(held.parts, parts, strict=True):
-            rows = there[:updates].flatten(0, 1)  # of one memory, so that this is a view
+            rows = there[:updates].view(-1, *there.shape[2:])
             rows[:count].copy_(part)
             rows[count:].zero_()
         held.rates[:updates].copy_(rates[:updates])
