@@ -35,7 +35,7 @@ def pool_of(name: str, inputs: Any, num_tokens: int | None) -> Tensor | Pool:
 
     Args:
         name: of the part, for errors.
-        inputs: an array or tensor (N, ...), or a tuple, list or dict of such.
+        inputs: an array or tensor (N, ...), or a tuple or dict of such.
         num_tokens: inputs are whole numbers in [0, num_tokens) where it is given.
 
     Raises:

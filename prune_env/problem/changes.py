@@ -119,14 +119,7 @@ def tail(split: Split, ratio: float, rng: np.random.Generator) -> Split:
         ratio: how many times the smallest class the largest is, at least 1.
         rng: draws which class is how large, then which validation and test samples stay.
     """
-    ranks = rng.permutation(split.num_classes)
-    validation, test = (rng.permutation(len(part)) for part in (split.validation, split.test))
-    return replace(
-        split,
-        train=_thinned(split.train, ratio, ranks, np.arange(len(split.train))),
-        validation=_thinned(split.validation, ratio, ranks, validation),
-        test=_thinned(split.test, ratio, ranks, test),
-    )
+    return _tails(split, ratio, rng, opposite=False)
 
 
 def drift(split: Split, ratio: float, rng: np.random.Generator) -> Split:
@@ -139,14 +132,7 @@ def drift(split: Split, ratio: float, rng: np.random.Generator) -> Split:
         ratio: how many times the smallest class the largest is, at least 1.
         rng: draws which class is how large, then which validation and test samples stay.
     """
-    ranks = rng.permutation(split.num_classes)
-    validation, test = (rng.permutation(len(part)) for part in (split.validation, split.test))
-    return replace(
-        split,
-        train=_thinned(split.train, ratio, ranks, np.arange(len(split.train))),
-        validation=_thinned(split.validation, ratio, -ranks, validation),
-        test=_thinned(split.test, ratio, -ranks, test),
-    )
+    return _tails(split, ratio, rng, opposite=True)
 
 
 def copies(train: Samples, most: float, rng: np.random.Generator) -> Samples:
@@ -164,6 +150,19 @@ def copies(train: Samples, most: float, rng: np.random.Generator) -> Samples:
     times = np.maximum(1, np.round(most / np.arange(1, count + 1))).astype(np.int64)
     rows = np.repeat(rng.permutation(count), np.minimum(times, count))[:count]
     return train.subset(rng.permutation(rows))
+
+
+def _tails(split: Split, ratio: float, rng: np.random.Generator, *, opposite: bool) -> Split:
+    """Thin all three parts; validation and test to the same tail as training, or the opposite."""
+    ranks = rng.permutation(split.num_classes)
+    validation, test = (rng.permutation(len(part)) for part in (split.validation, split.test))
+    later = -ranks if opposite else ranks
+    return replace(
+        split,
+        train=_thinned(split.train, ratio, ranks, np.arange(len(split.train))),
+        validation=_thinned(split.validation, ratio, later, validation),
+        test=_thinned(split.test, ratio, later, test),
+    )
 
 
 def _thinned(samples: Samples, ratio: float, ranks: np.ndarray, order: np.ndarray) -> Samples:

@@ -15,8 +15,8 @@ from torch import nn
 from prune_env.arguments import check_count, check_positive, check_several, check_type
 from prune_env.problem.applying import apply
 from prune_env.problem.models import build_model, check_model
-from prune_env.problem.objectives import Batch, CrossEntropy, Objective
-from prune_env.problem.probing import check_losses
+from prune_env.problem.objectives import CrossEntropy, Objective
+from prune_env.problem.probing import check_losses, is_ready_made
 from prune_env.problem.scenarios import Scenario
 from prune_env.problem.split import Split, SplitMaker
 from prune_env.problem.tasks import Task, check_recipe, get_task, split_maker
@@ -211,12 +211,9 @@ def _provided(instance: Instance, device: torch.device, maker: SplitMaker) -> fr
     """See `Instance.provides`; a user's own objective is asked about two samples."""
     objective = maker.objective
     found = told(objective, num_classes=maker.num_classes, num_groups=maker.num_groups)
-    if not type(objective).__module__.startswith(__package__):
+    if not is_ready_made(objective):
         split = maker(np.random.default_rng(0))
         network = instance.build_network(split, torch.Generator().manual_seed(0)).to(device).eval()
-        rows = torch.arange(min(2, len(split.train)), device=device)
-        (batch,) = split.train.stream([rows])
-        batch = Batch(split.normalise(batch.inputs), batch.targets)
-        if not check_losses(objective, network, batch):
+        if not check_losses(objective, network, split.first(2)):
             found -= {"correct"}
     return found

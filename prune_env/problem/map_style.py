@@ -15,7 +15,7 @@ from prune_env.problem import arrays
 from prune_env.problem import inputs as trees
 from prune_env.problem.objectives import CrossEntropy, Objective
 from prune_env.problem.samples import Samples
-from prune_env.problem.streaming import Collate, Items, StreamedPool, resident_bytes
+from prune_env.problem.streaming import Collate, Items, StreamedPool, resident_bytes, several_shapes
 
 _READ_AT_ONCE = 256
 
@@ -145,10 +145,7 @@ def _in_memory(pool: StreamedPool) -> tuple[Any, Any]:
     try:
         return _joined(inputs), _joined(targets)
     except RuntimeError as error:
-        raise ValueError(
-            f"items must have one shape, got several ({str(error).splitlines()[0]}); give a "
-            "`collate` that makes a batch of a list of them"
-        ) from error
+        raise several_shapes(error) from error
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -14,6 +14,11 @@ from prune_env.problem.own_networks import run_own
 _AGREEMENT = 1e-3  # of the loss of a sample by itself and among others, by its size
 
 
+def is_ready_made(objective: Objective) -> bool:
+    """Whether an objective is a ready-made one, which need not be asked what it answers."""
+    return type(objective).__module__.startswith("prune_env.")
+
+
 def check_fit(objective: Objective, network: nn.Module, batch: Batch) -> None:
     """Raise unless a network takes a batch of two, and the objective what it makes of it.
 

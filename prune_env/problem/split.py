@@ -12,7 +12,7 @@ from torch import Tensor
 from prune_env.problem import inputs as trees
 from prune_env.problem.data import Dataset, Samples
 from prune_env.problem.inputs import Inputs
-from prune_env.problem.objectives import Objective
+from prune_env.problem.objectives import Batch, Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,15 @@ class Split:
         if self.num_tokens is not None:
             return inputs.long()
         return inputs.float().sub_(self.mean).div_(self.deviation)
+
+    def first(self, count: int) -> Batch:
+        """The first `count` training samples, or all where they are fewer, with their targets.
+
+        Their inputs are normalised.
+        """
+        rows = torch.arange(min(count, len(self.train)), device=self.train.rows.device)
+        (met,) = self.train.stream([rows])
+        return Batch(self.normalise(met.inputs), met.targets)
 
     @property
     def input_shape(self) -> Any:

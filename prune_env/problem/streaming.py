@@ -46,6 +46,14 @@ def default_workers() -> int:
     return min(_MOST_WORKERS, os.cpu_count() or 1)
 
 
+def several_shapes(error: RuntimeError) -> ValueError:
+    """What to raise where items, of one shape each, cannot be put together."""
+    return ValueError(
+        f"items must have one shape, got several ({str(error).splitlines()[0]}); give a "
+        "`collate` that makes a batch of a list of them"
+    )
+
+
 class Items:
     """What the items of a map-style dataset are: inputs and a target.
 
@@ -73,10 +81,7 @@ class Items:
         except RuntimeError as error:
             if self.collate is not default_collate:
                 raise
-            raise ValueError(
-                f"items must have one shape, got several ({str(error).splitlines()[0]}); give a "
-                "`collate` that makes a batch of a list of them"
-            ) from error
+            raise several_shapes(error) from error
         if self.target is not None:
             return self._of_dict(made)
         if isinstance(made, (tuple, list)) and len(made) == 2:

@@ -21,17 +21,13 @@ from prune_env.problem.inputs import is_one_tensor, is_picture, pieces
 from prune_env.problem.models import MLP
 from prune_env.problem.objectives import Batch, CrossEntropy, metric_share
 from prune_env.problem.own_networks import seeded_torch
-from prune_env.problem.probing import check_fit
+from prune_env.problem.probing import check_fit, is_ready_made
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import Split
 from prune_env.training.augmentation import Augmentation
 from prune_env.training.capture import CapturedUpdate, rates_on
 from prune_env.training.isolation import own_context
-from prune_env.training.judging import (
-    Judged,
-    check_not_negative,
-    judge,
-)
+from prune_env.training.judging import Judged, check_not_negative, judge
 from prune_env.training.kept import KeptNetworks
 from prune_env.training.memory import room_for
 from prune_env.training.order import (
@@ -129,10 +125,10 @@ class Trainer:
         if not isinstance(self._update, CapturedUpdate) or self._update.captured:
             return
         self.model.train()
-        rows = torch.arange(min(self.recipe.batch_size, len(self.split.train)), device=self.device)
-        (met,) = self.split.train.stream([rows])
-        gradients = torch.full((len(rows),), 1 / self.recipe.batch_size, device=self.device)
-        parts = self.split.normalise(met.inputs), *self._update.targets(met.targets, gradients)
+        size = self.recipe.batch_size
+        batch = self.split.first(size)  # what is captured is called with one tensor
+        gradients = torch.full((len(batch.inputs),), 1 / size, device=self.device)
+        parts = batch.inputs, *self._update.targets(batch.targets, gradients)
         with own_kernels(self.device, self.precision), self._room_for("an update"):
             self._update.prepare(parts)
 
@@ -345,13 +341,9 @@ class Trainer:
 
     def _check_outputs(self) -> None:
         """Raise unless network and objective fit together, before anything is trained."""
-        own_objective = not type(self._objective).__module__.startswith("prune_env.")
-        if self._layer_rng is None and not own_objective:
+        if self._layer_rng is None and is_ready_made(self._objective):
             return
-        train = self.split.train
-        rows = torch.arange(min(2, len(train)), device=self.device)
-        (met,) = train.stream([rows])
-        batch = Batch(self.split.normalise(met.inputs), met.targets)
+        batch = self.split.first(2)
         with self.seeded_evaluation() as network, autocast(self.device, self.precision):
             check_fit(self._objective, network, batch)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prune_agents.groups import GroupAgent, GroupView
-from prune_agents.rules.score_agent import COSTS
+from prune_agents.rules.score_agent import COSTS, Preparing
 from prune_agents.view import Memory
 from prune_env import FORWARD_COST
 from prune_env.arguments import check_choice, check_count, check_fraction, check_positive
@@ -31,7 +31,7 @@ class Weighted(Memory):
 
 
 @dataclass(kw_only=True, eq=False)
-class DoReMi(GroupAgent):
+class DoReMi(Preparing, GroupAgent):
     """Takes more of the groups whose losses are most above those of a reference network.
 
     Source: Xie et al. 2023 (DoReMi, NeurIPS), arXiv 2305.10429
@@ -91,19 +91,9 @@ class DoReMi(GroupAgent):
         self._reference: np.ndarray | None = None
 
     @property
-    def prepares(self) -> bool:
-        """It does."""
-        return True
-
-    @property
     def scoring_work(self) -> float:
         """Full epochs that `prepare` takes."""
         return self.epochs + FORWARD_COST
-
-    @property
-    def charged_work(self) -> float:
-        """Those of them that are taken from the budget."""
-        return self.scoring_work if self.cost == "charged" else 0.0
 
     def prepare(self, pretraining: Pretraining) -> None:
         """Train the reference network, and ask it about every group.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prune_agents.base import LossAgent
-from prune_agents.rules.score_agent import COSTS, prepared_scores, score_settings
+from prune_agents.rules.score_agent import COSTS, Preparing, prepared_scores, score_settings
 from prune_agents.view import SampleTableView
 from prune_env import FORWARD_COST
 from prune_env.arguments import check_choice, check_count
@@ -23,7 +23,7 @@ _NOT_OF_THE_SCORE = {one.name for one in fields(LossAgent)} | {"cost"}
 
 
 @dataclass(kw_only=True, eq=False)
-class RhoLoss(LossAgent):
+class RhoLoss(Preparing, LossAgent):
     """Keeps the highest losses above those of networks that were not trained on the sample.
 
     Source: Mindermann et al. 2022 (RHO-LOSS, ICML), arXiv 2206.07137, without holdout data
@@ -80,19 +80,9 @@ class RhoLoss(LossAgent):
         self._irreducible: np.ndarray | None = None
 
     @property
-    def prepares(self) -> bool:
-        """It does."""
-        return True
-
-    @property
     def scoring_work(self) -> float:
         """Full epochs that `prepare` takes: each network trains on a half, and is asked of one."""
         return self.epochs + FORWARD_COST
-
-    @property
-    def charged_work(self) -> float:
-        """Those of them that are taken from the budget."""
-        return self.scoring_work if self.cost == "charged" else 0.0
 
     def prepare(self, pretraining: Pretraining) -> None:
         """Train the holdout networks on the episode's training samples, and ask them."""

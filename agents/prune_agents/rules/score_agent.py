@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,8 +24,33 @@ COSTS = {
 _NOT_OF_THE_SCORE = ("keep_fraction", "period", "cost")
 
 
+class Preparing(ABC):
+    """What agents have in common that train beforehand, at a `cost` that the user chooses.
+
+    Attributes:
+        cost: One of `COSTS`.
+    """
+
+    cost: str
+
+    @property
+    def prepares(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    @abstractmethod
+    def scoring_work(self) -> float:
+        """Full epochs that `prepare` takes."""
+
+    @property
+    def charged_work(self) -> float:
+        """Those of them that are taken from the budget."""
+        return self.scoring_work if self.cost == "charged" else 0.0
+
+
 @dataclass(kw_only=True, eq=False)
-class ScoreAgent(MaskAgent):
+class ScoreAgent(Preparing, MaskAgent):
     """Keeps one subset for the whole run, by the mean score of fresh networks really trained.
 
     The evaluator calls `prepare` before the first step. It serves one environment at a time. Scores
@@ -72,19 +97,9 @@ class ScoreAgent(MaskAgent):
         self._scores: np.ndarray | None = None
 
     @property
-    def prepares(self) -> bool:
-        """It does."""
-        return True
-
-    @property
     def scoring_work(self) -> float:
         """Full epochs that `prepare` takes."""
         return self.networks * self._network_work()
-
-    @property
-    def charged_work(self) -> float:
-        """Those of them that are taken from the budget."""
-        return self.scoring_work if self.cost == "charged" else 0.0
 
     def prepare(self, pretraining: Pretraining) -> None:
         """Train on the episode's training samples and score them.
