@@ -96,9 +96,14 @@ class Episode:
             # Samples met first are compared with those of the validation: cropped alike.
             return replace(found, classes=self.trainer.evaluate(validation, augmented=True).classes)
 
-    def test(self) -> Evaluation:
-        """The test result now, for an evaluator."""
-        return self.trainer.evaluate(self.split.test)
+    def test(self, *, views: int = 1) -> Evaluation:
+        """The test result now, for an evaluator; of outputs averaged over views of a picture."""
+        return self.trainer.evaluate(self.split.test, views=views)
+
+    @property
+    def test_views(self) -> int:
+        """Over how many the recipe averages."""
+        return self.trainer.recipe.test_views
 
     @property
     def learning_rate(self) -> float:

@@ -47,7 +47,7 @@ class MemberEnv(DataPruningEnv):
     def _make_trainer(self, parts: Ingredients) -> NetworkTrainer:
         task = parts.task
         is_mlp = not task.as_pictures and isinstance(parts.split.objective, CrossEntropy)
-        if not is_mlp or parts.precision != "float32":
+        if not is_mlp or parts.precision != "float32" or not task.recipe.is_plain:
             return make_trainer(parts)
         if task.name not in self._batches:
             layers = [layer for layer in parts.network.modules() if isinstance(layer, nn.Linear)]

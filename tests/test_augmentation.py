@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from prune_env.problem.recipes import Recipe
 from prune_env.training.augmentation import (
     Augmentation,
     _crop,
@@ -54,7 +55,11 @@ def test_a_mirror_reverses_the_columns_of_those_marked(mirror, dtype, layout, tu
 def test_a_sample_is_augmented_alike_whichever_others_are_trained_on():
     def augmented(indices):
         augment = Augmentation(
-            6, padding=1, fill=FILL, flip=True, rng=np.random.default_rng(3), device=CPU
+            6,
+            recipe=Recipe(crop_padding=1, flip=True),
+            fill=FILL,
+            rng=np.random.default_rng(3),
+            device=CPU,
         )
         return augment(pictures()[indices], torch.tensor(indices))
 
@@ -64,7 +69,11 @@ def test_a_sample_is_augmented_alike_whichever_others_are_trained_on():
 def test_every_corner_and_both_sides_occur():
     one = pictures(count=1).repeat(600, 1, 1, 1)
     augment = Augmentation(
-        600, padding=1, fill=FILL, flip=True, rng=np.random.default_rng(3), device=CPU
+        600,
+        recipe=Recipe(crop_padding=1, flip=True),
+        fill=FILL,
+        rng=np.random.default_rng(3),
+        device=CPU,
     )
     kinds = {picture.numpy().tobytes() for picture in augment(one, torch.arange(600))}
     assert len(kinds) == 9 * 2
@@ -73,7 +82,7 @@ def test_every_corner_and_both_sides_occur():
 def test_nothing_asked_for_changes_nothing_and_draws_nothing():
     rng = np.random.default_rng(3)
     before = rng.bit_generator.state
-    augment = Augmentation(6, padding=0, fill=FILL, flip=False, rng=rng, device=CPU)
+    augment = Augmentation(6, recipe=Recipe(), fill=FILL, rng=rng, device=CPU)
     batch = pictures()
     assert augment(batch, torch.arange(6)) is batch
     assert rng.bit_generator.state == before

@@ -16,7 +16,7 @@ from prune_env.env import DataPruningEnv
 from prune_env.loop.sampler import PruningSampler
 from prune_env.problem.models import build_model
 from prune_env.problem.recipes import Recipe
-from prune_env.training import trainer as training
+from prune_env.training import memory
 from prune_env.training.capture import CapturedUpdate, site_of
 from prune_env.training.kept import KeptNetworks, describe
 from prune_env.training.updates import make_update
@@ -76,7 +76,7 @@ def test_a_chunk_that_holds_less_than_an_epoch_trains_the_same(emulated, monkeyp
         return [env.step(ACTION)[4]["validation_loss"] for _ in range(2)]
 
     whole = losses()
-    monkeypatch.setattr(training, "_CHUNK_ELEMENTS_ON_GPU", 2 * 16 * int(np.prod(SHAPE)))
+    monkeypatch.setattr(memory, "_CHUNK_ELEMENTS_ON_GPU", 2 * 16 * int(np.prod(SHAPE)))
     assert losses() == whole
 
 

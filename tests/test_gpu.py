@@ -18,8 +18,9 @@ from prune_env.problem.recipes import Recipe
 from prune_env.problem.tasks import Task
 from prune_env.training.augmentation import _crop, _crop_on_host, _mirror, _mirror_on_host
 from prune_env.training.capture import CapturedUpdate
+from prune_env.training.optimisers import set_learning_rate
 from prune_env.training.precision import own_kernels
-from prune_env.training.updates import AutogradUpdate, make_update, set_learning_rate
+from prune_env.training.updates import AutogradUpdate, make_update
 from prune_env.vector import DataPruningVectorEnv
 
 SHAPE = (3, 8, 8)

@@ -10,7 +10,7 @@ from prune_env.problem.names import MODELS
 from prune_env.problem.token_networks import TOKEN_NETWORKS
 
 
-def build(model, input_shape=(3, 8, 8), num_classes=5, seed=0):
+def build(model, input_shape=(3, 9, 9), num_classes=5, seed=0):
     return build_model(model, input_shape, num_classes, torch.Generator().manual_seed(seed))
 
 
@@ -25,18 +25,23 @@ def num_parameters(network):
 
 @pytest.mark.parametrize(
     ("model", "channels"),
-    [*((name, 3) for name in MODELS if name not in TOKEN_NETWORKS), ("cnn", 1), ("resnet18", 1)],
+    [
+        *((name, 3) for name in MODELS if name not in TOKEN_NETWORKS),
+        ("cnn", 1),
+        ("resnet18", 1),
+        ("airbench", 1),
+    ],
 )
 def test_every_model_gives_finite_logits_of_pictures(model, channels):
-    network = build(model, (channels, 8, 8))
+    network = build(model, (channels, 9, 10))
     assert network.training
-    logits = network(torch.randn(4, channels, 8, 8, generator=torch.Generator().manual_seed(0)))
+    logits = network(torch.randn(4, channels, 9, 10, generator=torch.Generator().manual_seed(0)))
     assert logits.shape == (4, 5)
     assert torch.isfinite(logits).all()
     assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
 
 
-@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet18"])
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet18", "airbench:8"])
 def test_weights_depend_on_the_generator_alone(model):
     before = torch.random.get_rng_state()
     first = build(model)

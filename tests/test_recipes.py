@@ -67,7 +67,7 @@ def test_the_learning_rate_never_leaves_its_range(schedule, warmup, progress):
     ("name", "value", "rule"),
     [
         ("batch_size", 0, "at least 1"),
-        ("optimiser", "lars", "one of ('sgd', 'adamw')"),
+        ("optimiser", "lars", "one of ('sgd', 'adamw') or a function"),
         ("learning_rate", 0, "finite and above 0"),
         ("learning_rate", -0.1, "finite and above 0"),
         ("learning_rate", math.inf, "finite and above 0"),
@@ -78,7 +78,11 @@ def test_the_learning_rate_never_leaves_its_range(schedule, warmup, progress):
         ("weight_decay", math.inf, "finite and at least 0"),
         ("label_smoothing", 1, "in [0, 1)"),
         ("label_smoothing", -0.1, "in [0, 1)"),
-        ("schedule", "step", "one of ('one-cycle', 'cosine', 'constant')"),
+        (
+            "schedule",
+            "step",
+            "one of ('one-cycle', 'cosine', 'constant', 'triangle') or a function",
+        ),
         ("warmup", 0, "in (0, 1)"),
         ("warmup", 1, "in (0, 1)"),
         ("crop_padding", -1, "at least 0"),
@@ -115,5 +119,7 @@ def test_a_field_that_is_no_number_is_refused(name, value):
 
 
 def test_flip_is_true_or_false():
-    with pytest.raises(ValueError, match="`flip` must be one of False, True, got 'yes'"):
+    with pytest.raises(
+        ValueError, match="`flip` must be one of False, True, 'alternate', got 'yes'"
+    ):
         Recipe(flip="yes")

@@ -14,7 +14,7 @@ from prune_env.problem.models import build_model
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import SplitMaker
 from prune_env.problem.tasks import Task
-from prune_env.training import trainer as training
+from prune_env.training import memory
 from prune_env.training.measuring import measure_cost, warm_up
 from prune_env.training.trainer import Trainer
 
@@ -247,7 +247,7 @@ class Normalised(nn.Sequential):
 
 @pytest.mark.parametrize("chunk", [2**22, 1])
 def test_a_sample_left_over_joins_the_last_batch_of_a_network_that_normalises(chunk, monkeypatch):
-    monkeypatch.setattr(training, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(memory, "_CHUNK_ELEMENTS", chunk)
     recipe = Recipe(batch_size=89, learning_rate=0.1)
     trainer, split = make_trainer(recipe, model=Normalised)
     assert len(split.train) == 90

@@ -7,12 +7,8 @@ from torch import nn
 from prune_env.problem.models import MLP, build_model
 from prune_env.problem.objectives import CrossEntropy
 from prune_env.problem.recipes import Recipe
-from prune_env.training.updates import (
-    AutogradUpdate,
-    MLPUpdate,
-    make_update,
-    set_learning_rate,
-)
+from prune_env.training.optimisers import set_learning_rate
+from prune_env.training.updates import AutogradUpdate, MLPUpdate, make_update
 
 FIVE = CrossEntropy(num_classes=5)
 RECIPES = [

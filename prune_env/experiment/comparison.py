@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -242,7 +242,7 @@ class Comparison:
     def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
         """What an episode is made of that its names do not say, before any is run."""
         data = {task: digest(_tensors(self._plain_split(task))) for task in self._tasks}
-        recipes = {task: asdict(self._instance(task).own_task.recipe) for task in data}
+        recipes = {task: self._instance(task).own_task.recipe.described() for task in data}
         return {
             (task, scenario, spec): {
                 "data": data[task],

@@ -34,7 +34,8 @@ def run_episode(
 
     Returns:
         A record that can be written as JSON: settings of the agent, curve by epoch and the
-        seconds spent by then, last-epoch test metric, its name, and test loss, work
+        seconds spent by then, last-epoch test metric, its name, and test loss, the same metric of
+        outputs averaged over views where the recipe has `test_views`, work
         (`scoring_work` is that of an agent's `prepare`, part of `work` where it is charged),
         samples (`num_unseen`: trained on without a loss recorded before), seconds in all, device
         and versions.
@@ -49,6 +50,9 @@ def run_episode(
     infos, seconds = _play(env, agent, seed, scoring, on_epoch)
     points, end = [_point(info, scoring.charged_work) for info in infos], infos[-1]
     test = on_test_data(env)
+    averaged: JsonObject = {}
+    if env._any_episode().test_views > 1:
+        averaged = {"test_metric_of_views": on_test_data(env, augmented=True).metric}
     return {
         "agent_arguments": agent.settings,
         "reference": agent.reference,
@@ -60,6 +64,7 @@ def run_episode(
         **{count: sum(point[count] for point in points) for count in _COUNTS},
         "metric": env._any_episode().split.objective.metric_name,
         "test_metric": test.metric,
+        **averaged,
         "test_loss": test.loss if np.isfinite(test.loss) else None,
         "diverged": end["diverged"],
         "seconds": {part: values[-1] for part, values in seconds.items()},

@@ -83,19 +83,21 @@ def _differing(mine: Tensor | None, true: Tensor | None, count: int) -> np.ndarr
     return (mine != true).reshape(count, -1).any(dim=1).cpu().numpy()
 
 
-def on_test_data(env: gym.Env) -> Evaluation:
+def on_test_data(env: gym.Env, *, augmented: bool = False) -> Evaluation:
     """The network that an environment's episode has come to, on the test data.
 
     For evaluators, after the last step: whoever lets an agent or a reward see it measures nothing.
 
     Args:
         env: a `DataPruningEnv`, wrapped or not, after its first `reset`.
+        augmented: average the outputs over as many views of a picture as `Recipe.test_views` says.
 
     Raises:
         TypeError: if it is another environment.
         gymnasium.error.ResetNeeded: if no episode was started.
     """
-    return _own(env)._any_episode().test()
+    run = _own(env)._any_episode()
+    return run.test(views=run.test_views if augmented else 1)
 
 
 def _own(env: gym.Env) -> DataPruningEnv:

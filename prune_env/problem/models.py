@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prune_env.problem.airbench import SMALLEST, Airbench
 from prune_env.problem.inputs import is_one_tensor, is_picture
 from prune_env.problem.names import MODELS
 from prune_env.problem.own_networks import ModelFactory, build_own
@@ -68,7 +69,7 @@ def _resnet(name: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Mod
     return network
 
 
-_WIDE = ("mlp", *TOKEN_NETWORKS)  # that take a width after a colon
+_WIDE = ("mlp", "airbench", *TOKEN_NETWORKS)  # that take a width after a colon
 
 
 def check_model(model: str) -> None:
@@ -130,13 +131,16 @@ def build_model(
         raise ValueError(
             f"`model` {model!r} cannot take inputs that are {given}; use {' or '.join(fits)}"
         )
-    if name not in _WIDE and not is_picture(input_shape):
+    if name not in ("mlp", *TOKEN_NETWORKS) and not is_picture(input_shape):
         raise ValueError(
             f"`model` {model!r} needs inputs of shape (channels, height, width), got "
             f"{input_shape}; use 'mlp'"
         )
-    if name == "cnn" and min(input_shape[1:]) < 8:
-        raise ValueError(f"`model` 'cnn' needs pictures of at least 8 x 8, got {input_shape}")
+    least = {"cnn": 8, "airbench": SMALLEST}.get(name, 1)
+    if least > 1 and min(input_shape[1:]) < least:
+        raise ValueError(
+            f"`model` {name!r} needs pictures of at least {least} x {least}, got {input_shape}"
+        )
     try:
         network = copy.deepcopy(_template(name, width, input_shape, num_outputs, num_tokens or 0))
         network.to_empty(device="cpu")
@@ -160,6 +164,8 @@ def _template(
             return kind(input_shape, num_classes, num_tokens, int(width or usual))
         if name == "mlp":
             return MLP(input_shape, num_classes, int(width or 64))
+        if name == "airbench":
+            return Airbench(input_shape, num_classes, int(width or 64))
         if name == "cnn":
             return _cnn(input_shape, num_classes)
         return _resnet(name, input_shape, num_classes)
@@ -171,6 +177,9 @@ def _initialise(network: nn.Module, generator: torch.Generator) -> None:
 
     Embeddings are small, as GPT-2's.
     """
+    if isinstance(network, Airbench):
+        network.initialise(generator)
+        return
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(

@@ -26,6 +26,7 @@ MODELS = {
     "bag": "mean of a text's embeddings, 64 wide, and a linear layer (bag:WIDTH)",
     "transformer": "two causal layers, 64 wide (transformer:WIDTH); next tokens",
     "cnn": "three 3 x 3 convolutions with batch normalisation; 0.16 M parameters at 32 x 32",
+    "airbench": "that of the CIFAR-10 speed runs, 64-256-256 channels wide (airbench:WIDTH)",
     "resnet18": "torchvision's, with a 3 x 3 stem for pictures under 65 pixels",
     "resnet50": "likewise",
 }

@@ -10,13 +10,27 @@ from torch import Tensor, nn
 from prune_env.problem import inputs as trees
 from prune_env.problem.objectives import Batch, CrossEntropy, Objective
 from prune_env.problem.own_networks import run_own
+from prune_env.problem.split import Split
 
+_SHOWN = 5_000
 _AGREEMENT = 1e-3  # of the loss of a sample by itself and among others, by its size
 
 
 def is_ready_made(objective: Objective) -> bool:
     """Whether an objective is a ready-made one, which need not be asked what it answers."""
     return type(objective).__module__.startswith("prune_env.")
+
+
+def show(network: nn.Module, split: Split) -> None:
+    """Let a network with a method `prepare`, such as one that whitens, see training inputs.
+
+    Args:
+        network: with fresh weights, still on the CPU.
+        split: the first 5,000 of its training inputs are shown, normalised, on their device.
+    """
+    prepare = getattr(network, "prepare", None)
+    if callable(prepare):
+        prepare(split.first(_SHOWN).inputs)
 
 
 def check_fit(objective: Objective, network: nn.Module, batch: Batch) -> None:

@@ -85,7 +85,7 @@ class Task:
     def as_pictures(self) -> bool:
         """Whether inputs (C, H, W) are used as pictures, and not as vectors by an mlp."""
         is_mlp = isinstance(self.model, str) and self.model.startswith("mlp")
-        return not is_mlp or self.recipe.augments
+        return not is_mlp or self.recipe.needs_pictures
 
     @property
     def has_own_network(self) -> bool:
@@ -100,10 +100,24 @@ class Task:
         family = model.partition(":")[0]
         if isinstance(self.model, str) and self.model.partition(":")[0] == family:
             return replace(self, model=model)
-        recipe = MODEL_RECIPES[family]
-        if family != "mlp":  # crops and mirrors of pictures gain an mlp nothing
-            recipe = replace(recipe, crop_padding=self.recipe.crop_padding, flip=self.recipe.flip)
-        return replace(self, model=model, recipe=recipe)
+        return replace(self, model=model, recipe=self._recipe_of(family))
+
+    def _recipe_of(self, family: str) -> Recipe:
+        """A network's own recipe, which crops and mirrors where the task's does.
+
+        How is the network's affair where its recipe says so. An mlp gains nothing by it.
+        """
+        own, task = MODEL_RECIPES[family], self.recipe
+        if family == "mlp":
+            return own
+        padding = task.crop_padding and (own.crop_padding or task.crop_padding)
+        views = own.test_views if task.flip else 1
+        return replace(
+            own,
+            crop_padding=padding,
+            flip=task.flip and (own.flip or task.flip),
+            test_views=views,
+        )
 
 
 TaskFactory = Callable[[], Task]
@@ -238,11 +252,18 @@ def check_recipe(task: Task, input_shape: Any, objective: Objective) -> None:
             f"{objective.name!r}, got {task.model!r}: a transformer predicts what follows each "
             "token, a bag says one thing of a text"
         )
-    if recipe.augments and not is_picture(input_shape):
+    if recipe.needs_pictures and not is_picture(input_shape):
         raise ValueError(
-            f"`recipe` of task {task.name!r} must have flip=False and crop_padding=0 for inputs "
-            f"that are no pictures (channels, height, width), got flip={recipe.flip}, "
-            f"crop_padding={recipe.crop_padding} and inputs of shape {input_shape}"
+            f"`recipe` of task {task.name!r} must have flip=False and crop_padding=0, augment=None "
+            "and test_views=1 for inputs that are no pictures (channels, height, width), got "
+            f"flip={recipe.flip}, crop_padding={recipe.crop_padding}, augment={recipe.augment}, "
+            f"test_views={recipe.test_views} and inputs of shape {input_shape}"
+        )
+    if recipe.crop_border == "reflect" and 0 < recipe.crop_padding >= min(input_shape[1:]):
+        raise ValueError(
+            f"`recipe` of task {task.name!r} must have crop_padding below the sides that it "
+            f"mirrors, got {recipe.crop_padding} for {input_shape}; lower it, or take "
+            "crop_border='mean'"
         )
     if recipe.label_smoothing and not isinstance(objective, CrossEntropy):
         raise ValueError(

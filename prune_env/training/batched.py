@@ -294,9 +294,9 @@ class BatchedTrainer:
         found, correct = to_host(losses, logits.argmax(dim=1) == train.labels)
         return found, correct
 
-    def evaluate(self, samples: Samples, *, augmented: bool = False) -> Evaluation:
+    def evaluate(self, samples: Samples, *, augmented: bool = False, views: int = 1) -> Evaluation:
         """Mean loss and accuracy over `samples`, which are never augmented."""
-        del augmented  # no pictures
+        del augmented, views  # no pictures
         return evaluate_jointly([self], [samples])[0]
 
     def snapshot(self) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prune_env.devices import to_device
 from prune_env.problem.inputs import each, tensors
-from prune_env.training.updates import Update, set_learning_rate
+from prune_env.training.optimisers import learning_rate_of, set_learning_rate
+from prune_env.training.updates import Update
 
 
 class EmptyGraphError(RuntimeError):
@@ -164,17 +163,24 @@ class CapturedUpdate:
 
     def step(self, inputs: Tensor, *targets: Tensor) -> Any:
         """See `Update.step`; at the rate that the optimiser has."""
-        rate = self.optimiser.param_groups[0]["lr"].reshape(1)
+        rate = learning_rate_of(self.optimiser)
         (outputs,) = self.run((inputs, *targets), [len(inputs)], rate)
         return outputs
 
-    def run(self, parts: Sequence[Tensor], sizes: Sequence[int], rates: Tensor) -> list[Any]:
+    def run(
+        self,
+        parts: Sequence[Tensor],
+        sizes: Sequence[int],
+        rates: Tensor,
+        after: Callable[[int], None] | None = None,
+    ) -> list[Any]:
         """Take several steps.
 
         Args:
             parts: inputs and targets (n, ...), those of one batch after the other.
             sizes: of the batches; at most U, only the last of another size than B.
             rates: (len(sizes),) float32 learning rates, on the device.
+            after: is called after each step with its number, from 0; None is nobody.
 
         Returns:
             Outputs of the batches in turn, some of them joined, valid until the next call.
@@ -185,16 +191,24 @@ class CapturedUpdate:
         count = min(len(parts[0]), whole * self._batch_size)
         outputs = []
         if whole and self._is_ready(parts):
-            outputs.append(self._replay([part[:count] for part in parts], whole, rates))
+            outputs.append(self._replay([part[:count] for part in parts], whole, rates, after))
         else:
             whole = count = 0
         rest = zip(*(part[count:].split(list(sizes[whole:])) for part in parts), strict=True)
-        for batch, rate in zip(rest, rates[whole:], strict=True):
+        for number, (batch, rate) in enumerate(zip(rest, rates[whole:], strict=True), start=whole):
             set_learning_rate(self.optimiser, rate)
             outputs.append(self._update.step(*batch))
+            if after is not None:
+                after(number)
         return outputs
 
-    def _replay(self, parts: list[Tensor], updates: int, rates: Tensor) -> Any:
+    def _replay(
+        self,
+        parts: list[Tensor],
+        updates: int,
+        rates: Tensor,
+        after: Callable[[int], None] | None,
+    ) -> Any:
         held, count = self._held, len(parts[0])
         assert held is not None
         for there, part in zip(held.parts, parts, strict=True):
@@ -203,8 +217,10 @@ class CapturedUpdate:
             rows[count:].zero_()
         held.rates[:updates].copy_(rates[:updates])
         held.done.zero_()
-        for _ in range(updates):
+        for number in range(updates):
             held.graph.replay()
+            if after is not None:
+                after(number)
         outputs = iter(held.outputs)
         if self._at_once == 1:  # whatever a network returns: its first axis may be no batch
             return each(lambda _: next(outputs)[0][:count], held.form)
@@ -375,8 +391,3 @@ def _refusals() -> Iterator[None]:
 
 def _tensors(state: dict) -> list[Tensor]:
     return [v for entry in state.values() for v in entry.values() if isinstance(v, Tensor)]
-
-
-def rates_on(device: torch.device, rates: Sequence[float]) -> Tensor:
-    """Learning rates on a device: (n,) float32."""
-    return to_device(np.array(rates, np.float32), device)

@@ -1,7 +1,8 @@
-"""A GPU without enough memory: smaller batches where they are as good, else what to lower."""
+"""What fits: updates at once; on a GPU that is full, smaller batches or what to lower."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -10,8 +11,32 @@ import torch
 from torch import nn
 
 from prune_env.devices import on_gpu
+from prune_env.problem.inputs import is_one_tensor
+from prune_env.problem.objectives import CrossEntropy
+from prune_env.problem.split import Split
 
 Value = TypeVar("Value")
+# Input elements gathered at once: 16 MB, for ten to thousands of updates.
+_CHUNK_ELEMENTS = 2**22
+_CHUNK_ELEMENTS_ON_GPU = 2**25  # 128 MB: a gather is launched as often as they are filled
+
+
+def updates_at_once(split: Split, batch_size: int, device: torch.device) -> int:
+    """How many updates' samples to gather, and to judge the outputs of, at once; at least 1.
+
+    Args:
+        split: the data.
+        batch_size: nominal.
+        device: that they are on.
+    """
+    shape = split.input_shape
+    if not (isinstance(split.objective, CrossEntropy) and is_one_tensor(shape)):
+        return 1  # what comes out may be far more than what goes in
+    elements = _CHUNK_ELEMENTS_ON_GPU if on_gpu(device) else _CHUNK_ELEMENTS
+    most = max(1, elements // (batch_size * math.prod(shape)))
+    # On a GPU memory is kept for so many, the same in all episodes of a task.
+    batches = -(-len(split.train.pool) // batch_size)
+    return min(most, batches) if on_gpu(device) else most
 
 
 def in_smaller_batches(

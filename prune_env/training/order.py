@@ -63,6 +63,29 @@ def num_within(order: np.ndarray, costs: np.ndarray | None, limit: int) -> int:
     return max(1, int(np.searchsorted(costs[order].cumsum(), limit, side="right")))
 
 
+def without_partial(order: np.ndarray, batch_size: int) -> np.ndarray:
+    """An order (K,) without its last, partial batch; as it is where it is no whole one."""
+    return order[: len(order) // batch_size * batch_size or len(order)]
+
+
+def batch_sizes(count: int, batch_size: int, normalises: bool) -> list[int]:
+    """Samples of each update of an epoch on `count` samples.
+
+    Args:
+        count: at least 1.
+        batch_size: the nominal one.
+        normalises: whether the network normalises batches: one sample that is left over then joins
+            the batch before it.
+    """
+    whole, left = divmod(count, batch_size)
+    sizes = [batch_size] * whole
+    if left == 1 and whole and normalises:
+        sizes[-1] += 1
+    elif left:
+        sizes.append(left)
+    return sizes
+
+
 def running_cost(order: np.ndarray, costs: np.ndarray | None) -> Callable[[int], int]:
     """The cost of the first so many samples of an order (K,)."""
     if costs is None:

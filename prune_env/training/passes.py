@@ -19,6 +19,7 @@ from prune_env.training.augmentation import Augmentation
 from prune_env.training.judging import Judged, class_evaluation, judge
 from prune_env.training.memory import in_smaller_batches
 from prune_env.training.precision import autocast
+from prune_env.training.views import averaged
 
 Value = TypeVar("Value")
 
@@ -45,7 +46,7 @@ class ForwardPasses:
         """Losses (K,) and correctness (K,) of the samples."""
 
         def scored(size: int) -> tuple[np.ndarray, np.ndarray]:
-            batches = self._outputs(samples, size, None)
+            batches = self._outputs(samples, size, None, 1)
             objective = self._split.objective
             found = Judged.of([judge(objective, *one, measured=False) for one in batches])
             losses, correct = to_host(found.losses, found.correct)
@@ -53,16 +54,17 @@ class ForwardPasses:
 
         return self._with_room(scored)
 
-    def evaluate(self, samples: Samples, augment: Augmentation | None) -> Evaluation:
+    def evaluate(self, samples: Samples, augment: Augmentation | None, views: int) -> Evaluation:
         """Mean loss and metric over the samples.
 
         Args:
             samples: to evaluate on.
             augment: crops and mirrors them, or None.
+            views: of each picture; 1 where inputs are none.
         """
 
         def evaluated(size: int) -> Evaluation:
-            batches = self._outputs(samples, size, augment)
+            batches = self._outputs(samples, size, augment, views)
             if self._classifies:
                 return class_evaluation(batches, self._split.num_classes, self._device)
             objective = self._split.objective
@@ -79,7 +81,7 @@ class ForwardPasses:
         return found
 
     def _outputs(
-        self, samples: Samples, size: int, augment: Augmentation | None
+        self, samples: Samples, size: int, augment: Augmentation | None, views: int
     ) -> Iterator[tuple[Any, Batch]]:
         """Outputs and what they are compared with, batches of `size`."""
         chunks = torch.arange(len(samples), device=self._device).split(size)
@@ -87,5 +89,8 @@ class ForwardPasses:
             inputs = met.inputs if augment is None else augment(met.inputs, chunk)
             batch = Batch(self._split.normalise(inputs), met.targets)
             with autocast(self._device, self._precision):
-                outputs = call(self._network, batch.inputs)
+                if views == 1:
+                    outputs = call(self._network, batch.inputs)
+                else:
+                    outputs = averaged(self._network, batch.inputs, views)
             yield outputs, batch

@@ -60,21 +60,30 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def own_kernels(device: torch.device, precision: str) -> AbstractContextManager[None]:
+def own_kernels(
+    device: torch.device, precision: str, *, benchmark: bool = False
+) -> AbstractContextManager[None]:
     """The context of all that a training computes; the caller's settings are his again after it.
 
     On a GPU it is the current device there, cuDNN takes algorithms that give the same bits each
     time, and float32 is what `precision` says. On a CPU nothing is changed.
+
+    Args:
+        device: trained on.
+        precision: of `PRECISIONS`, but `auto`.
+        benchmark: have cuDNN time these algorithms and take the quickest of them.
     """
-    return _on_gpu(device, tf32=precision == "tf32") if on_gpu(device) else nullcontext()
+    if not on_gpu(device):
+        return nullcontext()
+    return _on_gpu(device, tf32=precision == "tf32", benchmark=benchmark)
 
 
 @contextmanager
-def _on_gpu(device: torch.device, *, tf32: bool) -> Iterator[None]:
+def _on_gpu(device: torch.device, *, tf32: bool, benchmark: bool) -> Iterator[None]:
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     settings: list[tuple[Any, str, Any]] = [
         (cudnn, "deterministic", True),
-        (cudnn, "benchmark", False),
+        (cudnn, "benchmark", benchmark),
     ]
     if hasattr(cudnn, "conv"):
         wanted = "tf32" if tf32 else "ieee"

@@ -178,7 +178,7 @@ class Pretraining:
             "score": settings,
             **self._instance.names,
             "model": self._task.model,
-            "recipe": repr(self._task.recipe),
+            "recipe": self._task.recipe.described(),
             "seed": self._entropy,
             "data": digest((*train.inputs(), train.rows, train.labels, *train.others())),
             "device": gpu_name(train.rows.device),

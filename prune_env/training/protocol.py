@@ -36,7 +36,7 @@ class NetworkTrainer(Protocol):
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass over all training samples, or `indices`."""
 
-    def evaluate(self, samples: Samples, *, augmented: bool = False) -> Evaluation:
+    def evaluate(self, samples: Samples, *, augmented: bool = False, views: int = 1) -> Evaluation:
         """Mean loss and accuracy over `samples`, in evaluation mode; see `Trainer.evaluate`."""
 
     def snapshot(self) -> dict[str, Any]:

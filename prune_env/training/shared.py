@@ -67,9 +67,10 @@ class SharedTrainer(Trainer):
         """
         return self._processes.first(lambda: measured)
 
-    def evaluate(self, samples: Samples, *, augmented: bool = False) -> Evaluation:
+    def evaluate(self, samples: Samples, *, augmented: bool = False, views: int = 1) -> Evaluation:
         """Mean loss and accuracy over `samples`, by the first process; see `Trainer.evaluate`."""
-        return self._processes.first(partial(super().evaluate, samples, augmented=augmented))
+        evaluate = partial(super().evaluate, samples, augmented=augmented, views=views)
+        return self._processes.first(evaluate)
 
     def score(self, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Losses and correctness by a forward pass, of which each process does its part."""
@@ -87,6 +88,7 @@ class SharedTrainer(Trainer):
         weights: Tensor | None,
         augment: Augmentation,
         learning_rate: Callable[[int], float],
+        after: Callable[[int], None] | None,
     ) -> Judged:
         """As `Trainer._train`, of the whole epoch, of which this process trains its part."""
         rank, count = self._processes.rank, self._processes.count
@@ -99,9 +101,15 @@ class SharedTrainer(Trainer):
             weights = weights.to(order.device)
             weights[torch.cat([mine.split(own_sizes)[place] for place in others])] = 0.0
         # What is done by all when this process has done so many.
-        done = dict(zip(_starts(own_sizes), _starts(sizes), strict=True))
+        own, whole_epoch = (np.cumsum([0, *these]).tolist() for these in (own_sizes, sizes))
+        done = dict(zip(own, whole_epoch, strict=True))
         found = super()._train(
-            mine, own_sizes, weights, augment, lambda here: learning_rate(done[here])
+            mine,
+            own_sizes,
+            weights,
+            augment,
+            lambda here: learning_rate(done[here]),
+            None if after is None else lambda here: after(done[here]),
         )
         # From the last to the first, since a process with none of its own comes after the others.
         places = np.concatenate([np.concatenate(part) for part in parts])[::-1]

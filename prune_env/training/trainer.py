@@ -17,34 +17,35 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from prune_env.devices import on_gpu, to_device, to_host
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.data import Samples
-from prune_env.problem.inputs import is_one_tensor, is_picture, pieces
+from prune_env.problem.inputs import is_picture, pieces
 from prune_env.problem.models import MLP
 from prune_env.problem.objectives import Batch, CrossEntropy, metric_share
 from prune_env.problem.own_networks import seeded_torch
-from prune_env.problem.probing import check_fit, is_ready_made
+from prune_env.problem.probing import check_fit, is_ready_made, show
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import Split
-from prune_env.training.augmentation import Augmentation
-from prune_env.training.capture import CapturedUpdate, rates_on
+from prune_env.training.augmentation import Augmentation, first_mirrored
+from prune_env.training.capture import CapturedUpdate
 from prune_env.training.isolation import own_context
 from prune_env.training.judging import Judged, check_not_negative, judge
 from prune_env.training.kept import KeptNetworks
-from prune_env.training.memory import room_for
+from prune_env.training.lookahead import make_after_update
+from prune_env.training.memory import room_for, updates_at_once
+from prune_env.training.optimisers import rates_on, set_learning_rate
 from prune_env.training.order import (
+    batch_sizes,
     costs_of,
     epoch_order,
     num_within,
     running_cost,
     weights_by_sample,
+    without_partial,
 )
 from prune_env.training.passes import ForwardPasses
 from prune_env.training.precision import autocast, own_kernels
-from prune_env.training.updates import Update, make_update, set_learning_rate
+from prune_env.training.updates import Update, make_update
 
 Value = TypeVar("Value")
-# Input elements gathered at once: 16 MB, for ten to thousands of updates.
-_CHUNK_ELEMENTS = 2**22
-_CHUNK_ELEMENTS_ON_GPU = 2**25  # 128 MB: a gather is launched as often as they are filled
 
 
 class Trainer:
@@ -91,17 +92,22 @@ class Trainer:
         self.recipe = recipe
         self.precision = precision
         in_one_tensor = isinstance(split.train.pool, Tensor)
+        self._updates_at_once = updates_at_once(split, recipe.batch_size, self.device)
         self._captures = captures and in_one_tensor and on_gpu(self.device)
-        self._update: Update | CapturedUpdate
-        if self._captures and kept is not None:
-            settings = recipe, precision, split.objective, self._is_picture, self._updates_per_chunk
-            self.model, self._update = kept.take(model, settings, self._made)
-        else:
-            self.model, self._update = self._made(model)
-        self._normalisations = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
         self._order_rng = order_rng
         self._augment_rng = augment_rng
         self._layer_rng = layer_rng
+        self._mirrored = first_mirrored(recipe, len(split.train), augment_rng)
+        with own_context():
+            show(model, split)
+        self._update: Update | CapturedUpdate
+        if self._captures and kept is not None:
+            settings = recipe, precision, split.objective, self._is_picture, self._updates_at_once
+            self.model, self._update = kept.take(model, settings, self._made)
+        else:
+            self.model, self._update = self._made(model)
+        self._after = make_after_update(self.model, recipe)
+        self._normalisations = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
         # One for all passes in evaluation mode, so that none of them moves the training.
         self._evaluation_seed = self._draw_seed()
         self._passes = ForwardPasses(split, self.model, precision, large=self._is_picture)
@@ -115,7 +121,7 @@ class Trainer:
             model = model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
             update: Any = make_update(model, self.recipe, self.precision, objective=self._objective)
             if self._captures:
-                size, several = self.recipe.batch_size, self._updates_per_chunk
+                size, several = self.recipe.batch_size, self._updates_at_once
                 update = CapturedUpdate(update, model, size, several)
         return model, update
 
@@ -129,8 +135,11 @@ class Trainer:
         batch = self.split.first(size)  # what is captured is called with one tensor
         gradients = torch.full((len(batch.inputs),), 1 / size, device=self.device)
         parts = batch.inputs, *self._update.targets(batch.targets, gradients)
-        with own_kernels(self.device, self.precision), self._room_for("an update"):
+        with self._own_kernels(), self._room_for("an update"):
             self._update.prepare(parts)
+
+    def _own_kernels(self) -> AbstractContextManager[None]:
+        return own_kernels(self.device, self.precision, benchmark=self.recipe.cudnn_benchmark)
 
     def _room_for(self, what: str) -> AbstractContextManager[None]:
         return room_for(what, self.model, self.recipe.batch_size, self.device)
@@ -158,24 +167,34 @@ class Trainer:
         train = self.split.train
         chosen = epoch_order(selection, len(train), self._order_rng)
         chosen = chosen[: num_within(chosen, self._costs, limit)]
+        if self.recipe.drop_last:
+            chosen = without_partial(chosen, self.recipe.batch_size)
         spent = running_cost(chosen, self._costs)
         by_sample = weights_by_sample(selection, len(train))
         order = to_device(chosen, self.device)
         weights = None if by_sample is None else to_device(by_sample, self.device)
-        augment = self._augmentation(len(train), self._augment_rng)
+        augment = self._augmentation(len(train), self._augment_rng, self._mirrored)
+        if self._mirrored is not None:
+            self._mirrored[chosen] ^= True
 
         def learning_rate(done: int) -> float:
             rate = self.recipe.learning_rate_at(progress(spent(done)))
             return selection.learning_rate_factor * rate
 
-        sizes = self._batch_sizes(len(order))
+        def after(done: int) -> None:
+            assert self._after is not None
+            self._after(min(1.0, progress(spent(done))))
+
+        sizes = batch_sizes(len(order), self.recipe.batch_size, bool(self._normalisations))
         self.model.train()
         if sizes == [1]:
             for layer in self._normalisations:
                 layer.eval()
         seeded = self._seeded_layers(self._draw_seed())
-        with own_kernels(self.device, self.precision), seeded, self._room_for("an update"):
-            judged = self._train(order, sizes, weights, augment, learning_rate)
+        with self._own_kernels(), seeded, self._room_for("an update"):
+            judged = self._train(
+                order, sizes, weights, augment, learning_rate, after if self._after else None
+            )
             losses, correct, *metric = to_host(
                 judged.losses, judged.correct, *(judged.metric or ())
             )
@@ -188,14 +207,16 @@ class Trainer:
             measured=self._share(*metric) if metric else None,
         )
 
-    def _augmentation(self, num_samples: int, rng: np.random.Generator) -> Augmentation:
+    def _augmentation(
+        self, num_samples: int, rng: np.random.Generator, mirrored: np.ndarray | None = None
+    ) -> Augmentation:
         return Augmentation(
             num_samples,
-            padding=self.recipe.crop_padding,
+            recipe=self.recipe,
             fill=self.split.fill,
-            flip=self.recipe.flip,
             rng=rng,
             device=self.device,
+            mirrored=mirrored,
         )
 
     def _train(
@@ -205,13 +226,18 @@ class Trainer:
         weights: Tensor | None,
         augment: Augmentation,
         learning_rate: Callable[[int], float],
+        after: Callable[[int], None] | None,
     ) -> Judged:
-        """Train on `order` (K,) in batches of `sizes`; what was met, on the device."""
+        """Train on `order` (K,) in batches of `sizes`; what was met, on the device.
+
+        Before and after each update `learning_rate` and `after` are called with how many samples
+        were trained on by then.
+        """
         train, share = self.split.train, 1 / self.recipe.batch_size
         judged = []
         done = 0
         # Data are gathered, and losses recorded, for many updates at once.
-        each = self._updates_per_chunk
+        each = self._updates_at_once
         chunked = [list(sizes[first : first + each]) for first in range(0, len(sizes), each)]
         chunks = order.split([sum(batches) for batches in chunked])
         for chunk, batches, met in zip(chunks, chunked, train.stream(chunks), strict=True):
@@ -220,22 +246,31 @@ class Trainer:
                 gradients *= weights[chunk]
             inputs = self.split.normalise(augment(met.inputs, chunk))
             parts = (inputs, *self._update.targets(met.targets, gradients))
-            *starts, done = accumulate(batches, initial=done)
-            outputs = self._updated(parts, batches, map(learning_rate, starts))
+            bounds = list(accumulate(batches, initial=done))
+            done = bounds[-1]
+            outputs = self._updated(parts, batches, map(learning_rate, bounds[:-1]), after, bounds)
             judged.append(self._judge(outputs, Batch(inputs, met.targets)))
         return Judged.of(judged)
 
     def _updated(
-        self, parts: tuple[Any, ...], sizes: list[int], rates: Iterable[float]
+        self,
+        parts: tuple[Any, ...],
+        sizes: list[int],
+        rates: Iterable[float],
+        after: Callable[[int], None] | None,
+        bounds: Sequence[int],
     ) -> list[Any]:
         """Outputs of batches of `sizes`, each before its update at one of `rates`."""
+        then = None if after is None else lambda number: after(bounds[number + 1])
         if isinstance(self._update, CapturedUpdate):
-            return self._update.run(parts, sizes, rates_on(self.device, list(rates)))
+            return self._update.run(parts, sizes, rates_on(self.device, list(rates)), then)
         outputs = []
         batches = zip(*(pieces(part, sizes) for part in parts), strict=True)
-        for rate, (inputs, *targets) in zip(rates, batches, strict=True):
+        for number, (rate, (inputs, *targets)) in enumerate(zip(rates, batches, strict=True)):
             set_learning_rate(self._update.optimiser, rate)
             outputs.append(self._update.step(inputs, *targets))
+            if then is not None:
+                then(number)
         return outputs
 
     def _judge(self, outputs: list[Any], batch: Batch) -> Judged:
@@ -257,18 +292,19 @@ class Trainer:
 
     @own_context()
     @torch.no_grad()
-    def evaluate(self, samples: Samples, *, augmented: bool = False) -> Evaluation:
+    def evaluate(self, samples: Samples, *, augmented: bool = False, views: int = 1) -> Evaluation:
         """Mean loss and metric over `samples`, in evaluation mode.
 
         Args:
             samples: to evaluate on.
             augmented: crop and mirror them as in training, the same way each time.
+            views: of each picture, whose outputs are averaged; see `Recipe.test_views`.
         """
         augment = None
         if augmented:
             augment = self._augmentation(len(samples), np.random.default_rng(0))
         with self.seeded_evaluation():
-            return self._passes.evaluate(samples, augment)
+            return self._passes.evaluate(samples, augment, views)
 
     def _share(self, total: Any, count: Any) -> float:
         return metric_share(self._objective, float(total), float(count))
@@ -291,6 +327,8 @@ class Trainer:
                 "buffers": dict(self.model.named_buffers()),  # those outside of that state too
                 "optimiser": self._update.optimiser.state_dict(),
             }
+            | ({} if self._after is None else {"after": self._after.state_dict()})
+            | ({} if self._mirrored is None else {"mirrored": self._mirrored})
             | {name: stream.bit_generator.state for name, stream in self._streams.items()}
         )
 
@@ -305,6 +343,10 @@ class Trainer:
             self._update.load(snapshot["optimiser"])
         else:
             self._update.optimiser.load_state_dict(snapshot["optimiser"])
+        if self._after is not None:
+            self._after.load_state_dict(snapshot["after"])
+        if self._mirrored is not None:
+            self._mirrored = snapshot["mirrored"]
         for name, stream in self._streams.items():
             stream.bit_generator.state = snapshot[name]
 
@@ -325,7 +367,7 @@ class Trainer:
         self.model.eval()
         seeded = self._seeded_layers(self._evaluation_seed)
         room = self._room_for("a forward pass")
-        with own_kernels(self.device, self.precision), seeded, room:
+        with self._own_kernels(), seeded, room:
             yield self.model
 
     def _draw_seed(self) -> int:
@@ -346,24 +388,3 @@ class Trainer:
         batch = self.split.first(2)
         with self.seeded_evaluation() as network, autocast(self.device, self.precision):
             check_fit(self._objective, network, batch)
-
-    def _batch_sizes(self, count: int) -> list[int]:
-        """Samples of each update of an epoch on `count` samples."""
-        whole, left = divmod(count, self.recipe.batch_size)
-        sizes = [self.recipe.batch_size] * whole
-        if left == 1 and whole and self._normalisations:
-            sizes[-1] += 1
-        elif left:
-            sizes.append(left)
-        return sizes
-
-    @property
-    def _updates_per_chunk(self) -> int:
-        shape = self.split.input_shape
-        if not (self._classifies and is_one_tensor(shape)):
-            return 1  # what comes out may be far more than what goes in
-        elements = _CHUNK_ELEMENTS_ON_GPU if on_gpu(self.device) else _CHUNK_ELEMENTS
-        most = max(1, elements // (self.recipe.batch_size * math.prod(shape)))
-        # On a GPU memory is kept for so many, the same in all episodes of a task.
-        batches = -(-len(self.split.train.pool) // self.recipe.batch_size)
-        return min(most, batches) if on_gpu(self.device) else most

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prune_env.devices import on_gpu
 from prune_env.problem.inputs import Inputs, call, each
 from prune_env.problem.models import MLP
 from prune_env.problem.objectives import Batch, CrossEntropy, Objective
 from prune_env.problem.recipes import Recipe
+from prune_env.training.optimisers import make_optimiser
 from prune_env.training.precision import autocast
 
 
@@ -68,7 +68,7 @@ class AutogradUpdate:
         self._smoothing = recipe.label_smoothing
         self._precision = precision
         self._objective = objective
-        self.optimiser = _make_optimiser(model, recipe)
+        self.optimiser = make_optimiser(model, recipe)
 
     def targets(self, targets: Any, gradients: Tensor) -> tuple[Any, ...]:
         """The arguments themselves."""
@@ -116,7 +116,7 @@ class MLPUpdate:
 
     def __init__(self, model: MLP, recipe: Recipe):
         self._smoothing = recipe.label_smoothing
-        self.optimiser = _make_optimiser(model, recipe)
+        self.optimiser = make_optimiser(model, recipe)
         self._parameters = list(model.parameters())
         self._num_classes = len(self._parameters[3])
         self._alias()
@@ -172,38 +172,3 @@ def make_update(
     if isinstance(model, MLP) and precision != "bfloat16" and classifies:
         return MLPUpdate(model, recipe)
     return AutogradUpdate(model, recipe, precision, objective)
-
-
-def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float | Tensor) -> None:
-    """Of the steps to come; on CUDA it is a tensor, which a captured graph reads."""
-    for group in optimiser.param_groups:
-        if isinstance(rate, Tensor):
-            group["lr"].copy_(rate)
-        elif isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
-
-
-def _make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    device = next(model.parameters()).device
-    on_cuda = on_gpu(device)
-    rate: float | Tensor = recipe.learning_rate
-    if on_cuda:
-        rate = torch.tensor(rate, device=device)
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(
-            model.parameters(),
-            lr=rate,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-            capturable=on_cuda,
-        )
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-        fused=True,
-    )
