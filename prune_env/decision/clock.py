@@ -54,7 +54,7 @@ class WorkClock:
     def progress(self, trained: int = 0) -> float:
         """Share of the budget spent, in [0, 1], once samples of that cost are trained on."""
         spent = self._thirds + 3 * trained
-        if trained and self._limit - spent < 3:
+        if self._limit - spent < 3:
             return 1.0  # what is left affords no sample
         return min(1.0, spent / self._limit)
 
