@@ -80,7 +80,8 @@ class Recipe:
             the picture alone: 1 none, 2 with its mirror image, 6 shifted by a pixel as well.
         cudnn_benchmark: let cuDNN choose its algorithms by timing them: quicker, but the last bits
             may differ from run to run.
-        compiled: compile the network by torch.compile.
+        compiled: have torch.compile compile the network, all but an mlp's updates, which are
+            written out; it takes a compiler on the machine, and seconds in the first episode.
     """
 
     batch_size: int = 128

@@ -83,7 +83,7 @@ def describe(network: nn.Module) -> list[Any] | None:
         for key, value in vars(module).items():
             if key in ("_parameters", "_buffers"):
                 plain[key] = {part: _shape_of(tensor) for part, tensor in value.items()}
-            elif key not in ("_modules", "training"):
+            elif key not in ("_modules", "training", "_compiled_call_impl"):
                 if not _is_plain(value):
                     return None
                 plain[key] = value

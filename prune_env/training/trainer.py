@@ -131,12 +131,18 @@ class Trainer:
         if not isinstance(self._update, CapturedUpdate) or self._update.captured:
             return
         self.model.train()
+        self._compile()
         size = self.recipe.batch_size
         batch = self.split.first(size)  # what is captured is called with one tensor
         gradients = torch.full((len(batch.inputs),), 1 / size, device=self.device)
         parts = batch.inputs, *self._update.targets(batch.targets, gradients)
         with self._own_kernels(), self._room_for("an update"):
             self._update.prepare(parts)
+
+    def _compile(self) -> None:
+        """Have the network compiled where the recipe says so; a copy of one no longer is."""
+        if self.recipe.compiled and self.model._compiled_call_impl is None:
+            self.model.compile()
 
     def _own_kernels(self) -> AbstractContextManager[None]:
         return own_kernels(self.device, self.precision, benchmark=self.recipe.cudnn_benchmark)
@@ -191,6 +197,7 @@ class Trainer:
             for layer in self._normalisations:
                 layer.eval()
         seeded = self._seeded_layers(self._draw_seed())
+        self._compile()
         with self._own_kernels(), seeded, self._room_for("an update"):
             judged = self._train(
                 order, sizes, weights, augment, learning_rate, after if self._after else None
