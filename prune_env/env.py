@@ -125,7 +125,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         scenario: `clean`, or `noise:F`, `confusion:F`, `imbalance:R`, `tail:R`, `drift:R`,
             `duplicates:F`, `copies:R`, `validation-noise:F` joined by `+` in any order, or the same
             as objects, such as `Noise(0.3) + Imbalance(10)`; or several.
-        model: `mlp`, `mlp:WIDTH`, `cnn`, `resnet18`, `resnet50`; None is the task's own.
+        model: a name of `prune-env list models`, such as `mlp:64` or `cnn`; None is the task's own.
         num_samples: cut every training set to this many; None keeps all.
         budget: full epochs, above 0; at least 2 make a run worth the name.
         keep_fraction: kept / N in (0, 1]; None is 0.25. To be left out where the action chooses.

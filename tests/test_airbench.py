@@ -403,3 +403,23 @@ def test_a_network_is_compiled_once_for_all_episodes():
     assert same(first, again)
     for mine, other in zip(first, played(plain), strict=True):
         assert mine["validation_loss"] == pytest.approx(other["validation_loss"], rel=1e-2)
+
+
+def test_a_gpu_agrees_with_the_host(on_host_and_gpu):
+    def losses(device):
+        env = make(device=device)
+        return [[info["validation_loss"] for info in played(env, seed)] for seed in (0, 1)]
+
+    host, gpu = on_host_and_gpu(losses)
+    for mine, other in zip(host, gpu, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=2e-3)
+
+
+def test_a_gpu_captures_it_once_and_reads_nothing_in_a_step(emulated):
+    env = make()
+    counts = emulated.counted(lambda: [played(env, seed) for seed in range(3)])
+    assert counts["capture"] == 1
+    _, info = env.reset(seed=0)
+    counts = emulated.counted(lambda: env.step(np.ones(info["num_samples"], np.int8)))
+    assert (counts["capture"], counts["read"]) == (0, 0)
+    assert counts["replay"] == info["num_samples"] // 16

@@ -65,7 +65,7 @@ class _Play:
     """length of the reference run in full epochs; the other agents' budget is keep fraction
     times that"""
     model: str | None = None
-    """mlp, mlp:WIDTH, cnn, resnet18 or resnet50, in place of the task's own"""
+    """one that `list models` shows, in place of the task's own"""
     num_samples: int | None = None
     """cut the training set to this many samples"""
     clock: str = "work"
