@@ -21,7 +21,7 @@ AGENTS = (
 )
 
 
-def comparison(agents=AGENTS, tasks=("blobs",), **changes):
+def comparison(agents, tasks=("blobs",), **changes):
     return Comparison(
         **{"tasks": tasks, "scenarios": ("clean",), "agents": agents, "seeds": (3,)}
         | {"epochs": 6.4, "keep_fraction": 0.5, "device": "cpu"}
@@ -35,7 +35,7 @@ def in_pieces(make, folder, seconds=1e-9):
     while True:
         count += 1
         try:
-            make().run(results, Pieces(folder=folder, seconds=seconds))
+            make().run(results, Pieces(seconds=seconds))
         except PieceEndedError:
             assert len(list(folder.glob("unfinished-*.pt"))) <= 1
             continue
@@ -52,12 +52,12 @@ def check_same(make, folder):
         assert one.has_result_of(other), one.agent
         assert one.curve_seconds.keys() == other.curve_seconds.keys()
     assert not list(folder.glob("unfinished-*"))
-    return count
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_episodes_in_pieces_of_an_epoch_are_the_uninterrupted_ones(tmp_path):
-    check_same(comparison, tmp_path)
+@pytest.mark.parametrize("agent", AGENTS)
+def test_an_episode_in_pieces_of_an_epoch_is_the_uninterrupted_one(agent, tmp_path):
+    check_same(lambda: comparison((agent,)), tmp_path)
 
 
 def pictures(**recipe):
@@ -89,11 +89,13 @@ def test_a_state_may_be_taken_up_by_an_environment_that_has_played_something_els
     assert all(one.has_result_of(other) for one, other in zip(whole.records, records, strict=True))
 
 
+def results_in(folder):
+    return Results(comparison(("ucb",)).settings, folder)
+
+
 def stopped(folder, **changes):
     with pytest.raises(PieceEndedError):
-        comparison(("ucb",), **changes).run(
-            Results(comparison().settings), Pieces(folder=folder, seconds=1e-9)
-        )
+        comparison(("ucb",), **changes).run(results_in(folder), Pieces(seconds=1e-9))
     (file,) = folder.glob("unfinished-*.pt")
     return file
 
@@ -104,7 +106,7 @@ def test_a_damaged_state_is_an_error_that_names_it(tmp_path):
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(ValueError, match=f"`out` {file} is damaged; remove it"):
-        comparison(("ucb",)).run(Results({}), Pieces(folder=tmp_path))
+        comparison(("ucb",)).run(results_in(tmp_path), Pieces())
     assert file.read_bytes() == content
 
 
@@ -112,17 +114,22 @@ def test_a_state_of_something_else_is_not_gone_on_with(tmp_path):
     file = stopped(tmp_path)
     before = file.read_bytes()
     with pytest.raises(ValueError, match=r"of something else stands \(settings .*remove it"):
-        comparison(("ucb",), epochs=5.0).run(Results({}), Pieces(folder=tmp_path))
+        comparison(("ucb",), epochs=5.0).run(results_in(tmp_path), Pieces())
     other = blob_task("blobs", seed=1)
     with pytest.raises(ValueError, match=r"of something else stands \(inputs .*remove it"):
-        comparison(("ucb",), (other,)).run(Results({}), Pieces(folder=tmp_path))
+        comparison(("ucb",), (other,)).run(results_in(tmp_path), Pieces())
     assert file.read_bytes() == before
+
+
+def test_pieces_need_a_folder():
+    with pytest.raises(ValueError, match="`results` must have a folder where `pieces` are kept"):
+        comparison(("ucb",)).run(Results({}), Pieces())
 
 
 def test_a_measured_budget_cannot_be_gone_on_with(tmp_path):
     measured = comparison(("random",), clock="wall")
     with pytest.raises(ValueError, match="`clock` must be 'work' where an episode is to be gone"):
-        measured.run(Results({}), Pieces(folder=tmp_path, seconds=1e-9))
+        measured.run(results_in(tmp_path), Pieces(seconds=1e-9))
 
 
 class Clock:
@@ -135,9 +142,9 @@ class Clock:
         return self.time
 
 
-def test_a_piece_ends_before_an_epoch_that_it_has_no_time_for(tmp_path):
+def test_a_piece_ends_before_an_epoch_that_it_has_no_time_for():
     clock = Clock()
-    pieces = Pieces(folder=tmp_path, seconds=100, spare=10, every=1000, now=clock)
+    pieces = Pieces(seconds=100, spare=10, every=1000, now=clock)
     kept = []
 
     def keep():
@@ -148,35 +155,37 @@ def test_a_piece_ends_before_an_epoch_that_it_has_no_time_for(tmp_path):
     pieces.begin_epochs()
     for end in (50, 70):  # 20 seconds each
         clock.time = end
-        pieces.after_epoch(keep)
+        pieces.after_epoch(keep, last=False)
     assert (kept, pieces.left) == ([], 0)
     pieces.check_begin(seconds=0)
     with pytest.raises(PieceEndedError):
         pieces.check_begin(seconds=1)
     clock.time = 70.5
     with pytest.raises(PieceEndedError):
-        pieces.after_epoch(keep)
+        pieces.after_epoch(keep, last=False)
+    assert kept == [73.5]
+    pieces.after_epoch(keep, last=True)  # that episode has a record now
     assert kept == [73.5]
 
 
-def test_a_piece_begins_something_however_short_it_is(tmp_path):
-    Pieces(folder=tmp_path, seconds=1e-9, spare=100).check_begin(seconds=1e9)
+def test_a_piece_begins_something_however_short_it_is():
+    Pieces(seconds=1e-9, spare=100).check_begin(seconds=1e9)
 
 
-def test_states_are_kept_now_and_then_whatever_happens_next(tmp_path):
+def test_states_are_kept_now_and_then_whatever_happens_next():
     clock, kept = Clock(), []
-    pieces = Pieces(folder=tmp_path, every=60, now=clock)
+    pieces = Pieces(every=60, now=clock)
     for _ in range(10):
         clock.time += 25
-        pieces.after_epoch(lambda: kept.append(clock.time))
+        pieces.after_epoch(lambda: kept.append(clock.time), last=False)
     assert kept == [75, 150, 225]
     assert pieces.left == math.inf
 
 
 @pytest.mark.parametrize("name", ["seconds", "every"])
-def test_times_must_be_above_zero(tmp_path, name):
+def test_times_must_be_above_zero(name):
     with pytest.raises(ValueError, match=f"`{name}` must be finite and above 0, got 0"):
-        Pieces(folder=tmp_path, **{name: 0})
+        Pieces(**{name: 0})
 
 
 def test_an_episodes_state_is_of_plain_containers_that_hold_the_whole_of_it():

@@ -210,15 +210,19 @@ class Comparison:
 
         Args:
             results: takes the records.
-            pieces: keeps where an unfinished episode stands, and ends in time; None does neither.
+            pieces: keeps where an unfinished episode stands, in the folder of `results`, and ends
+                in time; None does neither.
 
         Raises:
             ValueError: if `results` holds episodes of other data or of an agent with other
-                arguments, before anything is trained; or if an agent's action is malformed.
+                arguments, or has no folder for `pieces`, before anything is trained; or if an
+                agent's action is malformed.
             PieceEndedError: if `pieces` says so; another run goes on there.
         """
         self._check_held(results)
-        settings = self.settings
+        folder, settings = results.folder, self.settings
+        if pieces is not None and folder is None:
+            raise ValueError("`results` must have a folder where `pieces` are kept; give it one")
         missing = [
             (*names, seed)
             for seed in self.seeds
@@ -232,7 +236,10 @@ class Comparison:
             env, agent = self.pairs[task, scenario, spec]
             names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
             made: JsonObject = {"settings": settings, "inputs": self._inputs[task, scenario, spec]}
-            unfinished = None if pieces is None else pieces.episode(names | made)
+            unfinished = None
+            if pieces is not None and folder is not None:
+                pieces.check_begin()
+                unfinished = pieces.episode(folder, names | made)
             with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
                 try:
                     record = run_episode(

@@ -32,37 +32,39 @@ class Pieces:
     as the trainings of an agent that scores samples beforehand, ends later than asked for.
 
     Attributes:
-        folder: where states of unfinished episodes are kept, a file each.
         seconds: that a piece may take, above 0; infinite never ends one.
         spare: seconds of them to be left over for what follows the episodes, at least 0.
         every: seconds after which a state is kept, whatever happens next, above 0.
         now: the time in seconds.
+        start: of the piece, by that time; None is now.
+        num_epochs: trained so far.
     """
 
-    folder: Path
     seconds: float = math.inf
     spare: float = 0.0
     every: float = 60.0
     now: Callable[[], float] = time.monotonic
-    _start: float = field(init=False)
+    start: float | None = None
     _kept_at: float = field(init=False)
     _border: float = field(init=False)
+    _end: float = field(init=False)
     _slowest_epoch: float = field(default=0.0, init=False)
     _slowest_state: float = field(default=0.0, init=False)
-    _epochs: int = field(default=0, init=False)
+    num_epochs: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        """Start the first piece."""
+        """Start the piece."""
         if self.seconds != math.inf:
             check_positive("seconds", self.seconds)
         check_positive("every", self.every)
-        self._start = self._kept_at = self._border = self.now()
+        self._kept_at = self._border = self.now()
+        self._end = self.seconds + (self._border if self.start is None else self.start)
 
     @property
     def left(self) -> float:
         """Seconds that can still be trained in: an epoch and a state must end before the piece."""
         needed = self.spare + self._slowest_epoch + 2 * self._slowest_state
-        return self._start + self.seconds - needed - self.now()
+        return self._end - needed - self.now()
 
     def check_begin(self, seconds: float = 0.0) -> None:
         """Raise PieceEndedError where an episode had better begin in the next piece.
@@ -70,35 +72,41 @@ class Pieces:
         Args:
             seconds: that its trainings beforehand are expected to take.
         """
-        if self._epochs and self.left < seconds:
+        if self.num_epochs and self.left < seconds:
             raise PieceEndedError
 
-    def episode(self, identity: JsonObject) -> UnfinishedEpisode:
+    def episode(self, folder: Path, identity: JsonObject) -> UnfinishedEpisode:
         """The place of an episode's state.
 
         Args:
+            folder: of its results.
             identity: all that the episode is made of, as JSON.
         """
         names = [identity[name] for name in ("task", "scenario", "agent", "seed")]
         digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:24]
-        return UnfinishedEpisode(self, self.folder / f"unfinished-{digest}.pt", identity)
+        return UnfinishedEpisode(self, folder / f"unfinished-{digest}.pt", identity)
 
     def begin_epochs(self) -> None:
         """The time of an episode's first epoch begins."""
         self._border = self.now()
 
-    def after_epoch(self, keep: Callable[[], None]) -> None:
-        """Keep a state where it is time to, and end the piece where it is up."""
+    def after_epoch(self, keep: Callable[[], None], *, last: bool) -> None:
+        """Keep a state where it is time to, and end the piece where it is up.
+
+        Args:
+            keep: keeps it.
+            last: whether the episode is over, so that there is nothing to go on with.
+        """
         now = self.now()
-        self._epochs += 1
+        self.num_epochs += 1
         self._slowest_epoch = max(self._slowest_epoch, now - self._border)
         over = self.left < 0
-        if over or now - self._kept_at >= self.every:
+        if not last and (over or now - self._kept_at >= self.every):
             keep()
             self._kept_at = self.now()
             self._slowest_state = max(self._slowest_state, self._kept_at - now)
         self._border = self.now()
-        if over:
+        if over and not last:
             raise PieceEndedError
 
 
@@ -141,14 +149,14 @@ class UnfinishedEpisode:
         """What was before the first epoch of this process is done."""
         self._pieces.begin_epochs()
 
-    def after_epoch(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Keep what `state` makes, where it is time to.
+    def after_epoch(self, state: Callable[[], dict[str, Any]], *, last: bool) -> None:
+        """Keep what `state` makes, where it is time to; nothing after the last epoch.
 
         Raises:
             PieceEndedError: if the piece is over; the state is kept then.
             ValueError: if it cannot be written.
         """
-        self._pieces.after_epoch(lambda: self._keep(state()))
+        self._pieces.after_epoch(lambda: self._keep(state()), last=last)
 
     def _keep(self, state: dict[str, Any]) -> None:
         held = {"identity": json.dumps(self._identity), "state": state}

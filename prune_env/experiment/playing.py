@@ -195,8 +195,8 @@ def _play(
         observation, _, terminated, _, info = env.step(action)
         played.note(env, info, scoring)
         on_epoch(info)
-        if unfinished is not None and not terminated:
-            unfinished.after_epoch(partial(_state, env, agent, played))
+        if unfinished is not None:
+            unfinished.after_epoch(partial(_state, env, agent, played), last=terminated)
     return played
 
 
