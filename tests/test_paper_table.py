@@ -77,7 +77,7 @@ def test_a_table_in_pieces_is_the_table_in_one(tiny, tmp_path):
         assert over or part.counts((TINY,))[0] <= before + 1
     # The reference once, and two agents at three shares.
     assert whole.counts((TINY,)) == part.counts((TINY,)) == (7, 7)
-    assert count > 2 * 7, "episodes were parted"
+    assert count > 7, "episodes were parted"
     one, many = (without_seconds(made.part(TINY).rows) for made in (whole, part))
     assert one == many
     assert [row["agent"] for row in one[:2]] == ["full", "infobatch"]
