@@ -194,6 +194,7 @@ def main(
     minutes: float | None = None,
     data: str | None = None,
     only: tuple[str, ...] = (),
+    note: str = "",
     task: str | None = None,
     name: str | None = None,
     epochs: float | None = None,
@@ -215,6 +216,7 @@ def main(
         minutes: of a preset, stop in time before so many are over; the same command goes on.
         data: of a preset, folder:PATH in the place of CIFAR-10.
         only: of a preset, these of its networks and tasks.
+        note: of a preset, a sentence for its table, such as what else the machine does.
         task: of the studies, name, or folder:PATH; digits if not given.
         name: what the results call the task; must be given for a folder.
         epochs: length of the reference run in full epochs; 16, or what the preset says.
@@ -232,7 +234,9 @@ def main(
     started = time.monotonic() - time.process_time()
     studying = {"task": task, "num_samples": num_samples, "studies": studies}
     studying |= {} if augment else {"augment": augment}
-    _check_goes_with(preset, {"minutes": minutes, "data": data, "only": only}, studying)
+    _check_goes_with(
+        preset, {"minutes": minutes, "data": data, "only": only, "note": note}, studying
+    )
     shared: dict[str, Any] = {"device": device, "threads": threads, "runs": runs, "out": out}
     chosen = parse_seeds(seeds) if seeds else None
     if preset is not None:
@@ -244,6 +248,7 @@ def main(
             seeds=chosen,
             epochs=epochs,
             minutes=minutes,
+            note=note,
             started=started,
             **shared,
         )
@@ -265,7 +270,7 @@ def _check_goes_with(
 ) -> None:
     """Raise SystemExit where something is given that would have no effect."""
     others = of_presets if preset is None else of_studies
-    given = [name for name, value in others.items() if value not in (None, ())]
+    given = [name for name, value in others.items() if value not in (None, (), "")]
     if given:
         where = "a preset alone" if preset is None else "the studies, and with no preset"
         raise SystemExit(f"`{given[0]}` goes with {where}; leave it out")

@@ -76,6 +76,11 @@ class Stage:
     agents: tuple[str, ...]
     seed: int
 
+    def __str__(self) -> str:
+        """For whoever waits."""
+        pruned = 100 * (1 - self.keep_fraction)
+        return f"{self.training.name}, {pruned:.0f} % pruned, seed {self.seed}"
+
 
 def stages(
     trainings: tuple[Training, ...], seeds: Mapping[str, tuple[int, ...]]

@@ -41,14 +41,19 @@ PUBLISHED: Mapping[str, Mapping[str, Figures]] = {
 _SCORES = ("grand", "el2n")  # whose settings are this benchmark's own
 
 
-def published(known: Figures, agent: str, place: int) -> str:
+def is_known_as(agent: str, known: str) -> bool:
+    """Whether an agent, with its arguments, is one that figures are published of."""
+    first = agent.split(":")[0]
+    return known == (first if first in _SCORES else agent)
+
+
+def published(figures: Figures, agent: str, place: int) -> str:
     """The figure of an agent at the first, second or third share pruned; nothing if there is none.
 
     Args:
-        known: of a network on a task.
+        figures: of a network on a task.
         agent: with its arguments.
         place: of the share.
     """
-    first = agent.split(":")[0]
-    figure = known.get(first if first in _SCORES else agent, (None, None, None))[place]
-    return "" if figure is None else f"{figure:.1f}"
+    found = [figures[known][place] for known in figures if is_known_as(agent, known)]
+    return f"{found[0]:.1f}" if found and found[0] is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import subprocess
 import time
@@ -100,9 +101,12 @@ class Table:
                 one = self._comparison(stage.training, stage.keep_fraction, agent, stage.seed)
                 try:
                     self.pieces.check_begin(self._beforehand(stage, agent))
+                    print(f"{stage}: {agent}", flush=True)
                     one.run(results, self.pieces)
                 except PieceEndedError:
                     return False
+                del one
+                gc.collect()  # environments are circles, and hold memory of the device
         return True
 
     def counts(self, playing: Sequence[Training]) -> tuple[int, int]:
@@ -207,6 +211,7 @@ def main(
     threads: int | None,
     runs: Path,
     out: Path,
+    note: str,
     started: float,
 ) -> None:
     """Play a piece of a preset and write what there is; arguments as those of `paper.main`.
@@ -243,6 +248,7 @@ def main(
             "seconds": time.monotonic() - started,
             "episodes": held - before,
             "cards": [*cards, card()],
+            "note": note,
         }
         append_line(folder / _PIECES, piece | header(resolve_device(device), 0))
     pieces = read_lines(folder / _PIECES)

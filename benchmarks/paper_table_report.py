@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter
 from paper_presets import FIRST, KEPT, REFERENCE, Training, agents_of
-from paper_published import PUBLISHED, SOURCE, Figures, published
+from paper_published import PUBLISHED, SOURCE, Figures, is_known_as, published
 
 from prune_env.experiment.records import Record
 from prune_env.experiment.report import label, markdown
@@ -21,6 +22,10 @@ from prune_env.problem.tasks import Task
 Row = dict[str, Any]
 Targets = Mapping[int, float]  # of each seed
 _BASE = "short"
+_KEPT_OF_SUMMARY = (
+    *("task", "agent", "seeds", "test_accuracies", "test_metric", "against", "over", "work"),
+    *("scoring_work", "num_samples", "num_trained", "num_scored", "seconds", "num_diverged"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +72,9 @@ def rows_of(training: Training, records: Mapping[float, Sequence[Record]]) -> li
 
 
 def _row(training: Training, summary: Row, records: Sequence[Record], ends: Targets) -> Row:
-    names = ("task", "agent", "seeds", "test_accuracies", "test_metric", "against", "over", "work")
-    names += ("scoring_work", "num_samples", "num_trained", "num_scored", "seconds", "num_diverged")
     fixed = {f"{target:g}": dict.fromkeys(summary["seeds"], target) for target in training.targets}
     targets = {"full - 0.005": ends} | fixed
-    return {name: summary[name] for name in names} | {
+    return {name: summary[name] for name in _KEPT_OF_SUMMARY} | {
         "to_accuracy": {name: _to(one, records) for name, one in targets.items()}
     }
 
@@ -119,11 +122,11 @@ def write(out: Path, preset: str, parts: Sequence[Part], pieces: Sequence[Row]) 
         | {name: value for name, value in asdict(one.training).items() if name in _DESCRIBED}
         for one in parts
     ]
-    content = {"preset": preset, "pieces": pieces, "trainings": described}
+    content: Row = {"preset": preset, "pieces": pieces, "trainings": described}
     content["rows"] = [row for part in parts for row in part.rows]
     text = json.dumps(content, indent=1, allow_nan=False)
     (out / f"table-{preset}.json").write_text(text + "\n", encoding="utf-8")
-    blocks = [f"# {preset}", _evidence_text(pieces), _NOTES]
+    blocks = [f"# {preset}", _evidence_text(pieces, content["rows"]), _NOTES]
     for part in parts:
         picture = out / f"table-{preset}-{part.training.network.replace(':', '-')}"
         picture = picture.with_name(f"{picture.name}-{part.task.name}.png")
@@ -145,20 +148,21 @@ there, the mean over the seeds that reached it (so many of so many). Seconds are
 scoring and selection; validation is apart."""
 
 
-def _evidence_text(pieces: Sequence[Row]) -> str:
+def _evidence_text(pieces: Sequence[Row], rows: Sequence[Row]) -> str:
+    """What was played on what; a piece that was killed has left its episodes and no word."""
     if not pieces:
-        return "Nothing was played yet."
+        return "No piece has ended yet."
     last, seconds = pieces[-1], sum(piece["seconds"] for piece in pieces)
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
     cards = [one for one in last["cards"] if one]
     text = (
-        f"{sum(piece['episodes'] for piece in pieces)} episodes in {len(pieces)} piece(s), "
+        f"{sum(len(row['seeds']) for row in rows)} episodes, {len(pieces)} piece(s) of "
         f"{seconds:,.0f} seconds in all. {last['device']}, precision {last['precision']}, "
         f"{last['threads']} thread(s) of {last['cores']} core(s), {last['date']}; {versions}."
     )
     if cards:
         text += f" Card, driver, clocks at the start and at the end: {'; '.join(cards)}."
-    return text
+    return " ".join([text, *dict.fromkeys(piece["note"] for piece in pieces if piece["note"])])
 
 
 def _setting_text(part: Part) -> str:
@@ -283,10 +287,15 @@ def _draw(part: Part) -> Figure:
         mine = [row for row in rows if row["agent"] == agent]
         accuracies = [100 * row["test_metric"]["mean"] for row in mine]
         known = agent in coloured
-        style = {"color": f"C{coloured.index(agent)}" if known else "0.8", "marker": "."}
+        style: Row = {"color": f"C{coloured.index(agent)}" if known else "0.8", "marker": "."}
         style |= {"linewidth": 1.6 if known else 0.8, "label": label(agent) if known else None}
         by_share.plot([100 * (1 - row["keep_fraction"]) for row in mine], accuracies, **style)
         by_seconds.plot([_spent(row) for row in mine], accuracies, **style)
+    for agent, figures in known_of(part).items():
+        place = next((at for at, a in enumerate(coloured) if is_known_as(a, agent)), None)
+        if place is not None:
+            shown = [(100 * (1 - kept), f) for kept, f in zip(KEPT, figures, strict=True) if f]
+            by_share.plot(*zip(*shown, strict=True), "x", color=f"C{place}")
     for row in (row for row in rows if row["agent"] == REFERENCE):
         accuracy = 100 * row["test_metric"]["mean"]
         by_share.axhline(accuracy, color="black", linestyle=":", label=REFERENCE)
@@ -295,8 +304,12 @@ def _draw(part: Part) -> Figure:
         by_share.plot([], [], color="0.8", label=f"{len(others) - 10 + len(FIRST)} others")
     by_share.set(xlabel="pruned [%]", ylabel="test accuracy [%]")
     by_seconds.set(xlabel="seconds of training, scoring and selection", xscale="log")
+    for axis in (by_seconds.xaxis.set_major_formatter, by_seconds.xaxis.set_minor_formatter):
+        axis(FormatStrFormatter("%g"))
+    by_seconds.tick_params(axis="x", which="both", labelrotation=90)
     for axes in (by_share, by_seconds):
         axes.grid(alpha=0.3, which="both")
-    figure.suptitle(f"{part.name}: means over seeds")
+    crosses = ", crosses: published" if known_of(part) else ""
+    figure.suptitle(f"{part.name}: means over seeds{crosses}")
     figure.legend(*by_share.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure

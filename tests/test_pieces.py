@@ -121,15 +121,20 @@ def test_a_state_of_something_else_is_not_gone_on_with(tmp_path):
     assert file.read_bytes() == before
 
 
-def test_pieces_need_a_folder():
-    with pytest.raises(ValueError, match="`results` must have a folder where `pieces` are kept"):
+def test_pieces_need_a_folder_and_a_counted_budget(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"`pieces` go with results that have a folder, .*got None"
+    ):
         comparison(("ucb",)).run(Results({}), Pieces())
+    with pytest.raises(ValueError, match=r"`pieces` go with .* and with clock 'work', .*'wall'"):
+        comparison(("ucb",), clock="wall").run(results_in(tmp_path), Pieces())
 
 
-def test_a_measured_budget_cannot_be_gone_on_with(tmp_path):
-    measured = comparison(("random",), clock="wall")
+def test_an_episode_whose_budget_is_measured_has_no_state():
+    env = DataPruningEnv("blobs", clock="wall", device="cpu")
+    env.reset(seed=0)
     with pytest.raises(ValueError, match="`clock` must be 'work' where an episode is to be gone"):
-        measured.run(results_in(tmp_path), Pieces(seconds=1e-9))
+        env._any_episode().state_dict()
 
 
 class Clock:

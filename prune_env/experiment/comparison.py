@@ -215,14 +215,17 @@ class Comparison:
 
         Raises:
             ValueError: if `results` holds episodes of other data or of an agent with other
-                arguments, or has no folder for `pieces`, before anything is trained; or if an
-                agent's action is malformed.
+                arguments, or `pieces` cannot be kept, before anything is trained; or if an agent's
+                action is malformed.
             PieceEndedError: if `pieces` says so; another run goes on there.
         """
         self._check_held(results)
         folder, settings = results.folder, self.settings
-        if pieces is not None and folder is None:
-            raise ValueError("`results` must have a folder where `pieces` are kept; give it one")
+        if pieces is not None and (folder is None or self.clock != "work"):
+            raise ValueError(
+                "`pieces` go with results that have a folder, and with clock 'work', got "
+                f"{folder} and {self.clock!r}; a measured budget is that of one process"
+            )
         missing = [
             (*names, seed)
             for seed in self.seeds
