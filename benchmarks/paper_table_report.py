@@ -141,11 +141,11 @@ _DESCRIBED = ("network", "epochs", "targets", "num_samples", "validation_fractio
 _NOTES = """\
 Test accuracy [%] after the last epoch; "±" is half of a 95 % interval over seeds (Student's t, from
 three seeds on), in brackets the difference to `short` at the same share, paired by seed, * where
-its interval lacks 0. Everybody but `full` has the share kept of its budget, forward passes of a
-rule included. What static scores take beforehand (`+`, in full epochs) is not taken from their
-budget, but is in the work and seconds to an accuracy: until the validation accuracy first was
-there, the mean over the seeds that reached it (so many of so many). Seconds are of training,
-scoring and selection; validation is apart."""
+its interval lacks 0; [n] seeds where others have more, and - none yet. Everybody but `full` has the
+share kept of its budget, forward passes of a rule included. What static scores take beforehand
+(`+`, in full epochs) is not taken from their budget, but is in the work and seconds to an accuracy:
+until the validation accuracy first was there, the mean over the seeds that reached it (so many of
+so many). Seconds are of training, scoring and selection; validation is apart."""
 
 
 def _evidence_text(pieces: Sequence[Row], rows: Sequence[Row]) -> str:
@@ -162,7 +162,7 @@ def _evidence_text(pieces: Sequence[Row], rows: Sequence[Row]) -> str:
     )
     if cards:
         text += f" Card, driver, clocks at the start and at the end: {'; '.join(cards)}."
-    return " ".join([text, *dict.fromkeys(piece["note"] for piece in pieces if piece["note"])])
+    return " ".join([text, *dict.fromkeys(piece["note"] for piece in pieces if piece.get("note"))])
 
 
 def _setting_text(part: Part) -> str:
@@ -187,7 +187,7 @@ def known_of(part: Part) -> Figures:
 def accuracy_table(part: Part) -> str:
     """By agent and share pruned, with the published figures where there are some."""
     rows, known = part.rows, known_of(part)
-    reference = _at(rows, REFERENCE, 1.0)
+    reference, most = _at(rows, REFERENCE, 1.0), max(len(row["seeds"]) for row in rows)
     titles = ["agent"]
     for kept in KEPT:
         titles += [f"{100 * (1 - kept):.0f} % pruned", *(["published"] if known else [])]
@@ -196,9 +196,9 @@ def accuracy_table(part: Part) -> str:
         cells = []
         for place, kept in enumerate(KEPT):
             if agent == REFERENCE:
-                cells.append(_accuracy(reference) if place == 0 else "")
+                cells.append(_accuracy(reference, most) if place == 0 else "")
             else:
-                cells.append(_accuracy(_at(rows, agent, kept)))
+                cells.append(_accuracy(_at(rows, agent, kept), most))
             if known:
                 cells.append(published(known, agent, place))
         lines.append([_name(agent, rows), *cells])
@@ -215,7 +215,7 @@ def _at(rows: Sequence[Row], agent: str, kept: float) -> Row | None:
     return next(found, None)
 
 
-def _accuracy(row: Row | None) -> str:
+def _accuracy(row: Row | None, most: int) -> str:
     if row is None:
         return "-"
     value, over = row["test_metric"], row["over"]
@@ -225,7 +225,7 @@ def _accuracy(row: Row | None) -> str:
     if over is not None and row["against"] == _BASE:
         apart = over["low"] is not None and not over["low"] <= 0 <= over["high"]
         text += f" ({100 * over['mean']:+.1f}{'*' if apart else ''})"
-    return text
+    return text if len(row["seeds"]) == most else f"{text} [{len(row['seeds'])}]"
 
 
 def cost_table(part: Part) -> str:

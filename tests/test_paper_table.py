@@ -241,6 +241,7 @@ def test_who_did_not_reach_an_accuracy_is_counted_and_not_averaged():
 def test_published_figures_stand_beside_those_of_the_same_network_and_data_alone():
     bandit = "ucb:refresh=forward-only,period=10"
     found = rows(record("full"), record("short"), record(bandit), record(TINY.scores[0]))
+    again = rows(record("random", 0), record("random", 1))
     text = unaligned(report.accuracy_table(part(rows=found))).splitlines()
     assert text[0].count("published") == 3
     lines = {line.split(" | ")[0]: line.split(" | ")[1:] for line in text[2:]}
@@ -249,6 +250,9 @@ def test_published_figures_stand_beside_those_of_the_same_network_and_data_alone
     assert lines[f"| {bandit}"][2] == "80.0 (+0.0)"
     assert lines[f"| {TINY.scores[0]}"][1] == "95.3"
     assert "published" not in report.accuracy_table(part(network="cnn", rows=found))
+    more = unaligned(report.accuracy_table(part(network="cnn", rows=found + again)))
+    assert "| full | 80.0 [1] | | |" in more
+    assert "| random | - | 80.0 | - |" in more
     assert "published" not in report.accuracy_table(part(task="cifar10-jpeg", rows=found))
     known = PUBLISHED["resnet18"]["cifar100"]
     assert {a for a in known if a not in ("el2n", "grand")} <= set(agents_of(TINY))
