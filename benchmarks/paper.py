@@ -1,20 +1,25 @@
-"""The questions of arXiv 2111.12621, asked again: `python benchmarks/paper.py --task digits`.
+"""The questions of arXiv 2111.12621, asked again, and its table.
 
-Writes `paper-<name>.json`, `paper-<name>.md` and pictures to `benchmarks/results/`. Every episode
+`python benchmarks/paper.py --task digits` writes `paper-<name>.json`, `paper-<name>.md` and
+pictures to `benchmarks/results/`. `python benchmarks/paper.py --preset resnet18 --minutes 10`, on a
+GPU, writes `table-resnet18.json`, `.md` and pictures of CIFAR-10 and CIFAR-100, in as many pieces
+of ten minutes as it takes: the same command goes on, in the middle of an episode too. Every episode
 is kept under `--runs` as it ends, and a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from inspect import getdoc
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import overhead
+import paper_table
 import sometimes as importance
 import torch
 import tyro
@@ -185,34 +190,107 @@ def register(task: str, name: str, *, augment: bool) -> None:
 
 def main(
     *,
-    task: str = "digits",
+    preset: Literal["resnet18", "airbench", "small"] | None = None,
+    minutes: float | None = None,
+    data: str | None = None,
+    only: tuple[str, ...] = (),
+    note: str = "",
+    task: str | None = None,
     name: str | None = None,
-    epochs: float = 16.0,
+    epochs: float | None = None,
     num_samples: int | None = None,
-    seeds: Seeds = ("5",),
+    seeds: Seeds = (),
     augment: bool = True,
-    studies: tuple[str, ...] = tuple(STUDIES),
+    studies: tuple[str, ...] = (),
     device: str = "auto",
     threads: int | None = None,
     runs: Path = Path("runs/paper"),
     out: Path = RESULTS,
 ) -> None:
-    """Run the studies and write what they show.
+    """Run the studies, or a preset's table, and write what they show.
 
     Args:
-        task: name, or folder:PATH.
+        preset: a table in place of the studies: resnet18 (CIFAR-10 and CIFAR-100, a ResNet-18 and
+            the speed-run network; a GPU for days), airbench (the latter alone), small (digits and
+            CIFAR-10 cut small; minutes on a CPU).
+        minutes: of a preset, stop in time before so many are over; the same command goes on.
+        data: of a preset, folder:PATH in the place of CIFAR-10.
+        only: of a preset, these of its networks and tasks.
+        note: of a preset, a sentence for its table, such as what else the machine does.
+        task: of the studies, name, or folder:PATH; digits if not given.
         name: what the results call the task; must be given for a folder.
-        epochs: length of the reference run in full epochs.
-        num_samples: cut the training set to this many.
-        seeds: how many, or which (3-7, or 900000 900001).
-        augment: crop and mirror pictures, where the task does; in runs of a few epochs it only
-            costs accuracy. Without it give a name.
+        epochs: length of the reference run in full epochs; 16, or what the preset says.
+        num_samples: of the studies, cut the training set to this many.
+        seeds: how many, or which (3-7, or 900000 900001); 5, or what the preset says.
+        augment: of the studies, crop and mirror pictures, where the task does; in runs of a few
+            epochs it only costs accuracy. Without it give a name.
         studies: which of rules, pruning, charged, modifiers, sensitivity, sometimes, selection.
         device: auto, cpu, cuda.
         threads: CPU threads of torch.
         runs: folder of the episodes, to go on from.
         out: folder of the results.
     """
+    # What imports took counts as part of a piece.
+    started = time.monotonic() - time.process_time()
+    studying = {"task": task, "num_samples": num_samples, "studies": studies}
+    studying |= {} if augment else {"augment": augment}
+    _check_goes_with(
+        preset, {"minutes": minutes, "data": data, "only": only, "note": note}, studying
+    )
+    shared: dict[str, Any] = {"device": device, "threads": threads, "runs": runs, "out": out}
+    chosen = parse_seeds(seeds) if seeds else None
+    if preset is not None:
+        paper_table.main(
+            preset=preset,
+            only=only,
+            data=data,
+            name=name,
+            seeds=chosen,
+            epochs=epochs,
+            minutes=minutes,
+            note=note,
+            started=started,
+            **shared,
+        )
+        return
+    study(
+        task=task or "digits",
+        name=name,
+        epochs=16.0 if epochs is None else epochs,
+        num_samples=num_samples,
+        seeds=chosen or tuple(range(5)),
+        augment=augment,
+        studies=studies or tuple(STUDIES),
+        **shared,
+    )
+
+
+def _check_goes_with(
+    preset: str | None, of_presets: Mapping[str, Any], of_studies: Mapping[str, Any]
+) -> None:
+    """Raise SystemExit where something is given that would have no effect."""
+    others = of_presets if preset is None else of_studies
+    given = [name for name, value in others.items() if value not in (None, (), "")]
+    if given:
+        where = "a preset alone" if preset is None else "the studies, and with no preset"
+        raise SystemExit(f"`{given[0]}` goes with {where}; leave it out")
+
+
+def study(
+    *,
+    task: str,
+    name: str | None,
+    epochs: float,
+    num_samples: int | None,
+    seeds: tuple[int, ...],
+    augment: bool,
+    studies: tuple[str, ...],
+    device: str,
+    threads: int | None,
+    runs: Path,
+    out: Path,
+) -> None:
+    """Run the studies and write what they show; arguments as those of `main`."""
     name = task if name is None else name
     register(task, name, augment=augment)
     tune_process([str(get_task(name).model)], threads=threads)
@@ -220,7 +298,7 @@ def main(
         task=name,
         epochs=epochs,
         num_samples=num_samples,
-        seeds=parse_seeds(seeds),
+        seeds=seeds,
         device=device,
         runs=runs / name,
     )
@@ -231,10 +309,10 @@ def main(
         "seeds": list(setting.seeds),
     }
     held = read(out, name)
-    for study in studies:
-        rows = STUDIES[study](setting)
+    for one in studies:
+        rows = STUDIES[one](setting)
         made_on = header(resolve_device(device), 0) | described
-        held[study] = {"evidence": made_on, "rows": rows}
+        held[one] = {"evidence": made_on, "rows": rows}
         ordered = {study: held[study] for study in STUDIES if study in held}
         write(out, name, ordered, {study: getdoc(STUDIES[study]) or "" for study in ordered})
 

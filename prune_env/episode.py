@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prune_env.decision.clock import WallClock
+from prune_env.decision.clock import WallClock, WorkClock
 from prune_env.decision.pruner import Pruner
 from prune_env.flow import EpochResult, Evaluation, Outcome, Selection
 from prune_env.problem.instance import Instance
@@ -104,6 +104,38 @@ class Episode:
     def test_views(self) -> int:
         """Over how many the recipe averages."""
         return self.trainer.recipe.test_views
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that its epochs change, as tensors and plain containers: network, chance, knowledge.
+
+        Raises:
+            ValueError: if its clock measures: what is left of its time is this process's alone.
+        """
+        clock = self.pruner.clock
+        if isinstance(clock, WallClock):
+            raise ValueError(
+                "`clock` must be 'work' where an episode is to be gone on with, got 'wall'; its "
+                "budget is measured in one process"
+            )
+        return {
+            "trainer": self.trainer.snapshot(),
+            "pruner": self.pruner.state_dict(),
+            "clock": clock.state_dict(),
+            "seconds": dict(self.pruner.stopwatch.seconds),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state: what follows is the same, bit for bit, on the same device.
+
+        Args:
+            state: by `state_dict`, of an episode of the same instance, entropy and interface.
+        """
+        clock = self.pruner.clock
+        assert isinstance(clock, WorkClock)  # no other has a state
+        self.trainer.restore(state["trainer"])
+        self.pruner.load_state_dict(state["pruner"])
+        clock.load_state_dict(state["clock"])
+        self.pruner.stopwatch.seconds.update(state["seconds"])
 
     @property
     def learning_rate(self) -> float:

@@ -28,6 +28,7 @@ from prune_env.devices import resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.needs import check_told, lacking
+from prune_env.experiment.pieces import Pieces
 from prune_env.experiment.playing import run_episode
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.results import Results
@@ -204,15 +205,27 @@ class Comparison:
     def _provided(self, task: str) -> frozenset[str]:
         return self._instance(task).provides(resolve_device(self.device))
 
-    def run(self, results: Results) -> None:
+    def run(self, results: Results, pieces: Pieces | None = None) -> None:
         """Run every episode that `results` does not hold yet, with progress bars.
+
+        Args:
+            results: takes the records.
+            pieces: keeps where an unfinished episode stands, in the folder of `results`, and ends
+                in time; None does neither.
 
         Raises:
             ValueError: if `results` holds episodes of other data or of an agent with other
-                arguments, before anything is trained; or if an agent's action is malformed.
+                arguments, or `pieces` cannot be kept, before anything is trained; or if an agent's
+                action is malformed.
+            PieceEndedError: if `pieces` says so; another run goes on there.
         """
         self._check_held(results)
-        settings = self.settings
+        folder, settings = results.folder, self.settings
+        if pieces is not None and (folder is None or self.clock != "work"):
+            raise ValueError(
+                "`pieces` go with results that have a folder, and with clock 'work', got "
+                f"{folder} and {self.clock!r}; a measured budget is that of one process"
+            )
         missing = [
             (*names, seed)
             for seed in self.seeds
@@ -224,19 +237,26 @@ class Comparison:
         for task, scenario, spec, seed in bar:
             bar.set_postfix_str(f"{scenario} {spec} seed {seed}")
             env, agent = self.pairs[task, scenario, spec]
-            inputs = self._inputs[task, scenario, spec]
+            names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
+            made: JsonObject = {"settings": settings, "inputs": self._inputs[task, scenario, spec]}
+            unfinished = None
+            if pieces is not None and folder is not None:
+                pieces.check_begin()
+                unfinished = pieces.episode(folder, names | made)
             with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
                 try:
-                    record = run_episode(env, agent, seed=seed, on_epoch=_shower(epochs))
+                    record = run_episode(
+                        env, agent, seed=seed, on_epoch=_shower(epochs), unfinished=unfinished
+                    )
                 except ValueError as error:
                     raise ValueError(
                         f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
                     ) from error
-            names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
-            made: JsonObject = {"settings": settings, "inputs": inputs}
             if self.left_out:
                 made["left_out"] = dict(self.left_out)
             results.add(names | made | record)
+            if unfinished is not None:
+                unfinished.forget()
 
     @cached_property
     def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +14,10 @@ from prune_env.agent import Agent
 from prune_env.decision.clock import PARTS, WallClock
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.needs import check_told
+from prune_env.experiment.pieces import UnfinishedEpisode
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.truth import on_test_data
+from prune_env.state import pack, unpack
 from prune_env.storage.fields import JsonObject
 
 
@@ -23,6 +27,7 @@ def run_episode(
     *,
     seed: int,
     on_epoch: Callable[[JsonObject], None] = lambda info: None,
+    unfinished: UnfinishedEpisode | None = None,
 ) -> JsonObject:
     """Run one episode and test the network it ends with.
 
@@ -31,6 +36,7 @@ def run_episode(
         agent: is reset.
         seed: of the environment and of the agent.
         on_epoch: is shown the info of each step.
+        unfinished: where its state is kept between epochs, and gone on from; None keeps none.
 
     Returns:
         A record that can be written as JSON: settings of the agent, curve by epoch and the
@@ -43,12 +49,13 @@ def run_episode(
     Raises:
         ValueError: if the environment does not tell the agent what it reads, its scores leave
             nothing of the budget, or its action is malformed.
+        PieceEndedError: if `unfinished` says so; its state is kept then.
     """
     check_told(agent, env.provides)
     agent.reset(seed)
     scoring = _prepare(env, agent, seed)
-    infos, seconds = _play(env, agent, seed, scoring, on_epoch)
-    points, end = [_point(info, scoring.charged_work) for info in infos], infos[-1]
+    played = _play(env, agent, seed, scoring, on_epoch, unfinished)
+    points, seconds, pruner = played.points, played.seconds, env._any_episode().pruner
     test = on_test_data(env)
     averaged: JsonObject = {}
     if env._any_episode().test_views > 1:
@@ -56,17 +63,17 @@ def run_episode(
     return {
         "agent_arguments": agent.settings,
         "reference": agent.reference,
-        "num_samples": end["num_samples"],
+        "num_samples": pruner.num_samples,
         "num_validated": len(env._any_episode().split.validation),
-        "budget": end["budget"] + scoring.charged_budget,
-        "work": end["work"] + scoring.charged_work,
+        "budget": pruner.clock.budget + scoring.charged_budget,
+        "work": pruner.work + scoring.charged_work,
         "scoring_work": scoring.work,
         **{count: sum(point[count] for point in points) for count in _COUNTS},
         "metric": env._any_episode().split.objective.metric_name,
         "test_metric": test.metric,
         **averaged,
         "test_loss": test.loss if np.isfinite(test.loss) else None,
-        "diverged": end["diverged"],
+        "diverged": pruner.diverged,
         "seconds": {part: values[-1] for part, values in seconds.items()},
         "curve": points,
         "curve_seconds": seconds,
@@ -126,37 +133,92 @@ def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> _Scoring:
     )
 
 
+@dataclass(kw_only=True)
+class _Played:
+    """An episode so far.
+
+    Attributes:
+        points: of its curve, from its reset on.
+        seconds: spent by each of them, part by part.
+        chosen: seconds that the agent has taken.
+        predicted: what the agent has handed back to itself.
+    """
+
+    points: list[JsonObject] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in PARTS})
+    chosen: float = 0.0
+    predicted: Any = None
+
+    def note(self, env: DataPruningEnv, info: JsonObject, scoring: _Scoring) -> None:
+        """Take in where the episode stands."""
+        self.points.append(_point(info, scoring.charged_work))
+        spent = env.seconds
+        spent["selection"] += self.chosen
+        spent["scoring"] += scoring.seconds
+        for part, values in self.seconds.items():
+            values.append(spent[part])
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, as tensors and plain containers."""
+        return {name: pack(name, value) for name, value in vars(self).items()}
+
+    @classmethod
+    def of_state(cls, state: dict[str, Any]) -> _Played:
+        """What `state_dict` has made of it."""
+        return cls(**{name: unpack(None, value) for name, value in state.items()})
+
+
 def _play(
     env: DataPruningEnv,
     agent: Agent,
     seed: int,
     scoring: _Scoring,
     on_epoch: Callable[[JsonObject], None],
-) -> tuple[list[JsonObject], dict[str, list[float]]]:
-    """Infos of an episode from its reset on, and the seconds spent by then, part by part."""
+    unfinished: UnfinishedEpisode | None,
+) -> _Played:
+    """An episode from its reset to its end, or from where it stood on."""
     options = None if scoring.budget_left is None else {"budget": scoring.budget_left}
     observation, info = env.reset(seed=seed, options=options)
-    infos, state, terminated, chosen = [info], None, False, 0.0
-    seconds: dict[str, list[float]] = {part: [] for part in PARTS}
-
-    def note() -> None:
-        spent = env.seconds
-        spent["selection"] += chosen
-        spent["scoring"] += scoring.seconds
-        for part, values in seconds.items():
-            values.append(spent[part])
-
-    note()
+    held = None if unfinished is None else unfinished.read()
+    if held is None:
+        played = _Played()
+        played.note(env, info, scoring)
+    else:
+        played = _Played.of_state(held["played"])
+        agent.load_state_dict(held["agent"])
+        observation = _gone_on(env, held["episode"])
+    if unfinished is not None:
+        unfinished.begin_epochs()
+    terminated = False
     while not terminated:
         start = time.perf_counter()
-        first = np.array([info["epoch"] == 0])
-        action, state = agent.predict(observation, state, first, deterministic=True)
-        chosen += time.perf_counter() - start
+        first = np.array([len(played.points) == 1])
+        action, played.predicted = agent.predict(
+            observation, played.predicted, first, deterministic=True
+        )
+        played.chosen += time.perf_counter() - start
         observation, _, terminated, _, info = env.step(action)
-        infos.append(info)
-        note()
+        played.note(env, info, scoring)
         on_epoch(info)
-    return infos, seconds
+        if unfinished is not None:
+            unfinished.after_epoch(partial(_state, env, agent, played), last=terminated)
+    return played
+
+
+def _state(env: DataPruningEnv, agent: Agent, played: _Played) -> dict[str, Any]:
+    """All that an episode's next epochs depend on, and what is reported of those before."""
+    return {
+        "episode": env._any_episode().state_dict(),
+        "agent": agent.state_dict(),
+        "played": played.state_dict(),
+    }
+
+
+def _gone_on(env: DataPruningEnv, state: dict[str, Any]) -> Any:
+    """Put an episode that was reset alike where it stood; what it shows there."""
+    episode = env._any_episode()
+    episode.load_state_dict(state)
+    return episode.pruner.observe()
 
 
 _CURVE = ("epoch", "work", "validation_metric", "validation_loss")
