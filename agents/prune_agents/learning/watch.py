@@ -125,13 +125,19 @@ class Watch:
             logger: whose TensorBoard is told.
         """
         last = steps >= self._training.steps
-        due = self._plan is not None and (last or number % self._plan.every == 0)
-        if due and not self._has(LEARNED, steps):
+        if self._is_due(number, last=last) and not self._has(LEARNED, steps):
             shown: dict[str, Snapshot] = {}
             self._keep(LEARNED, steps, self._metrics(Learned.of(policy), shown))
             if logger is not None:
                 self._log(logger, number, steps, shown)
         self._draw(always=last)
+
+    def _is_due(self, number: int, *, last: bool) -> bool:
+        if self._plan is None:
+            return False
+        # The first of a search comes after its first generation, whatever its number.
+        first = not any(name == LEARNED for name, _ in self._held)
+        return first or last or number % self._plan.every == 0
 
     def _log(self, logger: Logger, number: int, steps: int, shown: dict[str, Snapshot]) -> None:
         watched = Watched.of(self._held)
@@ -221,12 +227,14 @@ class Watch:
         return self._held.get((name, steps), ((), []))[0] == self._plan.seeds
 
     def _keep(self, name: str, steps: int, values: list[float]) -> None:
-        seeds = self._plan.seeds if self._plan is not None and len(values) > 1 else ()
-        if name in (TRAINING, RULE):
-            seeds = ()
+        line: dict[str, Any] = {"run": self._training.digest, "agent": name, "steps": steps}
+        seeds: tuple[int, ...] = ()
+        if name not in (TRAINING, RULE):
+            assert self._plan is not None
+            seeds = self._plan.seeds
+            line |= {"seeds": list(seeds)}
         self._held[name, steps] = seeds, values
-        line = {"run": self._training.digest, "agent": name, "steps": steps}
-        append_line(self._file, line | {"seeds": list(seeds), "values": values})
+        append_line(self._file, line | {"values": values})
 
     def _take(
         self, _: int, given: Fields
@@ -237,10 +245,10 @@ class Watch:
             ValueError: if it is damaged or of another training.
         """
         name, steps = given.text("agent"), given.count("steps")
-        seeds = tuple(map(int, given.numbers("seeds", low=0)))
         if given.text("run") != self._training.digest:
             raise given.error("run", f"that of this training, {self._training.digest!r}")
         if name in (TRAINING, RULE):
-            return (name, steps), (seeds, given.numbers("values", length=1))
+            return (name, steps), ((), given.numbers("values", length=1))
+        seeds = tuple(map(int, given.numbers("seeds", low=0)))
         length = len(self._training.instances) * len(self._training.scenarios) * len(seeds)
         return (name, steps), (seeds, given.numbers("values", length=length, low=0, high=1))
