@@ -12,6 +12,7 @@ from .env import DataPruningEnv as DataPruningEnv
 from .vector import DataPruningVectorEnv as DataPruningVectorEnv
 from .vector import MemberEnv as MemberEnv
 from .vector import advance as advance
+from .rendering.snapshot import Snapshot as Snapshot
 
 # Agents in a training loop of one's own.
 from .loop.indexed import Indexed as Indexed

@@ -11,20 +11,20 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from prune_env.arguments import check_choice
 from prune_env.decision.clock import inside
 from prune_env.decision.interface import Interface
 from prune_env.decision.observation import Observation
-from prune_env.decision.rendering import RENDER_MODES, check_render_mode, render
 from prune_env.decision.reward import CheckedReward, Reward
 from prune_env.devices import resolve_device
 from prune_env.episode import Episode, step_info
-from prune_env.episodes import EpisodeMaker, Ingredients, make_trainer
+from prune_env.episodes import EpisodeMaker, Ingredients, make_trainer, processes_of
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.instance import Instance
 from prune_env.problem.scenarios import Scenario
 from prune_env.problem.tasks import Task
-from prune_env.processes import started_processes
+from prune_env.processes import is_first
+from prune_env.rendering.display import RENDER_MODES, Display
+from prune_env.rendering.snapshot import Snapshot
 from prune_env.training.pretraining import Pretraining
 from prune_env.training.protocol import NetworkTrainer
 
@@ -161,13 +161,14 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             rounding (and what dropout draws). Each makes the same calls, with a `device` of its
             own on CUDA; actions, seeds, options and clock of the first count. Networks that
             normalise batches must do so over all processes (`torch.nn.SyncBatchNorm`, on CUDA).
-        render_mode: None, `ansi` (a line) or `rgb_array` (the curve of the validation metric).
+        render_mode: None, `ansi` (a line), `rgb_array` (a panel, as `snapshot().picture()`) or
+            `human` (shown in a window or notebook after each `reset` and `step`).
 
     Versions:
         v0: first.
     """
 
-    metadata = {"render_modes": RENDER_MODES, "render_fps": 1}  # noqa: RUF012 (Gymnasium's)
+    metadata = {"render_modes": RENDER_MODES, "render_fps": 4}  # noqa: RUF012 (Gymnasium's)
 
     def __init__(
         self,
@@ -199,9 +200,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         distributed: bool = False,
         render_mode: str | None = None,
     ):
-        check_render_mode(render_mode)
-        check_choice("distributed", distributed, [False, True])
-        self._processes = started_processes() if distributed else None
+        self._processes = processes_of(distributed)
+        self._display = Display(render_mode, looks_on=is_first(self._processes))
         interface = Interface(
             observation=observation,
             action=action,
@@ -238,7 +238,6 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         )
         self.encodings = {"observation": observation, "action": action}
         self._episode: Episode | None = None
-        self._curve: list[tuple[float, float]] = []
         self.render_mode = render_mode
         self.action_space: spaces.Space[Any] = self._maker.encoding.space
         self.observation_space: spaces.Space[Any] = self._maker.observer.space
@@ -266,7 +265,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
             entropy = self.np_random.integers(2**32, size=4).tolist()
             self._episode = run = self._maker.start(instance, entropy)
             pruner = run.pruner
-            self._curve = [(pruner.work, pruner.validation.metric)]
+            self._display.follow(run)
             info = run.info() | step_info(pruner, dict(self._reward.nothing))
             answer = self._agreed(lambda: (pruner.observe(), info))
         pruner.clock.wait_for_agent()
@@ -304,7 +303,7 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         """After the training: what `step` returns."""
         step = run.finish(selection, result, evaluate)
         pruner = run.pruner
-        self._curve.append((pruner.work, pruner.validation.metric))
+        self._display.follow(run, step)
         parts = self._reward.parts(step.outcome, diverged=pruner.diverged)
         info = run.info() | step_info(pruner, parts, step)
         return pruner.observe(), sum(parts.values()), run.over, False, info
@@ -327,13 +326,8 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         Raises:
             ValueError: if the action is another.
         """
-        encoding = self._maker.encoding
-        if encoding.name != "rule":
-            raise ValueError(
-                f"`action_masks` are of action 'rule', got {encoding.name!r}; make the "
-                "environment with action='rule'"
-            )
-        return encoding.valid_rules(self._any_episode().pruner.statistics)
+        self._maker.encoding.check_is_rule()
+        return self._maker.encoding.valid_rules(self._any_episode().pruner.statistics)
 
     @property
     def over(self) -> bool:
@@ -370,10 +364,16 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         return dict(self._any_episode().pruner.stopwatch.seconds)
 
     def render(self) -> Any:
-        """A line of text (`ansi`) or the curve of validation metric (`rgb_array`)."""
-        if self.render_mode is None:
-            return None
-        return render(self.render_mode, self._any_episode().info(), self._curve)
+        """A line of text (`ansi`), a panel (`rgb_array`), or None and a window (`human`)."""
+        return None if self.render_mode is None else self._display.render(self._any_episode())
+
+    def snapshot(self) -> Snapshot:
+        """Where the episode stands, to be drawn or logged in any render mode."""
+        return self._display.snapshot(self._any_episode())
+
+    def close(self) -> None:
+        """Close the window of render mode `human`, if there is one."""
+        self._display.close()
 
     def _make_trainer(self, parts: Ingredients) -> NetworkTrainer:
         return make_trainer(parts, self._processes)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from prune_env.decision.clock import WallClock, WorkClock
 from prune_env.decision.pruner import Pruner
 from prune_env.flow import EpochResult, Evaluation, Outcome, Selection
@@ -21,12 +23,15 @@ class Step:
     Attributes:
         selection: what was selected.
         result: of the training on it.
+        known_losses: (N,) float32, the running mean losses that it was selected by; NaN where none
+            was known.
         num_scored: samples scored by a forward pass.
         outcome: what the reward is given for.
     """
 
     selection: Selection
     result: EpochResult
+    known_losses: np.ndarray
     num_scored: int
     outcome: Outcome
 
@@ -71,6 +76,7 @@ class Episode:
             evaluate: delivers the validation result, after the time is charged.
         """
         pruner = self.pruner
+        known_losses = pruner.statistics.known_losses()
         pruner.record(result)
         scored = pruner.refresh_if_due(self.trainer.score)
         time = pruner.charge(scored)
@@ -84,7 +90,13 @@ class Episode:
             terminated=self.over,
             bounded=pruner.interface.bounded,
         )
-        return Step(selection=selection, result=result, num_scored=len(scored), outcome=outcome)
+        return Step(
+            selection=selection,
+            result=result,
+            known_losses=known_losses,
+            num_scored=len(scored),
+            outcome=outcome,
+        )
 
     def evaluate(self) -> Evaluation:
         """The validation result now."""

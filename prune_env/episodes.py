@@ -24,7 +24,7 @@ from prune_env.problem.instance import Instance
 from prune_env.problem.neighbours import MOST_SAMPLES, agreeing_neighbours
 from prune_env.problem.split import Split
 from prune_env.problem.tasks import Task
-from prune_env.processes import Processes
+from prune_env.processes import Processes, started_processes
 from prune_env.training.isolation import own_context
 from prune_env.training.kept import KeptNetworks
 from prune_env.training.measuring import measure_cost, warm_up
@@ -66,6 +66,19 @@ def make_trainer(parts: Ingredients, processes: Processes | None = None) -> Trai
         captures=parts.task.cuda_graphs,
         kept=parts.kept,
     )
+
+
+def processes_of(distributed: bool) -> Processes | None:
+    """Those that train together; None for one process by itself.
+
+    Args:
+        distributed: the argument of an environment.
+
+    Raises:
+        ValueError: if it is no bool, or `torch.distributed` was not started.
+    """
+    check_choice("distributed", distributed, [False, True])
+    return started_processes() if distributed else None
 
 
 def random_streams(entropy: Sequence[int]) -> dict[str, np.random.Generator]:

@@ -155,6 +155,11 @@ def started_processes() -> Processes:
     return Processes()
 
 
+def is_first(processes: Processes | None) -> bool:
+    """Whether this process is the first of a training, as one that trains alone is."""
+    return processes is None or not processes.rank
+
+
 @contextmanager
 def _all_there() -> Iterator[None]:
     """Say what it means where the processes no longer reach each other."""

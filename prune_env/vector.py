@@ -43,6 +43,7 @@ class MemberEnv(DataPruningEnv):
     def __init__(self, batches: Batches, slot: int, num_slots: int, **arguments: Any):
         self._batches, self._slot, self._num_slots = batches, slot, num_slots
         super().__init__(**arguments)
+        self._display.looks_on &= slot == 0  # there is one window
 
     def _make_trainer(self, parts: Ingredients) -> NetworkTrainer:
         task = parts.task
@@ -113,7 +114,8 @@ class DataPruningVectorEnv(SyncVectorEnv):
         autoreset_mode: `NextStep` or `SameStep` (what Stable-Baselines3 needs).
         **arguments: of `DataPruningEnv`; the clock must be `work`, since the time of a joint
             computation belongs to no single environment. `max_episode_steps`, which
-            `gymnasium.make_vec` hands on, must be None.
+            `gymnasium.make_vec` hands on, must be None. Of `render_mode` `rgb_array` and `ansi`,
+            `render` returns one for each environment; `human` shows the first.
     """
 
     def __init__(

@@ -63,6 +63,7 @@ from .modifiers.warm_up import WarmUp as WarmUp
 # Learned policies.
 from .learning.config import Training as Training
 from .learning.judge import Heldout as Heldout
+from .learning.panel_callback import PanelCallback as PanelCallback
 from .learning.policy import Learned as Learned
 from .learning.policy import Policy as Policy
 from .learning.policy import bundled_policy as bundled_policy

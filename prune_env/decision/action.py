@@ -136,6 +136,14 @@ class Encoding:
             )
         return values
 
+    def check_is_rule(self) -> None:
+        """Raise ValueError unless this is encoding `rule`, whose choices may be masked."""
+        if self.name != "rule":
+            raise ValueError(
+                f"`action_masks` are of action 'rule', got {self.name!r}; make the environment "
+                "with action='rule'"
+            )
+
     def valid_rules(self, statistics: SampleStatistics) -> np.ndarray:
         """Which choices of `rule` are not the same as another by now: bool, one an entry.
 

@@ -89,6 +89,10 @@ class SampleStatistics:
         """(N,) bool, whether a loss was recorded."""
         return self.times_seen > 0
 
+    def known_losses(self) -> np.ndarray:
+        """(N,) float32, the running mean losses, NaN where no loss was recorded."""
+        return np.where(self.seen, self.loss_mean, np.float32(np.nan))
+
     def begin_epoch(self) -> None:
         """Count an epoch: every sample's last loss is one epoch older."""
         self.epoch += 1

@@ -30,8 +30,8 @@ class Train:
     """
 
     out: Path
-    """folder for policy.safetensors, logs (CSV, TensorBoard) and checkpoints; goes on where an
-    earlier run of the same settings stopped"""
+    """folder for policy.safetensors, logs (CSV, TensorBoard), learning.png, which is drawn as it
+    learns, and checkpoints; goes on where an earlier run of the same settings stopped"""
     algo: Literal["cma", "ppo", "a2c", "sac"] = "cma"
     """cma: a linear policy by an evolution strategy; the others are Stable-Baselines3's"""
     task: Instances = ("digits",)
@@ -66,6 +66,9 @@ class Train:
     eval_seeds: Seeds = ("16",)
     """episodes of each agent in each scenario: how many, on seeds that training never draws, or
     those seeds themselves, from 2147483648 on; 0 for none"""
+    watch: float = 0.1
+    """share of --steps that is spent besides on how the policy fares as it learns beside fixed
+    rules, on validation data: for learning.png and TensorBoard; 0 draws returns alone"""
     threads: int | None = None
     """CPU threads of torch; by default 1 for mlps and all cores for other networks"""
 
@@ -88,6 +91,7 @@ class Train:
                 training,
                 self.out,
                 heldout=self._heldout(judged),
+                watch=self.watch,
                 command=shlex.join(["prune-env", *sys.argv[1:]]),
             )
         except (ValueError, TypeError, RuntimeError) as error:

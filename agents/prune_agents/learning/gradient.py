@@ -171,6 +171,11 @@ class GradientTraining:
         """Steps of the environments, taken so far."""
         return self.model.num_timesteps
 
+    @property
+    def mean_return(self) -> float:
+        """Of the latest episodes; NaN before a first has ended."""
+        return _mean_return(self.model)
+
     def resume(self, file: Path) -> None:
         """Go on from a checkpoint, if there is one.
 
@@ -245,6 +250,13 @@ class GradientTraining:
         )
 
 
+def _mean_return(model: BaseAlgorithm) -> float:
+    """Of the latest episodes of a model; NaN before a first has ended."""
+    episodes: Any = model.ep_info_buffer or []
+    returns = [episode["r"] for episode in episodes]
+    return float(np.mean(returns)) if returns else float("nan")
+
+
 class _Shower(BaseCallback):
     """The current return, for the progress bar."""
 
@@ -253,9 +265,7 @@ class _Shower(BaseCallback):
         self._show = show
 
     def _on_step(self) -> bool:
-        episodes: Any = self.model.ep_info_buffer or []
-        returns = [episode["r"] for episode in episodes]
-        self._show(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"))
+        self._show(self.num_timesteps, _mean_return(self.model))
         return True
 
 

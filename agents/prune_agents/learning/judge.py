@@ -195,14 +195,22 @@ def test_accuracies(
         chunk = seeds[start : start + _CHUNK]
         vector = DataPruningVectorEnv(len(chunk), **arguments)
         check_told(agent, vector.members[0].provides, where=instance.name)
-        accuracies += _episodes(vector, agent, chunk)
+        play(vector, agent, chunk)
+        accuracies += [on_test_data(env).metric for env in vector.members]
     return accuracies
 
 
 test_accuracies.__test__ = False  # type: ignore[attr-defined]  # pytest, this is no test
 
 
-def _episodes(vector: DataPruningVectorEnv, agent: Agent, seeds: Sequence[int]) -> list[float]:
+def play(vector: DataPruningVectorEnv, agent: Agent, seeds: Sequence[int]) -> None:
+    """Play an episode of each seed to its end, with one state of the agent for all of them.
+
+    Args:
+        vector: of as many environments, made with the agent's `env_arguments`.
+        agent: is reset once, from the first seed.
+        seeds: of the episodes.
+    """
     envs = vector.members
     agent.reset(seeds[0])
     observations = [env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)]
@@ -214,7 +222,6 @@ def _episodes(vector: DataPruningVectorEnv, agent: Agent, seeds: Sequence[int]) 
         answers = advance([envs[place] for place in live], [actions[place] for place in live])
         for place, (observation, *_) in zip(live, answers, strict=True):
             observations[place] = observation
-    return [on_test_data(env).metric for env in envs]
 
 
 def _stacked(observations: list[Any]) -> Any:

@@ -27,28 +27,35 @@ from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import CHECKPOINT, GradientTraining
 from prune_agents.learning.policy import Policy, action_entries
 from prune_agents.learning.vec_env import JointVecEnv
+from prune_agents.learning.watch import NUM_POLICIES, Watch
 from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.files import writing
 from prune_env.storage.lines import append_line, take_lines
 
 GENERATIONS = "generations.jsonl"
 SNAPSHOTS = "policies"  # folder of policy files, named by the steps that they have learned from
-_NUM_SNAPSHOTS = 20
 _LEAST_SCALE = float(np.float32(MIN_SCALE))  # as they are written
 
 
-def run(training: Training, out: Path) -> tuple[Policy, float]:
+def run(training: Training, out: Path, watch: float = 0.0) -> tuple[Policy, float]:
     """Train, from where an earlier run in `out` stopped.
+
+    Args:
+        training: what and how.
+        out: folder of checkpoints, policies on the way, logs and a picture.
+        watch: share of the steps that is spent besides on policies beside fixed rules.
 
     Returns:
         The policy, and the seconds that its training took in all parts of the run.
     """
+    watched = Watch(training, out, watch)
+    watched.begin()
     if isinstance(training.algorithm, CMA):
-        return _evolve(training, training.algorithm, out)
-    return _descend(training, out)
+        return _evolve(training, training.algorithm, out, watched)
+    return _descend(training, out, watched)
 
 
-def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, float]:
+def _evolve(training: Training, algorithm: CMA, out: Path, watch: Watch) -> tuple[Policy, float]:
     """A run of CMA-ES; the returns in `generations.jsonl` are its checkpoint."""
     episodes = _Episodes(training, algorithm)
     rng = np.random.default_rng(training.seed)
@@ -61,7 +68,7 @@ def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, floa
         append_line(file, lines[0])
     start, *told = lines
     search = _Search(training, algorithm, start, rng)
-    snapshots = _Snapshots(training, out)
+    snapshots = _Snapshots(training, out, watch)
     done = start["steps"]
     snapshots.take(done, search.at(done).best)
     for generation in told:
@@ -80,7 +87,9 @@ def _evolve(training: Training, algorithm: CMA, out: Path) -> tuple[Policy, floa
             logger.record("search/return_deviation", float(returns.std()))
             logger.record("search/step_size", search.at(done).step_size)
             logger.dump(done)
-            snapshots.take(done, search.at(done).best)
+            mean = float(lines[-1].get("gain", returns.mean())) + lines[-1].get("rule", 0.0)
+            watch.met(done, mean, lines[-1].get("rule"))
+            snapshots.take(done, search.at(done).best, logger)
     return search.at(done).best, sum(line["seconds"] for line in lines)
 
 
@@ -189,7 +198,7 @@ class _Episodes:
         return returns, drawn, steps, seen
 
 
-def _descend(training: Training, out: Path) -> tuple[Policy, float]:
+def _descend(training: Training, out: Path, watch: Watch) -> tuple[Policy, float]:
     """A run of one of Stable-Baselines3's algorithms."""
     assert not isinstance(training.algorithm, CMA)
     envs = JointVecEnv(
@@ -206,7 +215,7 @@ def _descend(training: Training, out: Path) -> tuple[Policy, float]:
         from_zero=training.action == "compose",
     )
     run.resume(out / CHECKPOINT)
-    snapshots = _Snapshots(training, out)
+    snapshots = _Snapshots(training, out, watch)
     encoding: dict[str, Any] = {
         "action": training.action,
         "choose_keep_fraction": training.choose_keep_fraction,
@@ -216,18 +225,20 @@ def _descend(training: Training, out: Path) -> tuple[Policy, float]:
         while run.steps < training.steps:
             until = min(run.steps + snapshots.every, training.steps)
             run.learn(until, out / CHECKPOINT, every=snapshots.every, logger=logger, show=show)
-            snapshots.take(run.steps, run.policy(**encoding))
+            watch.met(run.steps, run.mean_return)
+            snapshots.take(run.steps, run.policy(**encoding), logger)
     return run.policy(**encoding), run.seconds
 
 
 class _Snapshots:
     """Policies of a run as it goes, twenty of them: what its curve of learning is drawn from."""
 
-    def __init__(self, training: Training, out: Path):
-        self.every = max(1, training.steps // _NUM_SNAPSHOTS)
+    def __init__(self, training: Training, out: Path, watch: Watch):
+        self._watch = watch
+        self.every = max(1, training.steps // NUM_POLICIES)
         self._folder, self._due = out / SNAPSHOTS, 0
 
-    def take(self, done: int, policy: Policy) -> None:
+    def take(self, done: int, policy: Policy, logger: Logger | None = None) -> None:
         """Keep a policy after `done` steps, if one is due and is not there from an earlier run."""
         if done < self._due:
             return
@@ -237,6 +248,7 @@ class _Snapshots:
             with writing(f"`out` {self._folder}"):
                 self._folder.mkdir(exist_ok=True)
             policy.save(file)
+        self._watch.policy(done // self.every, done, policy, logger)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from prune_agents.learning.gradient import CHECKPOINT
 from prune_agents.learning.judge import RIVALS, Heldout, basis, judge, report
 from prune_agents.learning.policy import Learned, Policy, load_policy
 from prune_agents.learning.runs import GENERATIONS, run
+from prune_agents.learning.watch import SHARE, Plan
 from prune_env import evidence, make_agent
 from prune_env.devices import resolve_device
 from prune_env.storage.folders import claim_folder, differences, lock_folder
@@ -24,6 +25,7 @@ def train(
     *,
     heldout: Heldout | None = None,
     rivals: tuple[str, ...] = RIVALS,
+    watch: float = SHARE,
     command: str = "prune_agents.learning.train.train",
 ) -> Policy:
     """Train a policy, judge it, and write it with its provenance to `out`/policy.safetensors.
@@ -37,6 +39,11 @@ def train(
         out: folder for the policy, checkpoints and logs (CSV and TensorBoard).
         heldout: judged on at the end; None judges nothing.
         rivals: agents judged beside it.
+        watch: share of `training.steps`, in [0, 1], spent besides on how policies fare as it goes
+            beside fixed rules, on validation data and seeds that no training draws, for
+            `learning.png` and TensorBoard; less is spent where that does not go up evenly, and
+            nothing where it is too little. 0 draws the returns of the training alone. The policy
+            is the same whatever it is.
         command: what the provenance names as having made it.
 
     Returns:
@@ -51,8 +58,9 @@ def train(
     for checked in (training, heldout):
         if checked is not None:
             checked.check()
+    Plan.within(training, watch)
     with lock_folder(out):
-        return _train(training, out, heldout, rivals, command)
+        return _train(training, out, heldout, rivals, watch, command)
 
 
 def _train(
@@ -60,6 +68,7 @@ def _train(
     out: Path,
     heldout: Heldout | None,
     rivals: tuple[str, ...],
+    watch: float,
     command: str,
 ) -> Policy:
     made_on = evidence(resolve_device("auto"))
@@ -70,7 +79,7 @@ def _train(
         if heldout is not None:
             _check_judged(held.provenance.get("evaluation", {}), heldout, rivals, file)
         return held
-    policy, seconds = run(training, out)
+    policy, seconds = run(training, out, watch)
     provenance: dict[str, Any] = {
         "command": command,
         "settings": training.settings,
