@@ -1,4 +1,4 @@
-"""What the authors of the bundled rules claim, as far as it is noted, and what is played of each."""
+"""What the authors of the bundled rules claim, as far as it is noted, and what plays of each."""
 
 from __future__ import annotations
 

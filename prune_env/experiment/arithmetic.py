@@ -1,4 +1,4 @@
-"""Whether what a record says adds up: work, counts, budget, seconds, and shares of whole samples."""
+"""Whether what a record says adds up: work, counts, budget, seconds, shares of whole samples."""
 
 from __future__ import annotations
 
