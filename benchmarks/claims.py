@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -115,6 +117,9 @@ class Claims:
             "augmented": self.augment,
             "seeds": list(comparison.seeds),
             "seconds": self.seconds,
+            "command": " ".join(
+                ["python", "benchmarks/claims.py", *map(shlex.quote, sys.argv[1:])]
+            ),
             "unpaid": unpaid,
             "rows": rows([one for one in records if one.agent not in unpaid]),
         }

@@ -36,17 +36,21 @@ REPLAYED = "replayed.json"
 HEAD = """\
 # Leaderboard
 
-Rules and policies at equal work, as they were submitted. Made by `python benchmarks/leaderboard.py` of the files in
-[benchmarks/submissions](../benchmarks/submissions); do not edit it by hand.
+Rules and policies at equal work, as they were submitted. Made by `python benchmarks/leaderboard.py`
+of the files in [benchmarks/submissions](../benchmarks/submissions); do not edit it by hand.
 
-The metric is the test metric of the last epoch, in per cent where it is an accuracy, with half of a 95 % interval over seeds (Student's
-t). The difference is to `short`, full data on a schedule of the same work, paired by seed and of the same submission; * marks what
-differs beyond its interval, of which among twenty rows one is expected by chance. `full` has 1 / keep times the work and is shown for
-comparison. Where a row says that it was replayed, so many episodes of the agent were drawn by a stated seed and played again here; on
-the same kind of machine every bit must be the same.
+The metric is the test metric of the last epoch, in per cent where it is an accuracy, with half of a
+95 % interval over seeds (Student's t). The difference is to `short`, full data on a schedule of the
+same work, paired by seed and of the same submission; * marks what differs beyond its interval, of
+which among twenty rows one is expected by chance. `full` has 1 / keep times the work and stands
+beside the others for comparison. What a policy was trained with is not counted, and the bundled
+one (`learned`) was trained on digits, among others, on other seeds. Work behind a + was trained
+beforehand and not paid for. Of the episodes that were drawn by a stated seed and played again here
+the last column says how many were the same bit for bit.
 
-To submit: `prune-env compare ... --out DIR` with `short`, three seeds or more and the counted clock, then
-`prune-env validate DIR --replay 5`, then `prune-env submit DIR --out FILE --who NAME --contact ADDRESS --link URL`, and add FILE to
+To submit: `prune-env compare ... --out DIR` with `short`, three seeds or more and the counted
+clock, then `prune-env validate DIR --replay 5`, then
+`prune-env submit DIR --out FILE --who NAME --contact ADDRESS --link URL`, and add FILE to
 benchmarks/submissions.
 """
 
@@ -126,7 +130,10 @@ def page(folder: Path) -> str:
         holding, values = read_holding(file), parse_json(file.read_bytes())
         again = played.get(values["digest"])
         about.append(_about(file.stem, values, again))
-        for row in summarise([entry.record for entry in holding.entries]):
+        records = [entry.record for entry in holding.entries]
+        unpaid = {one.key[:3] for one in records if one.scoring_work > one.curve[0].work}
+        for row in summarise(records):
+            row["unpaid"] = (row["task"], row["scenario"], row["agent"]) in unpaid
             tables[_place(row, holding.settings)].append((row, file.stem, again))
     blocks = [HEAD]
     for place, rows in sorted(tables.items(), key=lambda item: str(item[0])):
@@ -144,7 +151,9 @@ def _title(place: tuple[Any, ...]) -> str:
     task, scenario, epochs, kept, model, size = place
     cut = "" if size is None else f", {size} samples"
     network = "" if model is None else f", {model}"
-    return f"{task}{network}{cut}, {scenario}, {epochs * kept:g} full epochs ({kept:g} of {epochs:g})"
+    return (
+        f"{task}{network}{cut}, {scenario}, {epochs * kept:g} full epochs ({kept:g} of {epochs:g})"
+    )
 
 
 def _table(rows: list[tuple[Any, ...]]) -> str:
@@ -172,8 +181,7 @@ def _table(rows: list[tuple[Any, ...]]) -> str:
 
 def _scored(row: Mapping[str, Any]) -> str:
     """What was trained beforehand and is no part of the work that the others have."""
-    beyond = row["scoring_work"] > 0 and row["work"] + row["scoring_work"] > row["budget"]
-    return f" + {row['scoring_work']:.1f}" if beyond else ""
+    return f" + {row['scoring_work']:.1f}" if row["unpaid"] else ""
 
 
 def _value(interval: Mapping[str, Any], metric: str, *, signed: bool = False) -> str:
@@ -197,8 +205,8 @@ def _about(name: str, values: Mapping[str, Any], again: Mapping[str, Any] | None
     settings = values["settings"]
     line = (
         f"- **{name}**: {values['who']} ({values['contact']}, {values['link']}); "
-        f"{len(values['records'])} episodes on {settings['device']}, {settings['threads']} thread(s), "
-        f"torch {settings['versions']['torch']}. "
+        f"{len(values['records'])} episodes on {settings['device']}, {settings['threads']} "
+        f"thread(s), torch {settings['versions']['torch']}. "
     )
     if again is None:
         return line + "Not replayed here."

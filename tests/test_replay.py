@@ -49,7 +49,10 @@ def test_a_fresh_record_reproduces_bit_for_bit(records, number):
     ("change", "found"),
     [
         (setting("test_metric", 0.5), "at its end `test_metric` is 0.5 in the record"),
-        (lambda r: r["curve"][2].update(validation_loss=0.5), "in epoch 2 `validation_loss` is 0.5"),
+        (
+            lambda r: r["curve"][2].update(validation_loss=0.5),
+            "in epoch 2 `validation_loss` is 0.5",
+        ),
         (lambda r: r["curve"][0].update(validation_metric=0.5), "in epoch 0 `validation_metric`"),
         (lambda r: r["curve"][1].update(num_trained=3), "in epoch 1 `num_trained` is 3"),
         (lambda r: r["curve"].pop(), "in epoch 4 `epochs` is 3 in the record and 4 here"),

@@ -177,7 +177,9 @@ def test_a_missing_episode_and_one_too_many_are_found(folder):
 
 def test_a_result_that_was_copied_to_another_seed_is_found(folder):
     records = read_lines(folder / EPISODES)
-    first = next(r for r in records if (r["agent"], r["scenario"], r["seed"]) == ("ucb", "clean", 0))
+    first = next(
+        r for r in records if (r["agent"], r["scenario"], r["seed"]) == ("ucb", "clean", 0)
+    )
     places = [(r["agent"], r["scenario"], r["seed"]) for r in records]
     records[places.index(("ucb", "clean", 1))] = first | {"seed": 1}
     write(folder, records)
