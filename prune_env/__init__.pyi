@@ -111,7 +111,7 @@ from .training.pretraining import Pretraining as Pretraining
 # For packages that add a command to the command line.
 from .experiment.cli import Seeds as Seeds
 from .experiment.cli import Several as Several
-from .experiment.cli import UserError as UserError
+from .experiment.user_error import UserError as UserError
 
 __version__: str
 __all__: list[str]

@@ -1,4 +1,4 @@
-"""The command line: prune-env list, run, compare, and what other packages add, such as train."""
+"""The command line: prune-env list, run, compare, replay, ..., and what other packages add."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import tyro
 from gymnasium.error import DependencyNotInstalled
 
 import prune_env
+from prune_env.experiment.audit import ReplayEpisode, Submit, Validate
+from prune_env.experiment.user_error import UserError
 
 if TYPE_CHECKING:
     from prune_env.experiment.records import Record
@@ -105,10 +107,6 @@ class Compare(_Play):
     """of data split, weights, order and agent: how many, or which (3-7, or 900000 900001)"""
 
 
-class UserError(Exception):
-    """What the user asked for cannot be done; the message says why."""
-
-
 def _compare(play: _Play) -> None:
     from prune_env.experiment import report
     from prune_env.experiment.agents import agent_entries
@@ -178,6 +176,12 @@ def _commands(entries: Iterable[EntryPoint]) -> dict[str, type]:
     return loaded
 
 
+OWN = {
+    **{"list": List, "run": Run, "compare": Compare},
+    **{"replay": ReplayEpisode, "validate": Validate, "submit": Submit},
+}
+
+
 def main(args: list[str] | None = None) -> None:
     """Entry point of `prune-env` and of `python -m prune_env`."""
     if (args if args is not None else sys.argv[1:]) == ["--version"]:
@@ -186,7 +190,7 @@ def main(args: list[str] | None = None) -> None:
     # Commands of other packages, such as training with a library that this one does not know.
     others = _commands(entry_points(group=COMMANDS))
     command = tyro.extras.subcommand_cli_from_dict(
-        {"list": List, "run": Run, "compare": Compare, **others},
+        {**OWN, **others},
         prog="prune-env",
         description="Dynamic data pruning as a decision problem: real training under agents.",
         args=args,

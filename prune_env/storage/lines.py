@@ -76,6 +76,41 @@ def read_lines(file: Path) -> list[JsonObject]:
     return take_lines(file, lambda number, fields: fields.values)
 
 
+def survey_lines(file: Path) -> list[tuple[JsonObject | None, list[str]]]:
+    """Each line's record, without its digest, and what is wrong with the line; nothing is written.
+
+    It goes on where `take_lines` would stop, for those who want to know all that is wrong.
+
+    Args:
+        file: need not be there.
+
+    Returns:
+        For each line, the first first, its record, or None if it holds none, and reasons in words.
+
+    Raises:
+        ValueError: if the file cannot be read.
+    """
+    if not file.exists():
+        return []
+    *lines, last = read_file(file, "out").split(b"\n")
+    return [_survey(line) for line in ([*lines, last] if last else lines)]
+
+
+def _survey(line: bytes) -> tuple[JsonObject | None, list[str]]:
+    try:
+        record = parse_json(line)
+        if not isinstance(record, dict):
+            raise ValueError("no record")
+    except ValueError as error:
+        return None, [f"it is damaged ({error})"]
+    digest = record.pop(DIGEST, None)
+    if digest is None:
+        return record, [f"it has no `{DIGEST}`"]
+    if digest != _digest(record):
+        return record, [f"it was changed after it was written: its `{DIGEST}` is of something else"]
+    return record, []
+
+
 def _take(line: bytes, file: Path, number: int, take: Callable[[int, Fields], Value]) -> Value:
     place = f"`out` {file}, line {number}"
     try:
