@@ -18,9 +18,8 @@ from prune_env.decision.observation import Observation
 from prune_env.decision.rendering import RENDER_MODES, check_render_mode, render
 from prune_env.decision.reward import CheckedReward, Reward
 from prune_env.devices import resolve_device
-from prune_env.episode import Episode, step_info
+from prune_env.episode import Episode, Step, step_info
 from prune_env.episodes import EpisodeMaker, Ingredients, make_trainer
-from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.instance import Instance
 from prune_env.problem.scenarios import Scenario
 from prune_env.problem.tasks import Task
@@ -289,25 +288,22 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         with inside():
             selection = self._agreed(lambda: run.pruner.select(action))
             result = run.train(selection)
-            mine = self._finish(run, selection, result, run.evaluate)
+            run.pruner.record(result)
+            step = run.finish(selection, result, run.evaluate)
+            mine = self._answer(run, step, run.pruner.observe())
             answer = self._agreed(lambda: mine)
         run.pruner.clock.wait_for_agent()
         return answer
 
-    def _finish(
-        self,
-        run: Episode,
-        selection: Selection,
-        result: EpochResult,
-        evaluate: Callable[[], Evaluation],
+    def _answer(
+        self, run: Episode, step: Step, observation: Observation
     ) -> tuple[Observation, float, bool, bool, Info]:
-        """After the training: what `step` returns."""
-        step = run.finish(selection, result, evaluate)
+        """What `step` returns."""
         pruner = run.pruner
         self._curve.append((pruner.work, pruner.validation.metric))
         parts = self._reward.parts(step.outcome, diverged=pruner.diverged)
         info = run.info() | step_info(pruner, parts, step)
-        return pruner.observe(), sum(parts.values()), run.over, False, info
+        return observation, sum(parts.values()), run.over, False, info
 
     def pretraining(self) -> Pretraining:
         """Extra trainings on this episode's training samples; what they cost is not charged."""

@@ -63,7 +63,7 @@ class Episode:
     def finish(
         self, selection: Selection, result: EpochResult, evaluate: Callable[[], Evaluation]
     ) -> Step:
-        """All that follows an epoch's training: statistics, refreshing, time and validation.
+        """All that follows once an epoch's losses are recorded: refreshing, time and validation.
 
         Args:
             selection: what was selected.
@@ -71,7 +71,6 @@ class Episode:
             evaluate: delivers the validation result, after the time is charged.
         """
         pruner = self.pruner
-        pruner.record(result)
         scored = pruner.refresh_if_due(self.trainer.score)
         time = pruner.charge(scored)
         before = pruner.validation
