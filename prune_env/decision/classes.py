@@ -150,9 +150,9 @@ def validation_shares(classes: Sequence[ClassKnowledge], sizes: np.ndarray) -> n
         sizes: (K, C) samples by label.
     """
     counts = np.array([one.counts for one in classes])
-    known = counts.any(axis=(1, 2))[:, None]
-    counts = np.where(known, counts[:, :, 0], sizes)
-    return counts / counts.sum(axis=1, keepdims=True)
+    known = counts.reshape(len(counts), -1).any(axis=1, keepdims=True)
+    shown = counts[:, :, 0] if known.all() else np.where(known, counts[:, :, 0], sizes)
+    return shown / shown.sum(axis=1, keepdims=True)
 
 
 def wrong_labels(classes: Sequence[ClassKnowledge]) -> tuple[np.ndarray, np.ndarray]:

@@ -107,6 +107,19 @@ RUN_COLUMNS = (
     ("label_shift", 1.0),
     ("validation_entropy", 1.0),
 )
+# How the first are filled, of a summary and the loss of guessing; the last four are of classes.
+_OF_RUN: tuple[Callable[[RunSummary, float], float], ...] = (
+    lambda run, guess_loss: run.progress,
+    lambda run, guess_loss: run.validation_metric,
+    lambda run, guess_loss: run.validation_loss / guess_loss,
+    lambda run, guess_loss: run.train_loss / guess_loss,
+    lambda run, guess_loss: run.train_metric,
+    lambda run, guess_loss: run.keep_fraction,
+    lambda run, guess_loss: run.learning_rate,
+    lambda run, guess_loss: run.budget,
+    lambda run, guess_loss: math.log1p(run.work),
+    lambda run, guess_loss: math.log1p(run.num_updates),
+)
 RUN_COLUMN = {name: index for index, (name, _) in enumerate(RUN_COLUMNS)}
 _RUN_HIGH = np.array([high for _, high in RUN_COLUMNS], dtype=np.float32)
 
@@ -133,25 +146,19 @@ def _run_vectors(
     runs: Sequence[RunSummary],
     sizes: np.ndarray,
     classes: Sequence[ClassKnowledge],
-    guess_losses: np.ndarray,
+    guess_losses: Sequence[float],
 ) -> np.ndarray:
     wanted = validation_shares(classes, sizes)
     wrong_shares, evidence = wrong_labels(classes)
     own = sizes / sizes.sum(axis=1, keepdims=True)
-    plain = [name for name, _ in RUN_COLUMNS if name in vars(runs[0])]
-    values = dict(zip(plain, np.array([[vars(run)[name] for name in plain] for run in runs]).T))
-    values |= {
-        "validation_loss": values["validation_loss"] / guess_losses,
-        "train_loss": values["train_loss"] / guess_losses,
-        "log_work": np.array([math.log1p(run.work) for run in runs]),
-        "log_updates": np.array([math.log1p(run.num_updates) for run in runs]),
-        "wrong_share": wrong_shares,
-        # A half where it is just enough.
-        "wrong_evidence": evidence / (evidence + EVIDENCE),
-        "label_shift": np.abs(wanted - own).sum(axis=1) / 2,
-        "validation_entropy": _entropies(wanted),
-    }
-    vectors = np.stack([values[name] for name, _ in RUN_COLUMNS], axis=1)
+    vectors = np.empty((len(runs), len(RUN_COLUMNS)))
+    pairs = zip(runs, guess_losses, strict=True)
+    vectors[:, :-4] = [[of(run, guess_loss) for of in _OF_RUN] for run, guess_loss in pairs]
+    vectors[:, -4] = wrong_shares
+    # A half where it is just enough.
+    vectors[:, -3] = evidence / (evidence + EVIDENCE)
+    vectors[:, -2] = np.abs(wanted - own).sum(axis=1) / 2
+    vectors[:, -1] = _entropies(wanted)
     return np.clip(vectors, 0, _RUN_HIGH).astype(np.float32)
 
 
@@ -159,7 +166,7 @@ def _run_vector(
     statistics: SampleStatistics, run: RunSummary, classes: ClassKnowledge, guess_loss: float
 ) -> np.ndarray:
     sizes = _class_sizes([statistics], [classes])
-    return _run_vectors([run], sizes, [classes], np.array([guess_loss]))[0]
+    return _run_vectors([run], sizes, [classes], [guess_loss])[0]
 
 
 def _entropies(shares: np.ndarray) -> np.ndarray:
@@ -317,13 +324,13 @@ class Summary:
         guess_losses: Sequence[float],
     ) -> np.ndarray:
         """Fresh arrays of `space`, (K, H), of K trainings of as many samples and classes."""
-        sizes, units = _class_sizes(statistics, classes), np.array(guess_losses)
-        values = np.clip(_statistics(statistics, sizes, units), 0, _STATISTIC_HIGH)
-        return np.concatenate([_run_vectors(runs, sizes, classes, units), values], axis=1)
+        sizes = _class_sizes(statistics, classes)
+        values = np.clip(_statistics(statistics, sizes, guess_losses), 0, _STATISTIC_HIGH)
+        return np.concatenate([_run_vectors(runs, sizes, classes, guess_losses), values], axis=1)
 
 
 def _statistics(
-    parts: Sequence[SampleStatistics], sizes: np.ndarray, guess_losses: np.ndarray
+    parts: Sequence[SampleStatistics], sizes: np.ndarray, guess_losses: Sequence[float]
 ) -> np.ndarray:
     """The values of `STATISTIC_COLUMNS`, in that order: (K, 14) float32."""
     seen = rows(parts, "times_seen") > 0
@@ -344,7 +351,7 @@ def _statistics(
         of_classes = sums.reshape(sizes.shape) / np.maximum(counts, 1)
         found[:, :8], found[:, 9:11] = known[:, :8], known[:, 8:]
         found[:, 8] = over_known(counts > 0, _spread, of_classes)[:, 0]
-        found[:, :9] /= guess_losses[:, None]
+        found[:, :9] /= np.array(guess_losses)[:, None]
     return found.astype(np.float32)
 
 

@@ -17,7 +17,7 @@ from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.interface import Interface
 from prune_env.decision.observation import Observation, Observer, RunSummary, Summary
 from prune_env.decision.statistics import SampleStatistics
-from prune_env.flow import EpochResult, Evaluation, Selection
+from prune_env.flow import EpochResult, Evaluation, Selection, figures
 from prune_env.state import pack, unpack
 
 # Indices (K,) int64 -> losses (K,) and correctness (K,) by a forward pass.
@@ -286,10 +286,15 @@ def record_together(pruners: Sequence[Pruner], results: Sequence[EpochResult]) -
     """
     interface = pruners[0].interface
     with measure_together([one.stopwatch for one in pruners], "selection"):
-        pairs = list(zip(pruners, results, strict=True))
-        for pruner, result in pairs:
+        for pruner, result in zip(pruners, results, strict=True):
             pruner._begin(result)
-        finite = [pair for pair in pairs if pair[1].finite]
+        made = zip(pruners, results, figures(results), strict=True)
+        finite = []
+        for pruner, result, (whole, loss, metric) in made:
+            pruner.diverged = not whole
+            if whole:
+                finite.append((pruner, result))
+                pruner.train_result = Evaluation(loss=loss, metric=metric)
         if interface.of_groups:
             for pruner, result in finite:
                 pruner.groups.take(result.indices, result.losses, pruner.statistics)
@@ -300,11 +305,6 @@ def record_together(pruners: Sequence[Pruner], results: Sequence[EpochResult]) -
                 [result.losses for _, result in finite],
                 [result.correct for _, result in finite],
             )
-        for pruner, result in pairs:
-            pruner.diverged = not result.finite
-            if not pruner.diverged:
-                loss = float(result.losses.mean())
-                pruner.train_result = Evaluation(loss=loss, metric=result.metric)
 
 
 def observe_together(pruners: Sequence[Pruner]) -> list[Observation]:

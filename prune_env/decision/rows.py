@@ -76,6 +76,8 @@ def over_known(
     Returns:
         (K, Q) float64; (K, 0) where nothing is known of any.
     """
+    if known.all():
+        return work(*arrays)
     counts = np.count_nonzero(known, axis=1)
     found = np.zeros((len(known), 0))
     for count in np.unique(counts[counts > 0]):

@@ -33,13 +33,18 @@ def top(scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         return np.empty(0, dtype=np.int64)
     if count >= len(scores):
         return np.arange(len(scores))
+    return np.flatnonzero(_kept(scores, count, rng))
+
+
+def _kept(scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of the scores (N,) `top` keeps: (N,) bool; `count` in (0, N)."""
     position = len(scores) - count
     threshold = np.partition(scores, position)[position]
     keep = scores >= threshold
     surplus = int(np.count_nonzero(keep)) - count
     if surplus:
         _drop_ties(keep, scores == threshold, surplus, rng)
-    return np.flatnonzero(keep)
+    return keep
 
 
 def _drop_ties(keep: np.ndarray, tied: np.ndarray, surplus: int, rng: np.random.Generator) -> None:
@@ -48,9 +53,7 @@ def _drop_ties(keep: np.ndarray, tied: np.ndarray, surplus: int, rng: np.random.
     keep[ties[random_subset(len(ties), len(ties) - surplus, rng)]] = True
 
 
-def tops(
-    scores: np.ndarray, counts: np.ndarray, rngs: Sequence[np.random.Generator]
-) -> np.ndarray:
+def tops(scores: np.ndarray, counts: np.ndarray, rngs: Sequence[np.random.Generator]) -> np.ndarray:
     """`top` of each row of scores, in one pass.
 
     Args:
@@ -61,11 +64,9 @@ def tops(
     Returns:
         (K, N) bool.
     """
-    if len(scores) == 1:
-        keep = np.zeros(scores.shape, bool)
-        keep[0, top(scores[0], int(counts[0]), rngs[0])] = True
-        return keep
     size = scores.shape[1]
+    if len(scores) == 1 and 0 < counts[0] < size:  # no order is needed beyond the threshold's
+        return _kept(scores[0], int(counts[0]), rngs[0])[None]
     places = np.clip(size - counts, 0, size - 1)
     thresholds = np.take_along_axis(np.sort(scores, axis=1), places[:, None], axis=1)
     keep = (scores >= thresholds) & (counts > 0)[:, None]
@@ -162,11 +163,10 @@ def mixtures(
     kept = np.zeros(loss_mean.shape, bool)
     for rule in ("highest", "lowest", "middle", "stalest"):
         wanted = parts[:, RULES.index(rule)]
-        here: slice | np.ndarray = np.flatnonzero(wanted)
-        if len(here) == len(wanted):
-            here = slice(None)  # no copy
-        asked = [rngs[row] for row in np.flatnonzero(wanted)]
-        if asked:
+        asking = np.flatnonzero(wanted).tolist()
+        if asking:
+            here = slice(None) if len(asking) == len(wanted) else asking  # no copy
+            asked = [rngs[row] for row in asking]
             scores = _rule_scores(rule, loss_mean[here], epochs_since_seen[here], seen[here])
             scores[kept[here]] = -np.inf
             kept[here] |= tops(scores, wanted[here], asked)
