@@ -1,4 +1,4 @@
-"""A checklist for the first minutes on a GPU: PASS, FAIL or SKIP, with the figure of each.
+"""A checklist for the first minutes on a GPU: PASS, FAIL, SKIP or NOTE, with the figure of each.
 
 `python benchmarks/first_minutes.py` on a CUDA device, as `make gpu` does; `--emulated` shows on any
 machine that the checklist itself runs. Bounds that say "predicted" come from arithmetic: nobody has
@@ -199,6 +199,39 @@ def speed(checks: Checklist) -> None:
         checks.line(f"reset, {name}", seconds < 0.05, f"{1e3 * seconds:.0f} ms < 50 (predicted)")
 
 
+def small_networks(checks: Checklist) -> None:
+    """Where a small mlp is quicker: `auto` takes the device, whatever is found here."""
+    if checks.host is None:
+        print("SKIP  small networks: the emulated device is the host")
+        return
+    for count in (1, 32, 256):
+        found: dict[str, list[float]] = {}
+        envs = {
+            where: DataPruningVectorEnv(
+                count,
+                task="digits",
+                observation="summary",
+                action="mixture",
+                budget=1e6,
+                device=where,
+            )
+            for where in (checks.host, checks.device)
+        }
+        for one in envs.values():
+            one.reset(seed=0)
+            one.step(np.tile(ACTION, (count, 1)))
+        for _ in range(7):  # in turns
+            for where, one in envs.items():
+                start = time.perf_counter()
+                one.step(np.tile(ACTION, (count, 1)))
+                found.setdefault(where, []).append(time.perf_counter() - start)
+        host, device = (1e3 * float(np.median(found[w])) for w in (checks.host, checks.device))
+        advice = "leave device='auto'" if device < host else "say device='cpu'"
+        print(
+            f"NOTE  digits mlp, K = {count}: {host:.1f} ms on the host, {device:.1f} ms: {advice}"
+        )
+
+
 def together(checks: Checklist) -> None:
     """K small networks as one."""
     for count in (4,) if checks.host is None else (32, 256):
@@ -229,6 +262,7 @@ CHECKS: list[Callable[[Checklist], None]] = [
     memory,
     wall_clock,
     speed,
+    small_networks,
     together,
 ]
 

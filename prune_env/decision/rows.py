@@ -6,6 +6,7 @@ Whatever is done to rows here gives each of them, bit for bit, what it gives tha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def record_together(
         parts[0].record(indices[0], losses[0], correct[0])
         return
     whole = {name: rows(parts, name).reshape(-1) for name in ("labels", *RECORDED)}
-    together = SampleStatistics(decay=parts[0].decay, start=parts[0].start, **whole)
+    together = replace(parts[0], neighbours=None, **whole)
     lengths, starts = [len(one) for one in indices], np.arange(len(parts)) * len(parts[0])
     together.record(
         np.concatenate(indices) + np.repeat(starts, lengths),
@@ -81,9 +82,7 @@ def over_known(
     counts = np.count_nonzero(known, axis=1)
     found = np.zeros((len(known), 0))
     for count in np.unique(counts[counts > 0]):
-        here: slice | np.ndarray = np.flatnonzero(counts == count)
-        if len(here) == len(known):
-            here = slice(None)  # no copy
+        here = np.flatnonzero(counts == count)
         whole = count == known.shape[1]
         taken = [one[here] if whole else one[here][known[here]] for one in arrays]
         part = work(*(one.reshape(-1, count) for one in taken))

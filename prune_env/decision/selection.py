@@ -71,7 +71,7 @@ def tops(scores: np.ndarray, counts: np.ndarray, rngs: Sequence[np.random.Genera
     thresholds = np.take_along_axis(np.sort(scores, axis=1), places[:, None], axis=1)
     keep = (scores >= thresholds) & (counts > 0)[:, None]
     surplus = np.count_nonzero(keep, axis=1) - counts
-    for row in np.flatnonzero((surplus > 0) & (counts > 0)):
+    for row in np.flatnonzero((surplus > 0) & (counts > 0)).tolist():
         tied = scores[row] == thresholds[row]
         _drop_ties(keep[row], tied, int(surplus[row]), rngs[row])
     return keep
