@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,9 @@ def over_known(
     counts = np.count_nonzero(known, axis=1)
     found = np.zeros((len(known), 0))
     for count in np.unique(counts[counts > 0]):
-        here = np.flatnonzero(counts == count)
+        here: Any = np.flatnonzero(counts == count)
+        if len(here) == len(known):
+            here = ...  # no copy
         whole = count == known.shape[1]
         taken = [one[here] if whole else one[here][known[here]] for one in arrays]
         part = work(*(one.reshape(-1, count) for one in taken))
