@@ -1,4 +1,4 @@
-"""A checklist for the first minutes on a GPU: PASS, FAIL or SKIP, with the figure of each.
+"""A checklist for the first minutes on a GPU: PASS, FAIL, SKIP or NOTE, with the figure of each.
 
 `python benchmarks/first_minutes.py` on a CUDA device, as `make gpu` does; `--emulated` shows on any
 machine that the checklist itself runs. Bounds that say "predicted" come from arithmetic: nobody has
@@ -222,6 +222,39 @@ def speed_run(checks: Checklist) -> None:
     checks.line("speed run", found > least and (spent < 5 or checks.host is None), figure)
 
 
+def small_networks(checks: Checklist) -> None:
+    """Where a small mlp is quicker: `auto` takes the device, whatever is found here."""
+    if checks.host is None:
+        print("SKIP  small networks: the emulated device is the host")
+        return
+    for count in (1, 32, 256):
+        found: dict[str, list[float]] = {}
+        envs = {
+            where: DataPruningVectorEnv(
+                count,
+                task="digits",
+                observation="summary",
+                action="mixture",
+                budget=1e6,
+                device=where,
+            )
+            for where in (checks.host, checks.device)
+        }
+        for one in envs.values():
+            one.reset(seed=0)
+            one.step(np.tile(ACTION, (count, 1)))
+        for _ in range(7):  # in turns
+            for where, one in envs.items():
+                start = time.perf_counter()
+                one.step(np.tile(ACTION, (count, 1)))
+                found.setdefault(where, []).append(time.perf_counter() - start)
+        host, device = (1e3 * float(np.median(found[w])) for w in (checks.host, checks.device))
+        advice = "leave device='auto'" if device < host else "say device='cpu'"
+        print(
+            f"NOTE  digits mlp, K = {count}: {host:.1f} ms on the host, {device:.1f} ms: {advice}"
+        )
+
+
 def together(checks: Checklist) -> None:
     """K small networks as one."""
     for count in (4,) if checks.host is None else (32, 256):
@@ -253,6 +286,7 @@ CHECKS: list[Callable[[Checklist], None]] = [
     wall_clock,
     speed,
     speed_run,
+    small_networks,
     together,
 ]
 

@@ -16,7 +16,13 @@ import speed_environment
 import torch
 import tyro
 from measure import header
-from speed_environment import overhead_rows, selection_rows, subprocess_row, vector_rows
+from speed_environment import (
+    overhead_rows,
+    selection_rows,
+    subprocess_row,
+    together_rows,
+    vector_rows,
+)
 from speed_training import CORES, SEED, cuda_rows, pin, training_rows, validation_rows
 
 from prune_env.training.threads import tune_process
@@ -39,7 +45,8 @@ def main(*, device: str = "cpu", memory_probe: bool = False, out: Path = RESULTS
         pin(CORES[:1])
     tune_process(["cnn"], threads=1)
     rows = [*training_rows(chosen), *validation_rows(chosen), *overhead_rows(chosen)]
-    rows += [*selection_rows(chosen), *vector_rows(chosen), subprocess_row(chosen)]
+    rows += [*selection_rows(chosen), *vector_rows(chosen), *together_rows(chosen)]
+    rows += [subprocess_row(chosen)]
     rows += [speed_environment.ppo_row(chosen), speed_environment.memory_row()]
     if chosen.type == "cuda":
         rows += [*cuda_rows(chosen), *vector_rows(chosen, 64)]

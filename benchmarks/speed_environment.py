@@ -18,9 +18,11 @@ from speed_training import CORES, SEED, Loop, pictures_task, pin, start
 from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.observation import RunSummary, Summary
+from prune_env.decision.pruner import observe_together, record_together, select_together
 from prune_env.decision.selection import mixture, top
 from prune_env.decision.statistics import SampleStatistics
 from prune_env.env import DataPruningEnv
+from prune_env.flow import EpochResult
 from prune_env.problem.data import Dataset
 from prune_env.problem.tasks import get_task
 from prune_env.training.threads import tune_process
@@ -168,6 +170,48 @@ def vector_rows(device: torch.device, num_envs: int = 32) -> list[Row]:
         )
         for other, goal in goals
     ]
+
+
+def together_rows(device: torch.device) -> list[Row]:
+    """Selection, statistics and summary of K trainings in one pass against one by one."""
+    rows = []
+    for num_envs in (16, 64):
+        pruners, results = [], []
+        for seed in range(num_envs):
+            env = DataPruningEnv(**VECTOR, device=str(device))
+            env.reset(seed=seed)
+            env.step(env.action_space.sample())
+            pruners.append(env._episode.pruner)  # type: ignore[union-attr]
+            rng, count = np.random.default_rng(seed), pruners[-1].num_samples
+            losses = rng.exponential(size=count // 4).astype(np.float32)
+            chosen = rng.permutation(count)[: len(losses)]
+            results.append(
+                EpochResult(indices=chosen, losses=losses, correct=losses < 1, num_updates=1)
+            )
+        actions = [np.zeros(5, np.float32)] * num_envs
+
+        def at_once(pruners=pruners, results=results, actions=actions) -> None:  # type: ignore[no-untyped-def]
+            select_together(pruners, actions)
+            record_together(pruners, results)
+            observe_together(pruners)
+
+        def one_by_one(pruners=pruners, results=results, actions=actions) -> None:  # type: ignore[no-untyped-def]
+            for pruner, result, action in zip(pruners, results, actions, strict=True):
+                pruner.select(action)
+                pruner.record(result)
+                pruner.observe()
+
+        times = interleaved({"at once": at_once, "one by one": one_by_one}, 21, device)
+        rows.append(
+            Row(
+                name=f"select, record, observe of K = {num_envs} at once, digits, against in turn",
+                goal=">= 1.5",
+                unit="ratio",
+                values=ratios(times["one by one"], times["at once"]),
+                details={"seconds": medians(times), "N": pruners[0].num_samples},
+            )
+        )
+    return rows
 
 
 def subprocess_row(device: torch.device) -> Row:

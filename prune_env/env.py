@@ -16,9 +16,8 @@ from prune_env.decision.interface import Interface
 from prune_env.decision.observation import Observation
 from prune_env.decision.reward import CheckedReward, Reward
 from prune_env.devices import resolve_device
-from prune_env.episode import Episode, step_info
+from prune_env.episode import Episode, Step, step_info
 from prune_env.episodes import EpisodeMaker, Ingredients, make_trainer, processes_of
-from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.instance import Instance
 from prune_env.problem.scenarios import Scenario
 from prune_env.problem.tasks import Task
@@ -287,26 +286,24 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         run = self._running_episode()
         with inside():
             selection = self._agreed(lambda: run.pruner.select(action))
+            known = run.pruner.statistics.known_losses()
             result = run.train(selection)
-            mine = self._finish(run, selection, result, run.evaluate)
+            run.pruner.record(result)
+            step = run.finish(selection, result, run.evaluate, known)
+            mine = self._answer(run, step, run.pruner.observe())
             answer = self._agreed(lambda: mine)
         run.pruner.clock.wait_for_agent()
         return answer
 
-    def _finish(
-        self,
-        run: Episode,
-        selection: Selection,
-        result: EpochResult,
-        evaluate: Callable[[], Evaluation],
+    def _answer(
+        self, run: Episode, step: Step, observation: Observation
     ) -> tuple[Observation, float, bool, bool, Info]:
-        """After the training: what `step` returns."""
-        step = run.finish(selection, result, evaluate)
+        """What `step` returns."""
         pruner = run.pruner
         self._display.follow(run, step)
         parts = self._reward.parts(step.outcome, diverged=pruner.diverged)
         info = run.info() | step_info(pruner, parts, step)
-        return pruner.observe(), sum(parts.values()), run.over, False, info
+        return observation, sum(parts.values()), run.over, False, info
 
     def pretraining(self) -> Pretraining:
         """Extra trainings on this episode's training samples; what they cost is not charged."""

@@ -66,18 +66,21 @@ class Episode:
             return self.trainer.run_epoch(selection, limit=clock.left, progress=clock.progress)
 
     def finish(
-        self, selection: Selection, result: EpochResult, evaluate: Callable[[], Evaluation]
+        self,
+        selection: Selection,
+        result: EpochResult,
+        evaluate: Callable[[], Evaluation],
+        known_losses: np.ndarray,
     ) -> Step:
-        """All that follows an epoch's training: statistics, refreshing, time and validation.
+        """All that follows once an epoch's losses are recorded: refreshing, time and validation.
 
         Args:
             selection: what was selected.
             result: of the training.
             evaluate: delivers the validation result, after the time is charged.
+            known_losses: (N,), those before the epoch; see `Step`.
         """
         pruner = self.pruner
-        known_losses = pruner.statistics.known_losses()
-        pruner.record(result)
         scored = pruner.refresh_if_due(self.trainer.score)
         time = pruner.charge(scored)
         before = pruner.validation

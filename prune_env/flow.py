@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +62,32 @@ class EpochResult:
     def finite(self) -> bool:
         """Whether every loss is a number."""
         return bool(np.isfinite(self.losses).all())
+
+
+def figures(results: Sequence[EpochResult]) -> list[tuple[bool, float, float]]:
+    """Whether all losses of an epoch are numbers, their mean if so, and the metric, of each.
+
+    Epochs of one length are worked on in one pass.
+
+    Args:
+        results: (K,) epochs.
+    """
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for place, result in enumerate(results):
+        by_length[len(result.losses)].append(place)
+    found = [(False, math.nan, math.nan)] * len(results)
+    for places in by_length.values():
+        losses = np.stack([results[place].losses for place in places])
+        correct = np.stack([results[place].correct for place in places])
+        finite = np.isfinite(losses).all(axis=1)
+        means = np.full(len(places), math.nan)
+        means[finite] = losses[finite].mean(axis=1)
+        shares = correct.mean(axis=1, dtype=np.float64)
+        rows = zip(places, finite.tolist(), means.tolist(), shares.tolist(), strict=True)
+        for place, whole, loss, share in rows:
+            measured = results[place].measured
+            found[place] = whole, loss, share if measured is None else measured
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

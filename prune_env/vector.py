@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -16,6 +16,12 @@ from torch import nn
 
 from prune_env.arguments import check_choice, check_count
 from prune_env.decision.observation import Observation
+from prune_env.decision.pruner import (
+    Pruner,
+    observe_together,
+    record_together,
+    select_together,
+)
 from prune_env.env import DataPruningEnv, Info
 from prune_env.episode import Episode
 from prune_env.episodes import Ingredients, make_trainer
@@ -89,16 +95,37 @@ def advance(envs: Sequence[MemberEnv], actions: Sequence[Any]) -> list[Answer]:
             f"`actions` must be one for each of {len(envs)} environments, got {len(actions)}"
         )
     runs = [env._running_episode() for env in envs]
-    for run, action in zip(runs, actions, strict=True):
-        run.pruner.encoding.checked(action)
-    selections = [run.pruner.select(action) for run, action in zip(runs, actions, strict=True)]
+    pruners = [run.pruner for run in runs]
+    pairs = zip(pruners, actions, strict=True)
+    checked = [pruner.encoding.checked(action) for pruner, action in pairs]
+    selections = _by_kind(pruners, select_together, checked)
+    known = [pruner.statistics.known_losses() for pruner in pruners]
     trained = _train(runs, selections)
-    return [
-        env._finish(run, selection, result, partial(_validation, run, evaluation))
-        for env, run, selection, (result, evaluation) in zip(
-            envs, runs, selections, trained, strict=True
+    _by_kind(pruners, record_together, [result for result, _ in trained])
+    steps = [
+        run.finish(selection, result, partial(_validation, run, evaluation), losses)
+        for run, selection, (result, evaluation), losses in zip(
+            runs, selections, trained, known, strict=True
         )
     ]
+    observations = _by_kind(pruners, observe_together)
+    answers = zip(envs, runs, steps, observations, strict=True)
+    return [env._answer(run, step, observation) for env, run, step, observation in answers]
+
+
+def _by_kind(
+    pruners: Sequence[Pruner], work: Callable[..., Sequence[Any] | None], *given: Sequence[Any]
+) -> list[Any]:
+    """What `work` makes of pruners of one kind and of what is given of each, in their order."""
+    kinds: dict[Hashable, list[int]] = defaultdict(list)
+    for place, pruner in enumerate(pruners):
+        kinds[pruner.kind].append(place)
+    found: list[Any] = [None] * len(pruners)
+    for places in kinds.values():
+        of_kind = [[values[place] for place in places] for values in (pruners, *given)]
+        for place, one in zip(places, work(*of_kind) or (), strict=False):
+            found[place] = one
+    return found
 
 
 class DataPruningVectorEnv(SyncVectorEnv):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,19 +93,50 @@ class Encoding:
             ValueError: if the action has another shape, is not finite or out of bounds, or
                 keeps nothing.
         """
-        values = self.checked(action)
-        component = None
-        if self._amount.component:
-            values, component = values[:-1], float(values[-1])
-        count = self._amount.count(len(statistics), component)
         if classes is None:
             classes = ClassKnowledge.empty(int(statistics.labels.max()) + 1)
         if groups is None:
             num_groups = max(self._num_groups, len(classes.counts))
             groups = GroupKnowledge(groups=statistics.labels, num_groups=num_groups)
-        known = Known(statistics, classes, groups, self._within, guess_loss)
-        selection = self._definition.select(values, count, known, rng)
-        return self._topped_up(selection, len(statistics), rng)
+        known = self.known(statistics, classes, groups, guess_loss)
+        return self.decode_together(self.checked(action)[None], [known], [rng])[0]
+
+    def known(
+        self,
+        statistics: SampleStatistics,
+        classes: ClassKnowledge,
+        groups: GroupKnowledge,
+        guess_loss: float,
+    ) -> Known:
+        """What a selection may go by; see `decode`."""
+        return Known(statistics, classes, groups, self._within, guess_loss)
+
+    def decode_together(
+        self,
+        actions: np.ndarray,
+        known: Sequence[Known],
+        rngs: Sequence[np.random.Generator],
+    ) -> list[Selection]:
+        """`decode` of each of K trainings of N samples each.
+
+        Args:
+            actions: (K, ...) what `checked` returned.
+            known: of each.
+            rngs: of each, the selection stream.
+        """
+        num_samples, components = len(known[0].samples), [None] * len(known)
+        if self._amount.component:
+            actions, components = actions[:, :-1], actions[:, -1].tolist()
+        counts = [self._amount.count(num_samples, one) for one in components]
+        together = self._definition.select_together
+        if together is None:
+            each = zip(actions, counts, known, rngs, strict=True)
+            chosen = [self._definition.select(*one) for one in each]
+        else:
+            chosen = together(actions, counts, known, rngs)
+        return [
+            self._topped_up(one, num_samples, rng) for one, rng in zip(chosen, rngs, strict=True)
+        ]
 
     def checked(self, action: ArrayLike) -> np.ndarray:
         """The action as an array, if it is one of `space`; raises as `decode` does."""

@@ -7,6 +7,7 @@ labels are wrong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,9 +31,26 @@ def class_counts(
         predicted: (B,) int64.
         num_classes: C.
     """
-    parts = (labels, labels[labels == predicted], predicted)
-    counts = np.stack([np.bincount(part, minlength=num_classes) for part in parts], axis=1)
-    return tuple(map(tuple, counts.tolist()))
+    return tuple(map(tuple, counts_together(labels[None], predicted[None], num_classes)[0]))
+
+
+def counts_together(
+    labels: np.ndarray, predicted: np.ndarray, num_classes: int
+) -> list[list[list[int]]]:
+    """`class_counts` of each row, in one pass: (K, C, 3).
+
+    Args:
+        labels: (K, B) int64.
+        predicted: (K, B) int64.
+        num_classes: C.
+    """
+    shape = (len(labels), num_classes)
+    firsts = np.arange(len(labels))[:, None] * num_classes
+    places, right = labels + firsts, labels == predicted
+    parts = (places.ravel(), places[right], (predicted + firsts).ravel())
+    counts = [np.bincount(one, minlength=len(labels) * num_classes) for one in parts]
+    found: list[list[list[int]]] = np.stack(counts, axis=1).reshape(*shape, 3).tolist()
+    return found
 
 
 @dataclass
@@ -120,8 +138,28 @@ class ClassKnowledge:
 
     def validation_shares(self, sizes: np.ndarray) -> np.ndarray:
         """(C,) shares of the classes among validation samples, else those of `sizes` (C,)."""
-        counts = self.counts[:, 0] if self.counts.any() else sizes
-        return counts / counts.sum()
+        shares: np.ndarray = validation_shares([self], sizes[None])[0]
+        return shares
+
+
+def validation_shares(classes: Sequence[ClassKnowledge], sizes: np.ndarray) -> np.ndarray:
+    """`ClassKnowledge.validation_shares` of each: (K, C).
+
+    Args:
+        classes: (K,), of C classes each.
+        sizes: (K, C) samples by label.
+    """
+    counts = np.array([one.counts for one in classes])
+    known = counts.reshape(len(counts), -1).any(axis=1, keepdims=True)
+    shown = counts[:, :, 0] if known.all() else np.where(known, counts[:, :, 0], sizes)
+    return shown / shown.sum(axis=1, keepdims=True)
+
+
+def wrong_labels(classes: Sequence[ClassKnowledge]) -> tuple[np.ndarray, np.ndarray]:
+    """`ClassKnowledge.wrong_share` and `evidence` of each: (K,) float64 both."""
+    found = np.array([one.log_likelihood for one in classes])
+    evidence = found.max(axis=1)
+    return np.where(evidence >= EVIDENCE, SHARES[found.argmax(axis=1)], 0.0), evidence
 
 
 def _log_likelihood(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,13 +11,14 @@ import numpy as np
 from prune_env.decision.classes import ClassKnowledge
 from prune_env.decision.composition import CUT, MOST_OF_CLASS, ORDERS, Composition
 from prune_env.decision.groups import GROUP_FEATURES, GroupKnowledge
+from prune_env.decision.rows import age_rows, rows
 from prune_env.decision.selection import (
     BALANCED,
     RULES,
     WHOLE_RULES,
     gumbel_top,
     loss_bins,
-    mixture,
+    mixtures,
     quotas,
     rule_selection,
     top,
@@ -55,6 +56,10 @@ class Known(NamedTuple):
 
 
 _Select = Callable[[np.ndarray, int, Known, np.random.Generator], Selection]
+# The same of K trainings of N samples each, in one pass: values (K, entries).
+_SelectTogether = Callable[
+    [np.ndarray, Sequence[int], Sequence[Known], Sequence[np.random.Generator]], list[Selection]
+]
 
 
 def _mask(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
@@ -71,16 +76,21 @@ def _scores(values: np.ndarray, count: int, known: Known, rng: np.random.Generat
 
 
 def _mixture(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
+    return _mixtures(values[None], [count], [known], [rng])[0]
+
+
+def _mixtures(
+    values: np.ndarray,
+    counts: Sequence[int],
+    known: Sequence[Known],
+    rngs: Sequence[np.random.Generator],
+) -> list[Selection]:
     shares = np.exp(_MIXTURE_SCALE * values.astype(np.float64))
-    indices = mixture(
-        shares / shares.sum(),
-        known.samples.loss_mean,
-        known.samples.epochs_since_seen(),
-        known.samples.seen,
-        count,
-        rng,
-    )
-    return Selection(indices=indices)
+    shares /= shares.sum(axis=1, keepdims=True)
+    samples = [one.samples for one in known]
+    losses, seen = rows(samples, "loss_mean"), rows(samples, "times_seen") > 0
+    chosen = mixtures(shares, losses, age_rows(samples), seen, counts, rngs)
+    return [Selection(indices=indices) for indices in chosen]
 
 
 def _features(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
@@ -200,6 +210,7 @@ class Definition:
             where it may.
         per_group: whether there is an entry for each group.
         of_groups: whether the action is on groups, and another argument says what it takes there.
+        select_together: the same as `select` of several trainings in one pass, where there is one.
     """
 
     entries: tuple[str, ...] | None
@@ -210,6 +221,7 @@ class Definition:
     why_no_component: str = ""
     per_group: bool = False
     of_groups: bool = False
+    select_together: _SelectTogether | None = None
 
     @property
     def takes_component(self) -> bool:
@@ -246,6 +258,7 @@ ENCODINGS = {
         entries=RULES,
         low=-1.0,
         select=_mixture,
+        select_together=_mixtures,
         description=f"Box(-1, 1, ({len(RULES)},)): shares, softmax(4 a), of {', '.join(RULES)}",
     ),
     "features": Definition(

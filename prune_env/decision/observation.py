@@ -7,15 +7,16 @@ built from these lists.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from prune_env.decision.classes import EVIDENCE, ClassKnowledge
+from prune_env.decision.classes import EVIDENCE, ClassKnowledge, validation_shares, wrong_labels
 from prune_env.decision.groups import GROUP_COLUMNS, GroupKnowledge
+from prune_env.decision.rows import age_rows, deviations, means, over_known, rows
 from prune_env.decision.selection import quantiles
 from prune_env.decision.statistics import LOSS_LIMIT, SampleStatistics
 
@@ -106,38 +107,75 @@ RUN_COLUMNS = (
     ("label_shift", 1.0),
     ("validation_entropy", 1.0),
 )
+# How the first are filled, of a summary and the loss of guessing; the last four are of classes.
+_OF_RUN: tuple[Callable[[RunSummary, float], float], ...] = (
+    lambda run, guess_loss: run.progress,
+    lambda run, guess_loss: run.validation_metric,
+    lambda run, guess_loss: run.validation_loss / guess_loss,
+    lambda run, guess_loss: run.train_loss / guess_loss,
+    lambda run, guess_loss: run.train_metric,
+    lambda run, guess_loss: run.keep_fraction,
+    lambda run, guess_loss: run.learning_rate,
+    lambda run, guess_loss: run.budget,
+    lambda run, guess_loss: math.log1p(run.work),
+    lambda run, guess_loss: math.log1p(run.num_updates),
+)
 RUN_COLUMN = {name: index for index, (name, _) in enumerate(RUN_COLUMNS)}
 _RUN_HIGH = np.array([high for _, high in RUN_COLUMNS], dtype=np.float32)
 
 
-def _class_sizes(statistics: SampleStatistics, classes: ClassKnowledge) -> np.ndarray:
-    return np.bincount(statistics.labels, minlength=len(classes.counts))
+def _places(statistics: Sequence[SampleStatistics], num_classes: int) -> np.ndarray:
+    """(K, N) int64, of each sample the place of its class among the K C of all trainings."""
+    labels = rows(statistics, "labels")
+    if len(labels) == 1:
+        return labels
+    places: np.ndarray = labels + np.arange(len(labels))[:, None] * num_classes
+    return places
+
+
+def _class_sizes(
+    statistics: Sequence[SampleStatistics], classes: Sequence[ClassKnowledge]
+) -> np.ndarray:
+    """(K, C) int64 samples of each class."""
+    shape = len(classes), len(classes[0].counts)
+    places = _places(statistics, shape[1]).ravel()
+    return np.bincount(places, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _run_vectors(
+    runs: Sequence[RunSummary],
+    sizes: np.ndarray,
+    classes: Sequence[ClassKnowledge],
+    guess_losses: Sequence[float],
+) -> np.ndarray:
+    wanted = validation_shares(classes, sizes)
+    wrong_shares, evidence = wrong_labels(classes)
+    own = sizes / sizes.sum(axis=1, keepdims=True)
+    vectors = np.empty((len(runs), len(RUN_COLUMNS)))
+    pairs = zip(runs, guess_losses, strict=True)
+    vectors[:, :-4] = [[of(run, guess_loss) for of in _OF_RUN] for run, guess_loss in pairs]
+    vectors[:, -4] = wrong_shares
+    # A half where it is just enough.
+    vectors[:, -3] = evidence / (evidence + EVIDENCE)
+    vectors[:, -2] = np.abs(wanted - own).sum(axis=1) / 2
+    vectors[:, -1] = _entropies(wanted)
+    return np.clip(vectors, 0, _RUN_HIGH).astype(np.float32)
 
 
 def _run_vector(
-    run: RunSummary, sizes: np.ndarray, classes: ClassKnowledge, guess_loss: float
+    statistics: SampleStatistics, run: RunSummary, classes: ClassKnowledge, guess_loss: float
 ) -> np.ndarray:
-    wanted = classes.validation_shares(sizes)
-    values = {
-        **vars(run),
-        "validation_loss": run.validation_loss / guess_loss,
-        "train_loss": run.train_loss / guess_loss,
-        "log_work": math.log1p(run.work),
-        "log_updates": math.log1p(run.num_updates),
-        "wrong_share": classes.wrong_share(),
-        # A half where it is just enough.
-        "wrong_evidence": classes.evidence / (classes.evidence + EVIDENCE),
-        "label_shift": np.abs(wanted - sizes / sizes.sum()).sum() / 2,
-        "validation_entropy": _entropy(wanted),
-    }
-    vector = [values[name] for name, _ in RUN_COLUMNS]
-    return np.clip(vector, 0, _RUN_HIGH).astype(np.float32)
+    sizes = _class_sizes([statistics], [classes])
+    return _run_vectors([run], sizes, [classes], [guess_loss])[0]
 
 
-def _entropy(shares: np.ndarray) -> float:
-    """Of shares (C,), over that of equal ones: in [0, 1]."""
-    present = shares[shares > 0]
-    return float(-(present * np.log(present)).sum() / math.log(max(2, len(shares))))
+def _entropies(shares: np.ndarray) -> np.ndarray:
+    """Of rows of shares (K, C), over that of equal ones: (K,) in [0, 1]."""
+
+    def entropy(present: np.ndarray) -> np.ndarray:
+        return -(present * np.log(present)).sum(axis=1, keepdims=True)
+
+    return over_known(shares > 0, entropy, shares)[:, 0] / math.log(max(2, shares.shape[1]))
 
 
 def _box_of_rows(highs: np.ndarray, num_rows: int) -> spaces.Box:
@@ -193,7 +231,7 @@ class SampleTable:
             table[:, index] = column.fill(statistics)
         counts = np.zeros((self._num_classes, len(CLASS_COLUMNS)), np.float32)
         counts[: len(classes.counts)] = np.minimum(classes.counts, COUNT_LIMIT)
-        vector = _run_vector(run, _class_sizes(statistics, classes), classes, guess_loss)
+        vector = _run_vector(statistics, run, classes, guess_loss)
         return {"samples": table, "run": vector, "classes": counts}
 
 
@@ -230,7 +268,7 @@ class GroupTable:
         guess_loss: float,
     ) -> Observation:
         """Fresh arrays of `space`."""
-        vector = _run_vector(run, _class_sizes(statistics, classes), classes, guess_loss)
+        vector = _run_vector(statistics, run, classes, guess_loss)
         return {"groups": groups.table(statistics, guess_loss), "run": vector}
 
 
@@ -275,53 +313,68 @@ class Summary:
     ) -> Observation:
         """A fresh array of `space`."""
         del groups  # not seen
+        vector: np.ndarray = self.encode_together([statistics], [run], [classes], [guess_loss])[0]
+        return vector
+
+    def encode_together(
+        self,
+        statistics: Sequence[SampleStatistics],
+        runs: Sequence[RunSummary],
+        classes: Sequence[ClassKnowledge],
+        guess_losses: Sequence[float],
+    ) -> np.ndarray:
+        """Fresh arrays of `space`, (K, H), of K trainings of as many samples and classes."""
         sizes = _class_sizes(statistics, classes)
-        values = _statistics(statistics, sizes, guess_loss)
-        vector = _run_vector(run, sizes, classes, guess_loss)
-        return np.concatenate([vector, np.clip(values, 0, _STATISTIC_HIGH)])
+        values = np.clip(_statistics(statistics, sizes, guess_losses), 0, _STATISTIC_HIGH)
+        return np.concatenate([_run_vectors(runs, sizes, classes, guess_losses), values], axis=1)
 
 
-def _statistics(statistics: SampleStatistics, sizes: np.ndarray, guess_loss: float) -> np.ndarray:
-    """The values of `STATISTIC_COLUMNS`, in that order: float32."""
-    seen, labels, num_classes = statistics.seen, statistics.labels, len(sizes)
-    entropy = _entropy(sizes / len(labels))
+def _statistics(
+    parts: Sequence[SampleStatistics], sizes: np.ndarray, guess_losses: Sequence[float]
+) -> np.ndarray:
+    """The values of `STATISTIC_COLUMNS`, in that order: (K, 14) float32."""
+    seen = rows(parts, "times_seen") > 0
     # One epoch old in a run of two epochs is as stale as eight in sixteen.
-    staleness = _mean(statistics.epochs_since_seen()) / max(1, statistics.epoch)
-    if not seen.any():
-        nothing = np.zeros(len(STATISTIC_COLUMNS) - 3, np.float32)
-        return np.append(nothing, [0.0, staleness, entropy]).astype(np.float32)
-    # A mask copies what it picks; most of the time nothing is to be left out.
-    known_ones = slice(None) if seen.all() else seen
-    known, known_labels = statistics.loss_mean[known_ones], labels[known_ones]
-    class_counts = np.bincount(known_labels, minlength=num_classes)
-    class_sums = np.bincount(known_labels, weights=known, minlength=num_classes)
-    class_losses = class_sums[class_counts > 0] / class_counts[class_counts > 0]
-    losses = [
-        *quantiles(known, _QUANTILES),
-        _mean(known),
-        _deviation(known),
-        _mean(np.sqrt(statistics.loss_variance[known_ones])),
-        _deviation(class_losses),
-    ]
-    rest = [
-        _mean(statistics.correct_mean[known_ones]),
-        np.count_nonzero(statistics.times_forgotten[known_ones]) / len(known),
-        len(known) / len(seen),
-        staleness,
-        entropy,
-    ]
-    return np.append(np.divide(losses, guess_loss), rest).astype(np.float32)
+    epochs = np.array([max(1, part.epoch) for part in parts])
+    found = np.zeros((len(parts), len(STATISTIC_COLUMNS)))
+    found[:, -3] = np.count_nonzero(seen, axis=1) / seen.shape[1]
+    found[:, -2] = means(age_rows(parts)) / epochs
+    found[:, -1] = _entropies(sizes / seen.shape[1])
+    losses, *others = (rows(parts, name) for name in _KNOWN)
+    known = over_known(seen, _of_known, losses, *others)
+    if known.shape[1]:
+        # A mask copies what it picks; most of the time nothing is to be left out.
+        mask = ... if seen.all() else seen
+        places = _places(parts, sizes.shape[1])[mask].ravel()
+        counts = np.bincount(places, minlength=sizes.size).reshape(sizes.shape)
+        sums = np.bincount(places, weights=losses[mask].ravel(), minlength=sizes.size)
+        of_classes = sums.reshape(sizes.shape) / np.maximum(counts, 1)
+        found[:, :8], found[:, 9:11] = known[:, :8], known[:, 8:]
+        found[:, 8] = over_known(counts > 0, _spread, of_classes)[:, 0]
+        found[:, :9] /= np.array(guess_losses)[:, None]
+    return found.astype(np.float32)
 
 
-def _mean(values: np.ndarray) -> float:
-    """In double precision, and at a third of the overhead of numpy's method on a few samples."""
-    return float(np.add.reduce(values, dtype=np.float64)) / len(values)
+_KNOWN = ("loss_mean", "loss_variance", "correct_mean", "times_forgotten")
 
 
-def _deviation(values: np.ndarray) -> float:
-    values = values.astype(np.float64)
-    centred = values - _mean(values)
-    return math.sqrt(float(centred @ centred) / len(values))
+def _of_known(
+    losses: np.ndarray, variances: np.ndarray, correct: np.ndarray, forgotten: np.ndarray
+) -> np.ndarray:
+    """Columns of what is known of rows of samples, all of them seen: (R, 10)."""
+    columns = (
+        *quantiles(losses, _QUANTILES).T,
+        means(losses),
+        deviations(losses),
+        means(np.sqrt(variances)),
+        means(correct),
+        np.count_nonzero(forgotten, axis=1) / forgotten.shape[1],
+    )
+    return np.stack(columns, axis=1)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    return deviations(values)[:, None]
 
 
 OBSERVATIONS = {

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from prune_env.decision import rows
 from prune_env.decision.action import Encoding
 from prune_env.decision.classes import ClassKnowledge
-from prune_env.decision.clock import Clock, Stopwatch
+from prune_env.decision.clock import Clock, Stopwatch, measure_together
 from prune_env.decision.groups import GroupKnowledge
 from prune_env.decision.interface import Interface
-from prune_env.decision.observation import Observation, Observer, RunSummary
+from prune_env.decision.observation import Observation, Observer, RunSummary, Summary
 from prune_env.decision.statistics import SampleStatistics
-from prune_env.flow import EpochResult, Evaluation, Selection
+from prune_env.flow import EpochResult, Evaluation, Selection, figures
 from prune_env.state import pack, unpack
 
 # Indices (K,) int64 -> losses (K,) and correctness (K,) by a forward pass.
@@ -117,15 +118,14 @@ class Pruner:
         """Whether the budget is used up or the training has diverged."""
         return self.diverged or self.clock.left == 0
 
+    @property
+    def kind(self) -> Hashable:
+        """What those have in common that are served in one pass."""
+        return self.interface, self.num_samples, len(self.classes.counts)
+
     def observe(self) -> Observation:
         """What the agent is shown now."""
-        return self.observer.encode(
-            self.statistics,
-            self.summary(),
-            self.classes,
-            self.groups,
-            guess_loss=self.guess_loss,
-        )
+        return observe_together([self])[0]
 
     def select(self, action: ArrayLike) -> Selection:
         """Decode an action.
@@ -134,29 +134,17 @@ class Pruner:
             TypeError: if it is nothing that numpy can read.
             ValueError: if it is malformed.
         """
-        with self.stopwatch.measure("selection"):
-            selection = self.encoding.decode(
-                action, self.statistics, self.rng, self.classes, self.groups, self.guess_loss
-            )
-        if not self.interface.scale_learning_rate:
-            return selection
-        return replace(selection, learning_rate_factor=self.num_samples / len(selection))
+        return select_together([self], [self.encoding.checked(action)])[0]
 
     def record(self, result: EpochResult) -> None:
         """Take in what an epoch trained on, and its losses where they are to be known."""
-        with self.stopwatch.measure("selection"):
-            times_seen = self.statistics.times_seen[result.indices]
-            self.num_unseen = int(np.count_nonzero(times_seen == 0))
-            self.statistics.begin_epoch()
-            if result.finite:
-                if self.interface.of_groups:
-                    self.groups.take(result.indices, result.losses, self.statistics)
-                if self.interface.recorded == "all":
-                    self.statistics.record(result.indices, result.losses, result.correct)
-                self.train_result = Evaluation(
-                    loss=float(result.losses.mean()), metric=result.metric
-                )
-        self.diverged = not result.finite
+        record_together([self], [result])
+
+    def _begin(self, result: EpochResult) -> None:
+        """Take in that an epoch was trained, before its losses are."""
+        times_seen = self.statistics.times_seen[result.indices]
+        self.num_unseen = int(np.count_nonzero(times_seen == 0))
+        self.statistics.begin_epoch()
         self.num_trained = len(result.indices)
         self.cost_trained = cost_of(self.costs, result.indices)
         self.num_updates += result.num_updates
@@ -266,3 +254,78 @@ class Pruner:
             work=self.work,
             num_updates=self.num_updates,
         )
+
+
+def select_together(pruners: Sequence[Pruner], actions: Sequence[np.ndarray]) -> list[Selection]:
+    """`Pruner.select` of each, in one pass.
+
+    Args:
+        pruners: (K,) of one kind.
+        actions: of each, as `Encoding.checked` returned it.
+    """
+    first = pruners[0]
+    with measure_together([one.stopwatch for one in pruners], "selection"):
+        known = [
+            first.encoding.known(one.statistics, one.classes, one.groups, one.guess_loss)
+            for one in pruners
+        ]
+        values = np.stack(actions)
+        selections = first.encoding.decode_together(values, known, [one.rng for one in pruners])
+    if not first.interface.scale_learning_rate:
+        return selections
+    count = first.num_samples
+    return [replace(one, learning_rate_factor=count / len(one)) for one in selections]
+
+
+def record_together(pruners: Sequence[Pruner], results: Sequence[EpochResult]) -> None:
+    """`Pruner.record` of each, in one pass.
+
+    Args:
+        pruners: (K,) of one kind.
+        results: of each.
+    """
+    interface = pruners[0].interface
+    with measure_together([one.stopwatch for one in pruners], "selection"):
+        for pruner, result in zip(pruners, results, strict=True):
+            pruner._begin(result)
+        made = zip(pruners, results, figures(results), strict=True)
+        finite = []
+        for pruner, result, (whole, loss, metric) in made:
+            pruner.diverged = not whole
+            if whole:
+                finite.append((pruner, result))
+                pruner.train_result = Evaluation(loss=loss, metric=metric)
+        if interface.of_groups:
+            for pruner, result in finite:
+                pruner.groups.take(result.indices, result.losses, pruner.statistics)
+        if interface.recorded == "all" and finite:
+            rows.record_together(
+                [pruner.statistics for pruner, _ in finite],
+                [result.indices for _, result in finite],
+                [result.losses for _, result in finite],
+                [result.correct for _, result in finite],
+            )
+
+
+def observe_together(pruners: Sequence[Pruner]) -> list[Observation]:
+    """`Pruner.observe` of each, summaries in one pass.
+
+    Args:
+        pruners: (K,) of one kind.
+    """
+    observer = pruners[0].observer
+    if isinstance(observer, Summary):
+        return list(
+            observer.encode_together(
+                [one.statistics for one in pruners],
+                [one.summary() for one in pruners],
+                [one.classes for one in pruners],
+                [one.guess_loss for one in pruners],
+            )
+        )
+    return [
+        observer.encode(
+            one.statistics, one.summary(), one.classes, one.groups, guess_loss=one.guess_loss
+        )
+        for one in pruners
+    ]

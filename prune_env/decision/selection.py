@@ -13,6 +13,8 @@ first samples drawn for ever.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -31,15 +33,48 @@ def top(scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         return np.empty(0, dtype=np.int64)
     if count >= len(scores):
         return np.arange(len(scores))
+    return np.flatnonzero(_kept(scores, count, rng))
+
+
+def _kept(scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of the scores (N,) `top` keeps: (N,) bool; `count` in (0, N)."""
     position = len(scores) - count
     threshold = np.partition(scores, position)[position]
     keep = scores >= threshold
     surplus = int(np.count_nonzero(keep)) - count
     if surplus:
-        ties = np.flatnonzero(scores == threshold)
-        keep[ties] = False
-        keep[ties[random_subset(len(ties), len(ties) - surplus, rng)]] = True
-    return np.flatnonzero(keep)
+        _drop_ties(keep, scores == threshold, surplus, rng)
+    return keep
+
+
+def _drop_ties(keep: np.ndarray, tied: np.ndarray, surplus: int, rng: np.random.Generator) -> None:
+    ties = np.flatnonzero(tied)
+    keep[ties] = False
+    keep[ties[random_subset(len(ties), len(ties) - surplus, rng)]] = True
+
+
+def tops(scores: np.ndarray, counts: np.ndarray, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+    """`top` of each row of scores, in one pass.
+
+    Args:
+        scores: (K, N) floats without NaN.
+        counts: (K,) how many to keep of each, in [0, N].
+        rngs: one for each.
+
+    Returns:
+        (K, N) bool.
+    """
+    size = scores.shape[1]
+    if len(scores) == 1 and 0 < counts[0] < size:  # no order is needed beyond the threshold's
+        return _kept(scores[0], int(counts[0]), rngs[0])[None]
+    places = np.clip(size - counts, 0, size - 1)
+    thresholds = np.take_along_axis(np.sort(scores, axis=1), places[:, None], axis=1)
+    keep = (scores >= thresholds) & (counts > 0)[:, None]
+    surplus = np.count_nonzero(keep, axis=1) - counts
+    for row in np.flatnonzero((surplus > 0) & (counts > 0)).tolist():
+        tied = scores[row] == thresholds[row]
+        _drop_ties(keep[row], tied, int(surplus[row]), rngs[row])
+    return keep
 
 
 def random_subset(num_samples: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -111,20 +146,34 @@ def mixture(
     Returns:
         (count,) int64, ascending.
     """
-    counts = dict(zip(RULES, _largest_remainder(shares, count), strict=True))
-    taken: list[np.ndarray] = []
+    one = loss_mean[None], epochs_since_seen[None], seen[None]
+    return mixtures(shares[None], *one, [count], [rng])[0]
+
+
+def mixtures(
+    shares: np.ndarray,
+    loss_mean: np.ndarray,
+    epochs_since_seen: np.ndarray,
+    seen: np.ndarray,
+    counts: Sequence[int],
+    rngs: Sequence[np.random.Generator],
+) -> list[np.ndarray]:
+    """`mixture` of each of K trainings, in one pass: shares (K, 5), the others (K, N) or (K,)."""
+    parts = np.array([_largest_remainder(*one) for one in zip(shares, counts, strict=True)])
+    kept = np.zeros(loss_mean.shape, bool)
     for rule in ("highest", "lowest", "middle", "stalest"):
-        if counts[rule]:
-            scores = _rule_scores(rule, loss_mean, epochs_since_seen, seen)
-            for indices in taken:
-                scores[indices] = -np.inf
-            taken.append(top(scores, counts[rule], rng))
-    kept = np.zeros(len(loss_mean), dtype=bool)
-    for indices in taken:
-        kept[indices] = True
-    left = np.flatnonzero(~kept)
-    kept[left[random_subset(len(left), counts["random"], rng)]] = True
-    return np.flatnonzero(kept)
+        wanted = parts[:, RULES.index(rule)]
+        asking = np.flatnonzero(wanted).tolist()
+        if asking:
+            here = slice(None) if len(asking) == len(wanted) else asking  # no copy
+            asked = [rngs[row] for row in asking]
+            scores = _rule_scores(rule, loss_mean[here], epochs_since_seen[here], seen[here])
+            scores[kept[here]] = -np.inf
+            kept[here] |= tops(scores, wanted[here], asked)
+    for row, count, rng in zip(kept, parts[:, 0].tolist(), rngs, strict=True):
+        left = np.flatnonzero(~row)
+        row[left[random_subset(len(left), count, rng)]] = True
+    return [np.flatnonzero(row) for row in kept]
 
 
 def rule_selection(
@@ -219,7 +268,7 @@ def lower_median(values: np.ndarray) -> float:
 def _rule_scores(
     rule: str, loss_mean: np.ndarray, epochs_since_seen: np.ndarray, seen: np.ndarray
 ) -> np.ndarray:
-    """A fresh array (N,), larger = keep; above all others where a loss is not known."""
+    """A fresh array (..., N), larger = keep; above all others where a loss is not known."""
     if rule == "stalest":
         return epochs_since_seen.copy()
     if rule == "highest":
@@ -227,11 +276,17 @@ def _rule_scores(
     elif rule == "lowest":
         scores = -loss_mean
     else:
-        median = lower_median(loss_mean[seen]) if seen.any() else 0.0
-        scores = -np.abs(loss_mean - loss_mean.dtype.type(median))
+        scores = -np.abs(loss_mean - _medians(loss_mean, seen))
     if not seen.all():
         scores[~seen] = np.inf
     return scores
+
+
+def _medians(loss_mean: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Lower medians of what is seen, 0 where nothing is: (..., 1) of the dtype of the losses."""
+    pairs = zip(np.atleast_2d(loss_mean), np.atleast_2d(seen), strict=True)
+    found = [lower_median(losses[known]) if known.any() else 0.0 for losses, known in pairs]
+    return np.array(found, loss_mean.dtype).reshape(*loss_mean.shape[:-1], 1)
 
 
 def _largest_remainder(shares: np.ndarray, count: int) -> list[int]:
@@ -246,18 +301,20 @@ _QUANTILE_SAMPLE = 65_536
 
 
 def quantiles(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Quantiles of `values` (N,), from an even subsample of at most 65,536: (Q,) floats.
+    """Quantiles of `values` (..., N), from an even subsample of at most 65,536: (..., Q) floats.
 
     The order of a training set is random, so every k-th value is a fair sample; the standard
     error of a quantile's rank is below 0.2 % of N.
     """
-    stride = -(-len(values) // _QUANTILE_SAMPLE)
-    ordered = np.sort(values[::stride])
-    positions = shares * (len(ordered) - 1)
+    stride = -(-values.shape[-1] // _QUANTILE_SAMPLE)
+    ordered = np.sort(values[..., ::stride])
+    last = ordered.shape[-1] - 1
+    positions = shares * last
     below = np.floor(positions).astype(int)
-    above = np.minimum(below + 1, len(ordered) - 1)
+    above = np.minimum(below + 1, last)
     part = (positions - below).astype(values.dtype)
-    return ordered[below] + part * (ordered[above] - ordered[below])
+    low = ordered[..., below]
+    return low + part * (ordered[..., above] - low)
 
 
 def loss_bins(loss_mean: np.ndarray, seen: np.ndarray, num_bins: int) -> np.ndarray:

@@ -97,13 +97,20 @@ class SampleStatistics:
         """Count an epoch: every sample's last loss is one epoch older."""
         self.epoch += 1
 
-    def record(self, indices: np.ndarray, losses: np.ndarray, correct: np.ndarray) -> None:
+    def record(
+        self,
+        indices: np.ndarray,
+        losses: np.ndarray,
+        correct: np.ndarray,
+        epochs: np.ndarray | None = None,
+    ) -> None:
         """Take in fresh losses.
 
         Args:
             indices: (K,) int64, distinct.
             losses: (K,) float32, at least 0, finite; recorded as at most `LOSS_LIMIT`.
             correct: (K,) bool, or float32 in [0, 1], how much of each is right.
+            epochs: (K,) int64, of each loss; None is the present one.
         """
         decay = np.float32(self.decay)
         losses = np.minimum(losses, np.float32(LOSS_LIMIT))
@@ -124,7 +131,7 @@ class SampleStatistics:
         self.loss[indices] = losses
         self.correct[indices] = correct
         self.times_seen[indices] = times + 1
-        self.seen_at[indices] = self.epoch
+        self.seen_at[indices] = self.epoch if epochs is None else epochs
 
     def to_refresh(self, which: str) -> np.ndarray:
         """Indices (K,) of `all` samples, or of the `hidden` ones: not recorded in this epoch."""
@@ -137,6 +144,17 @@ class SampleStatistics:
         return np.subtract(self.epoch, self.seen_at, dtype=np.float32)
 
 
+# What changes where losses are recorded.
+RECORDED = (
+    "loss",
+    "loss_mean",
+    "loss_variance",
+    "correct",
+    "correct_mean",
+    "times_seen",
+    "seen_at",
+    "times_forgotten",
+)
 # What the `features` action weighs, larger = more of it.
 FEATURES = (
     "loss_mean",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prune_env.decision.classes import class_counts
+from prune_env.decision.classes import class_counts, counts_together
 from prune_env.devices import on_gpu, to_host
 from prune_env.flow import Evaluation
 from prune_env.problem.objectives import Batch, Objective
@@ -149,13 +149,15 @@ def evaluations(logits: Tensor, labels: Tensor, num_classes: int) -> list[Evalua
         num_classes: C.
     """
     losses, predicted = summed_loss(logits, labels), logits.argmax(dim=-1)
-    if not on_gpu(logits.device):
-        parts = zip(losses.tolist(), predicted, labels, strict=True)
-        return [evaluation(*part, num_classes) for part in parts]
-    found, counts = to_host(losses, counts_on_gpu(predicted, labels, num_classes))
+    if on_gpu(logits.device):
+        found, there = to_host(losses, counts_on_gpu(predicted, labels, num_classes))
+        counts = there.tolist()
+    else:
+        found = losses.numpy()
+        counts = counts_together(labels.numpy(), predicted.numpy(), num_classes)
     return [
         counted_evaluation(loss, tuple(map(tuple, classes)))
-        for loss, classes in zip(found.tolist(), counts.tolist(), strict=True)
+        for loss, classes in zip(found.tolist(), counts, strict=True)
     ]
 
 
