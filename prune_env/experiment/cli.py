@@ -1,4 +1,4 @@
-"""The command line: prune-env list, run, compare, and what other packages add, such as train."""
+"""The command line: prune-env list, run, compare, merge, and what other packages add."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import prune_env
 
 if TYPE_CHECKING:
     from prune_env.experiment.records import Record
+    from prune_env.experiment.results import Results
 
 # torch and the environment are imported where they are needed: --help answers at once.
 
@@ -105,12 +106,36 @@ class Compare(_Play):
     """of data split, weights, order and agent: how many, or which (3-7, or 900000 900001)"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Make one folder of results of several, which stay as they are."""
+
+    folders: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER [FOLDER ...]")
+    ]
+    """written by run or compare with --out, such as one by each --shard"""
+    out: Path
+    """the new folder; a merge that was stopped goes on"""
+    machines: Literal["one", "several"] = "one"
+    """one: refuse episodes of machines that differ in processor, threads or versions; several:
+    take them, and say so in the tables"""
+
+    def __call__(self) -> None:
+        """Merge, and print the tables."""
+        from prune_env.experiment.merging import merge
+
+        try:
+            results = merge(self.folders, self.out, machines=self.machines)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        _show(results)
+
+
 class UserError(Exception):
     """What the user asked for cannot be done; the message says why."""
 
 
 def _compare(play: _Play) -> None:
-    from prune_env.experiment import report
     from prune_env.experiment.agents import agent_entries
     from prune_env.experiment.comparison import Comparison
     from prune_env.experiment.results import Results
@@ -145,14 +170,22 @@ def _compare(play: _Play) -> None:
         comparison.run(results)
     except ValueError as error:
         raise UserError(str(error)) from error
+    _show(results)
+
+
+def _show(results: Results) -> None:
+    """Print the tables, and write those of a folder and its pictures."""
+    from prune_env.experiment import report
+
     print(report.summary_table(results.summary()))
-    if play.out is not None:
+    out = results.folder
+    if out is not None:
         try:
             results.write_summary()
-            files = _pictures(results.records, play.out)
+            files = _pictures(results.records, out)
         except (OSError, ValueError) as error:  # the episodes are there already
-            raise UserError(f"`out` {play.out} cannot be written: {error}") from error
-        print("\n".join([f"\nwritten to {play.out}:", "episodes.jsonl", "summary.json", *files]))
+            raise UserError(f"`out` {out} cannot be written: {error}") from error
+        print("\n".join([f"\nwritten to {out}:", "episodes.jsonl", "summary.json", *files]))
 
 
 def _pictures(records: list[Record], out: Path) -> list[str]:
@@ -186,7 +219,7 @@ def main(args: list[str] | None = None) -> None:
     # Commands of other packages, such as training with a library that this one does not know.
     others = _commands(entry_points(group=COMMANDS))
     command = tyro.extras.subcommand_cli_from_dict(
-        {"list": List, "run": Run, "compare": Compare, **others},
+        {"list": List, "run": Run, "compare": Compare, "merge": Merge, **others},
         prog="prune-env",
         description="Dynamic data pruning as a decision problem: real training under agents.",
         args=args,

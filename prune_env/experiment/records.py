@@ -21,6 +21,8 @@ _FORMERLY = {"test_accuracy": "test_metric", "validation_accuracy": "validation_
 # Metrics that are shown in per cent: shares of what is right. Others, such as r2, are as they are.
 _SHARES = ("accuracy", "token accuracy", "jaccard")
 _COUNT = "num_"  # what the name of every whole number begins with
+# What `provenance.evidence` says of the machine; the precision is a part of the problem.
+MACHINE = ("device", "instructions", "float32", "threads", "versions")
 
 
 def in_per_cent(metric: str) -> bool:
@@ -165,11 +167,17 @@ class Record:
         return self.task, self.scenario, self.agent, self.seed
 
     def has_result_of(self, other: Record) -> bool:
-        """Whether the two are equal but for the seconds that they took."""
-        return self._timeless() == other._timeless()
+        """Whether the two are equal but for the seconds that they took and the machine."""
+        return self._result() == other._result()
 
-    def _timeless(self) -> Record:
-        return replace(self, seconds={}, curve_seconds=None)
+    def _result(self) -> Record:
+        settings = None if self.settings is None else _without_machine(self.settings)
+        others = _without_machine(self.others)
+        return replace(self, seconds={}, curve_seconds=None, settings=settings, others=others)
+
+
+def _without_machine(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in MACHINE}
 
 
 def _optional(given: Fields) -> dict[str, Any]:
