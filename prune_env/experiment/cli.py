@@ -75,7 +75,13 @@ class _Play:
     precision: str = "auto"
     """float32, bfloat16, or auto: float32 on a CPU, on a GPU bfloat16 for larger networks"""
     threads: int | None = None
-    """CPU threads of torch; by default 1 for an mlp and all cores for other networks"""
+    """CPU threads of torch in each process; by default 1 for an mlp or beside other processes,
+    and all cores for larger networks trained one at a time"""
+    jobs: int | None = None
+    """episodes played at once, each in a process of its own; by default the cores there are, on a
+    GPU 1; the records are the same but for the seconds"""
+    timing: bool = False
+    """for the seconds: one episode at a time, the agents in turn; --clock wall does so too"""
     out: Path | None = None
     """folder for the results; goes on where an earlier run of the same settings stopped"""
 
@@ -131,19 +137,22 @@ def _compare(play: _Play) -> None:
             clock=play.clock,
             device=play.device,
             precision=play.precision,
+            timing=play.timing,
         )
         if everybody:
             comparison = comparison.without_untold()
             for name, why in comparison.left_out.items():
                 print(f"left out: {name}, which {why}", file=sys.stderr)
-        tune_process(comparison.models, threads=play.threads)
+        at_once = comparison.jobs_at_once(play.jobs, threads=play.threads or 1)
+        alone = play.threads is None and at_once > 1
+        tune_process(comparison.models, threads=1 if alone else play.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
         results = Results(comparison.settings, play.out)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(str(error)) from error
     try:
-        comparison.run(results)
-    except ValueError as error:
+        comparison.run(results, jobs=play.jobs)
+    except (ValueError, RuntimeError) as error:
         raise UserError(str(error)) from error
     print(report.summary_table(results.summary()))
     if play.out is not None:

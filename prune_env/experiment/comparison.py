@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from prune_env.agent import Agent
 from prune_env.arguments import (
@@ -24,21 +24,25 @@ from prune_env.arguments import (
 )
 from prune_env.decision.amount import amount_arguments
 from prune_env.decision.clock import CLOCKS, WorkClock
-from prune_env.devices import resolve_device
+from prune_env.devices import on_gpu, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
+from prune_env.experiment.inputs import check_held, data_digest
+from prune_env.experiment.jobs import Packed, described, jobs_within
 from prune_env.experiment.needs import check_told, lacking
 from prune_env.experiment.playing import run_episode
 from prune_env.experiment.provenance import evidence
+from prune_env.experiment.records import Key
 from prune_env.experiment.results import Results
+from prune_env.experiment.running import Playing
 from prune_env.experiment.spelling import spec_of
-from prune_env.problem.data import digest
 from prune_env.problem.instance import Instance
 from prune_env.problem.scenarios import Scenario
 from prune_env.problem.split import Split
 from prune_env.problem.tasks import Task
 from prune_env.storage.fields import JsonObject
 
+Names = tuple[str, str, str]  # of task, scenario and agent
 _KINDS = {"tasks": (str, Task), "scenarios": (str, Scenario), "agents": (str, Agent)}
 
 
@@ -60,6 +64,9 @@ class Comparison:
         clock: `work` or `wall`.
         device: as for `DataPruningEnv`.
         precision: as for `DataPruningEnv`.
+        timing: play for the seconds: one episode after another, all agents within a seed and
+            beginning with another one for each, after a first that is not counted. The clock
+            `wall` does so too.
         left_out: agents that were to play, and why they do not: for the records.
     """
 
@@ -74,6 +81,7 @@ class Comparison:
     clock: str = "work"
     device: str = "auto"
     precision: str = "auto"
+    timing: bool = False
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,6 +89,7 @@ class Comparison:
         check_positive("epochs", self.epochs)
         check_fraction("keep_fraction", self.keep_fraction)
         check_choice("clock", self.clock, CLOCKS)
+        check_choice("timing", self.timing, [False, True])
         for name in (*_KINDS, "seeds"):
             check_type(name, getattr(self, name), (tuple, list), "a tuple of one or more")
         check_each_once("seeds", tuple(self.seeds))
@@ -115,7 +124,7 @@ class Comparison:
         return {self._instance(task).network for task in self._tasks}
 
     @cached_property
-    def pairs(self) -> dict[tuple[str, str, str], tuple[DataPruningEnv, Agent]]:
+    def pairs(self) -> dict[Names, tuple[DataPruningEnv, Agent]]:
         """Environment and agent of each task, scenario and agent's name.
 
         Raises:
@@ -124,12 +133,25 @@ class Comparison:
         """
         for task in self._tasks:
             self._plain_split(task)
-        return {
-            (task, scenario, spec): self._pair(task, scenario, spec)
-            for task in self._tasks
-            for scenario in self._scenarios
-            for spec in self._agents
-        }
+        return {names: self._made(names) for names in self._names}
+
+    @property
+    def _names(self) -> list[Names]:
+        return list(itertools.product(self._tasks, self._scenarios, self._agents))
+
+    @cached_property
+    def _kept(self) -> dict[Names, tuple[DataPruningEnv, Agent]]:
+        return {}
+
+    def _made(self, names: Names) -> tuple[DataPruningEnv, Agent]:
+        """A pair of `pairs`, made when it is first asked for."""
+        if names not in self._kept:
+            self._kept[names] = self._pair(*names)
+        return self._kept[names]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made of: a copy makes its own environments."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @cached_property
     def _tasks(self) -> dict[str, str | Task]:
@@ -204,44 +226,124 @@ class Comparison:
     def _provided(self, task: str) -> frozenset[str]:
         return self._instance(task).provides(resolve_device(self.device))
 
-    def run(self, results: Results) -> None:
+    def run(self, results: Results, *, jobs: int | None = 1) -> None:
         """Run every episode that `results` does not hold yet, with progress bars.
+
+        Args:
+            results: of these settings; its records end up in the order of the seeds, whatever the
+                order that they were played in.
+            jobs: processes that play at once, with torch's threads of this one each, or None for
+                as many as there are cores for them; the records are the same, bit for bit, but for
+                the seconds and `beside`. With None others begin once this one has played for some
+                seconds. On a GPU None is 1.
 
         Raises:
             ValueError: if `results` holds episodes of other data or of an agent with other
-                arguments, before anything is trained; or if an agent's action is malformed.
+                arguments, `jobs` do not go with the clock or with this process's threads, or a
+                part of the comparison cannot be pickled, before anything is trained; or if an
+                agent's action is malformed.
+            RuntimeError: if a process that played an episode has ended twice.
         """
-        self._check_held(results)
+        at_once = self.jobs_at_once(jobs, threads=torch.get_num_threads())
+        check_held(results, self._inputs)
+        _ = self.pairs  # what cannot be played is found before anything is
+        missing = [key for key in self._turns if key not in results]
+        playing = Playing(play=self._episode, jobs=at_once, patient=jobs is None)
+        packed = None if at_once == 1 else self._packed()
+        if self.timing and missing:  # the first of a process takes longer than any other
+            self._episode(missing[0])
+        for key, record in playing.records(missing, packed, held=len(self._turns) - len(missing)):
+            results.add(self._whole(key, record))
+        results.arrange((*names, seed) for seed in self.seeds for names in self._names)
+
+    def jobs_at_once(self, jobs: int | None, *, threads: int) -> int:
+        """How many processes `run` plays in.
+
+        Args:
+            jobs: as for `run`.
+            threads: of torch in each.
+
+        Raises:
+            ValueError: if `jobs` do not go with the clock, with `timing` or with the cores.
+        """
+        if jobs is not None:
+            check_count("jobs", jobs)
+        if self._alone and jobs not in (None, 1):
+            why = "clock 'wall'" if self.clock == "wall" else "`timing`"
+            raise ValueError(
+                f"`jobs` must be 1 with {why}, got {jobs}: an episode measured beside others takes "
+                "longer, and seconds are what is asked for; leave one of the two out"
+            )
+        if self._alone or (jobs is None and on_gpu(resolve_device(self.device))):
+            return 1
+        episodes = len(self._names) * len(self.seeds)
+        return jobs_within(jobs, threads=threads, episodes=episodes)
+
+    @property
+    def _alone(self) -> bool:
+        return self.timing or self.clock == "wall"
+
+    @property
+    def _turns(self) -> list[Key]:
+        """The episodes in the order that they are played in; where timed, it turns by the seed."""
+        names, turns = self._names, []
+        for number, seed in enumerate(self.seeds):
+            first = number % len(names) if self._alone else 0
+            turns += [(*one, seed) for one in names[first:] + names[:first]]
+        return turns
+
+    def _packed(self) -> Packed:
+        parts = {f"`tasks` {name!r}": task for name, task in self._tasks.items()}
+        parts |= {f"`scenarios` {name!r}": one for name, one in self._scenarios.items()}
+        parts |= {f"`agents` {spec!r}": agent for spec, agent in self._agents.items()}
+        return Packed.of(self, parts, self._tasks)
+
+    def play(self, keys: Sequence[Key]) -> list[JsonObject]:
+        """What `run_episode` returns for episodes, played in this process.
+
+        Args:
+            keys: theirs.
+
+        Raises:
+            ValueError: if an agent's action is malformed, or its scores leave nothing to train.
+        """
+        return [self._episode(key) for key in keys]
+
+    def _episode(
+        self, key: Key, on_epoch: Callable[[JsonObject], None] = lambda info: None
+    ) -> JsonObject:
+        task, scenario, spec, seed = key
+        env, agent = self._made((task, scenario, spec))
+        try:
+            return run_episode(env, agent, seed=seed, on_epoch=on_epoch)
+        except ValueError as error:
+            raise ValueError(
+                f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
+            ) from error
+
+    def _whole(self, key: Key, record: JsonObject) -> JsonObject:
+        """A record with what names its episode and what it was made of.
+
+        Raises:
+            RuntimeError: if another process that played it is set up otherwise.
+        """
         settings = self.settings
-        missing = [
-            (*names, seed)
-            for seed in self.seeds
-            for names in self.pairs
-            if (*names, seed) not in results
-        ]
-        held = len(self.seeds) * len(self.pairs) - len(missing)
-        bar = tqdm(missing, desc=f"episodes ({held} held)" if held else "episodes", unit="episode")
-        for task, scenario, spec, seed in bar:
-            bar.set_postfix_str(f"{scenario} {spec} seed {seed}")
-            env, agent = self.pairs[task, scenario, spec]
-            inputs = self._inputs[task, scenario, spec]
-            with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
-                try:
-                    record = run_episode(env, agent, seed=seed, on_epoch=_shower(epochs))
-                except ValueError as error:
-                    raise ValueError(
-                        f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
-                    ) from error
-            names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
-            made: JsonObject = {"settings": settings, "inputs": inputs}
-            if self.left_out:
-                made["left_out"] = dict(self.left_out)
-            results.add(names | made | record)
+        for name in ("device", "instructions", "float32", "threads", "versions"):
+            if record[name] != settings[name]:
+                raise RuntimeError(
+                    f"`jobs` must play all episodes with the same {name}, got {record[name]!r} for "
+                    f"{described([key])} and {settings[name]!r} here; play with jobs=1"
+                )
+        made: JsonObject = dict(zip(("task", "scenario", "agent", "seed"), key, strict=True))
+        made |= {"settings": settings, "inputs": self._inputs[key[:3]]}
+        if self.left_out:
+            made["left_out"] = dict(self.left_out)
+        return made | record
 
     @cached_property
-    def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
+    def _inputs(self) -> dict[Names, JsonObject]:
         """What an episode is made of that its names do not say, before any is run."""
-        data = {task: digest(_tensors(self._plain_split(task))) for task in self._tasks}
+        data = {task: data_digest(self._plain_split(task)) for task in self._tasks}
         recipes = {task: asdict(self._instance(task).own_task.recipe) for task in data}
         return {
             (task, scenario, spec): {
@@ -251,18 +353,6 @@ class Comparison:
             }
             for (task, scenario, spec), (_, agent) in self.pairs.items()
         }
-
-    def _check_held(self, results: Results) -> None:
-        """Refuse to go on with episodes of other inputs; older records do not say theirs."""
-        for record in results.records:
-            names = record.task, record.scenario, record.agent
-            here, there = self._inputs.get(names), record.inputs
-            if here is not None and there is not None and here != there:
-                raise ValueError(
-                    f"`out` {results.folder} holds results of agent {record.agent!r} on "
-                    f"{record.task} that were made of something else "
-                    f"({'; '.join(_differences(there, here))}); name another folder"
-                )
 
     def _instance(self, task: str, scenario: str = "clean") -> Instance:
         return Instance(
@@ -290,36 +380,3 @@ class Comparison:
 
 def _task_name(task: str | Task) -> str:
     return task if isinstance(task, str) else task.name
-
-
-_EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-
-
-def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
-    def show(info: JsonObject) -> None:
-        bar.update(info["progress"] - bar.n)
-        bar.set_postfix_str(
-            f"epoch {info['epoch']} validation metric {info['validation_metric']:.3f}"
-        )
-
-    return show
-
-
-def _tensors(split: Split) -> list[torch.Tensor]:
-    """All of a split's data, a pool that its parts share once."""
-    parts = (split.train, split.validation, split.test)
-    pools = {one.data_ptr(): one for part in parts for one in part.inputs()}
-    known = [*pools.values(), *(part.rows for part in parts), *(part.labels for part in parts)]
-    return known + [one for part in parts for one in part.others()]
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], name: str = "") -> list[str]:
-    """What differs, in words; of arguments within arguments the innermost."""
-    found = []
-    for key in sorted(there.keys() | here.keys()):
-        old, new, label = there.get(key), here.get(key), f"{name} {key}".strip()
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, label)
-        elif old != new:
-            found.append(f"{label} {old!r} there and {new!r} here")
-    return found

@@ -89,6 +89,8 @@ class Record:
         scoring_work: full epochs of an agent's trainings beforehand, at least 0.
         num_unseen: samples trained on of which no loss was known.
         curve_seconds: by part, the seconds spent until each point of the curve.
+        beside: how many other episodes were played at the same time, at most; 0 is none, and
+            seconds of episodes that were alone can be compared.
         settings: what all episodes of its folder share.
         inputs: what it was made of beyond its names.
         agent_arguments: of the agent.
@@ -115,6 +117,7 @@ class Record:
     scoring_work: float = 0.0
     num_unseen: int | None = None
     curve_seconds: Mapping[str, list[float]] | None = None
+    beside: int = 0
     settings: Mapping[str, Any] | None = None
     inputs: Mapping[str, Any] | None = None
     agent_arguments: Mapping[str, Any] | None = None
@@ -169,7 +172,7 @@ class Record:
         return self._timeless() == other._timeless()
 
     def _timeless(self) -> Record:
-        return replace(self, seconds={}, curve_seconds=None)
+        return replace(self, seconds={}, curve_seconds=None, beside=0)
 
 
 def _optional(given: Fields) -> dict[str, Any]:
@@ -184,6 +187,8 @@ def _optional(given: Fields) -> dict[str, Any]:
         taken["num_unseen"] = given.count("num_unseen")
     if given.has("curve_seconds"):
         taken["curve_seconds"] = _curve_seconds(given)
+    if given.has("beside"):
+        taken["beside"] = given.count("beside")
     for name in ("settings", "inputs", "agent_arguments"):
         if given.has(name):
             taken[name] = given.object(name).values

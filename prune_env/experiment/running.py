@@ -1,0 +1,88 @@
+"""Episodes one after another in this process, or in several: with progress bars, as they end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tqdm import tqdm
+
+from prune_env.experiment.jobs import Packed, played
+from prune_env.experiment.records import Key
+from prune_env.storage.fields import JsonObject
+
+_PATIENCE = 5.0  # seconds; to start a process takes two or three
+_EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+class Play(Protocol):
+    """Plays an episode in this process; returns what `run_episode` does."""
+
+    def __call__(self, key: Key, on_epoch: Callable[[JsonObject], None]) -> JsonObject:
+        """See `run_episode`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Playing:
+    """Who plays the episodes.
+
+    Attributes:
+        play: in this process.
+        jobs: processes at once; 1 is this one.
+        patient: let others begin once this one has played for some seconds.
+    """
+
+    play: Play
+    jobs: int
+    patient: bool
+
+    def records(
+        self, missing: Sequence[Key], packed: Packed | None, *, held: int
+    ) -> Iterator[tuple[Key, JsonObject]]:
+        """Episodes and their records as they end.
+
+        Args:
+            missing: what to play.
+            packed: what plays them in other processes; None where there is one job.
+            held: how many are held already, for the bar.
+        """
+        name = f"episodes ({held} held)" if held else "episodes"
+        left = list(missing)
+        with tqdm(total=len(left), desc=name, unit="episode") as bar:
+            start = time.monotonic()
+            while left and (packed is None or self._waits(start)):
+                yield left[0], self._shown(left[0], bar)
+                left.pop(0)
+                bar.update()
+            if packed is None or not left:
+                return
+            for (key,), (record,) in played(packed, [(key,) for key in left], self.jobs):
+                yield key, record | {"beside": self.jobs - 1}
+                bar.set_postfix_str(_words(key))
+                bar.update()
+
+    def _waits(self, start: float) -> bool:
+        return self.patient and time.monotonic() - start < _PATIENCE
+
+    def _shown(self, key: Key, bar: tqdm) -> JsonObject:
+        """An episode played in this process, with a bar of its own."""
+        bar.set_postfix_str(_words(key))
+        with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
+            return self.play(key, _shower(epochs)) | {"beside": 0}
+
+
+def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
+    def show(info: JsonObject) -> None:
+        bar.update(info["progress"] - bar.n)
+        bar.set_postfix_str(
+            f"epoch {info['epoch']} validation metric {info['validation_metric']:.3f}"
+        )
+
+    return show
+
+
+def _words(key: Key) -> str:
+    _, scenario, agent, seed = key
+    return f"{scenario} {agent} seed {seed}"
