@@ -76,7 +76,21 @@ class _Play:
     precision: str = "auto"
     """float32, bfloat16, or auto: float32 on a CPU, on a GPU bfloat16 for larger networks"""
     threads: int | None = None
-    """CPU threads of torch; by default 1 for an mlp and all cores for other networks"""
+    """CPU threads of torch in each process; by default 1 for an mlp or beside other processes,
+    and all cores for larger networks trained one at a time"""
+    jobs: int | None = None
+    """episodes played at once, each in a process of its own; by default the cores there are, on a
+    GPU 1; the records are the same but for the seconds"""
+    engine: str = "local"
+    """local, or other machines by an extra: ray, dask or slurm, with settings as in
+    ray:address=auto,gpus=1 or slurm:slurm_partition=gpu,gpus_per_node=1,episodes=4"""
+    shard: str | None = None
+    """I/K: play only the I-th of K parts of the episodes, each into a folder of its own; then
+    prune-env merge"""
+    machines: Literal["one", "several"] = "one"
+    """several: let machines differ in processor, threads or versions, which tables say then"""
+    timing: bool = False
+    """for the seconds: one episode at a time, the agents in turn; --clock wall does so too"""
     out: Path | None = None
     """folder for the results; goes on where an earlier run of the same settings stopped"""
 
@@ -138,8 +152,10 @@ class UserError(Exception):
 def _compare(play: _Play) -> None:
     from prune_env.experiment.agents import agent_entries
     from prune_env.experiment.comparison import Comparison
+    from prune_env.experiment.engines import make_engine
     from prune_env.experiment.results import Results
     from prune_env.experiment.seeds import parse_seeds
+    from prune_env.experiment.shards import Shard
     from prune_env.training.threads import tune_process
 
     everybody = play.agents == ("all",)
@@ -156,19 +172,26 @@ def _compare(play: _Play) -> None:
             clock=play.clock,
             device=play.device,
             precision=play.precision,
+            timing=play.timing,
+            machines=play.machines,
         )
+        engine = make_engine(play.engine)
+        shard = None if play.shard is None else Shard.parse(play.shard)
         if everybody:
             comparison = comparison.without_untold()
             for name, why in comparison.left_out.items():
                 print(f"left out: {name}, which {why}", file=sys.stderr)
-        tune_process(comparison.models, threads=play.threads)
+        local = engine is None
+        at_once = comparison.jobs_at_once(play.jobs, threads=play.threads or 1) if local else 2
+        alone = play.threads is None and at_once > 1
+        tune_process(comparison.models, threads=1 if alone else play.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
         results = Results(comparison.settings, play.out)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(str(error)) from error
     try:
-        comparison.run(results)
-    except ValueError as error:
+        comparison.run(results, jobs=play.jobs, engine=engine, shard=shard)
+    except (ValueError, RuntimeError) as error:
         raise UserError(str(error)) from error
     _show(results)
 

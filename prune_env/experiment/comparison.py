@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from prune_env.agent import Agent
 from prune_env.arguments import (
@@ -23,22 +24,30 @@ from prune_env.arguments import (
     check_type,
 )
 from prune_env.decision.amount import amount_arguments
-from prune_env.decision.clock import CLOCKS, WorkClock
-from prune_env.devices import resolve_device
+from prune_env.decision.clock import CLOCKS
+from prune_env.devices import on_gpu, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
-from prune_env.experiment.needs import check_told, lacking
+from prune_env.experiment.errand import Errand, play_over
+from prune_env.experiment.inputs import check_affords, check_held, data_digest, whole_record
+from prune_env.experiment.jobs import Packed, jobs_within, play_beside
+from prune_env.experiment.machines import MACHINES, for_several
+from prune_env.experiment.needs import check_told, untold
 from prune_env.experiment.playing import run_episode
 from prune_env.experiment.provenance import evidence
+from prune_env.experiment.records import Key
 from prune_env.experiment.results import Results
+from prune_env.experiment.running import Episodes, Playing, check_unmeasured, in_turn
+from prune_env.experiment.shards import Shard
 from prune_env.experiment.spelling import spec_of
-from prune_env.problem.data import digest
+from prune_env.experiment.spreading import Engine
 from prune_env.problem.instance import Instance
 from prune_env.problem.scenarios import Scenario
 from prune_env.problem.split import Split
 from prune_env.problem.tasks import Task
 from prune_env.storage.fields import JsonObject
 
+Names = tuple[str, str, str]  # of task, scenario and agent
 _KINDS = {"tasks": (str, Task), "scenarios": (str, Scenario), "agents": (str, Agent)}
 
 
@@ -60,6 +69,11 @@ class Comparison:
         clock: `work` or `wall`.
         device: as for `DataPruningEnv`.
         precision: as for `DataPruningEnv`.
+        timing: play for the seconds: one episode after another, all agents within a seed and
+            beginning with another one for each, after a first that is not counted. The clock
+            `wall` does so too.
+        machines: `one`, for episodes of machines of one kind with the same versions, or `several`:
+            what they differ in is in every record then, and tables say it.
         left_out: agents that were to play, and why they do not: for the records.
     """
 
@@ -74,6 +88,8 @@ class Comparison:
     clock: str = "work"
     device: str = "auto"
     precision: str = "auto"
+    timing: bool = False
+    machines: str = "one"
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,6 +97,9 @@ class Comparison:
         check_positive("epochs", self.epochs)
         check_fraction("keep_fraction", self.keep_fraction)
         check_choice("clock", self.clock, CLOCKS)
+        check_choice("timing", self.timing, [False, True])
+        check_choice("machines", self.machines, MACHINES)
+        check_unmeasured("machines", self.machines, "one", self._measured)
         for name in (*_KINDS, "seeds"):
             check_type(name, getattr(self, name), (tuple, list), "a tuple of one or more")
         check_each_once("seeds", tuple(self.seeds))
@@ -99,7 +118,13 @@ class Comparison:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What all episodes of one results folder must share, this machine's set-up included."""
+        """What all episodes of one results folder must share, of `one` machine its set-up too."""
+        settings = self.machine_settings
+        return settings if self.machines == "one" else for_several(settings)
+
+    @property
+    def machine_settings(self) -> dict[str, Any]:
+        """What all episodes share that are played here, this machine's set-up included."""
         return {
             "epochs": self.epochs,
             "keep_fraction": self.keep_fraction,
@@ -115,7 +140,7 @@ class Comparison:
         return {self._instance(task).network for task in self._tasks}
 
     @cached_property
-    def pairs(self) -> dict[tuple[str, str, str], tuple[DataPruningEnv, Agent]]:
+    def pairs(self) -> dict[Names, tuple[DataPruningEnv, Agent]]:
         """Environment and agent of each task, scenario and agent's name.
 
         Raises:
@@ -124,12 +149,25 @@ class Comparison:
         """
         for task in self._tasks:
             self._plain_split(task)
-        return {
-            (task, scenario, spec): self._pair(task, scenario, spec)
-            for task in self._tasks
-            for scenario in self._scenarios
-            for spec in self._agents
-        }
+        return {names: self._made(names) for names in self._names}
+
+    @cached_property
+    def _names(self) -> list[Names]:
+        return list(itertools.product(self._tasks, self._scenarios, self._agents))
+
+    @cached_property
+    def _kept(self) -> dict[Names, tuple[DataPruningEnv, Agent]]:
+        return {}
+
+    def _made(self, names: Names) -> tuple[DataPruningEnv, Agent]:
+        """A pair of `pairs`, made when it is first asked for."""
+        if names not in self._kept:
+            self._kept[names] = self._pair(*names)
+        return self._kept[names]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made of: a copy makes its own environments."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @cached_property
     def _tasks(self) -> dict[str, str | Task]:
@@ -164,7 +202,7 @@ class Comparison:
     def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
         agent = self._agent(spec)
         check_told(agent, self._provided(task), name=spec, where=f"task {task!r}")
-        budget = self.epochs * (1 if agent.reference else self.keep_fraction)
+        budget = self._budget(agent)
         charged = agent.charged_work if self.clock == "work" else 0.0
         if charged >= budget:
             raise ValueError(
@@ -172,7 +210,7 @@ class Comparison:
                 f"{budget:.4g}; raise `epochs`, lower the scores' epochs or networks, or report "
                 "them apart with cost=separate"
             )
-        self._check_budget(task, scenario, spec, budget - charged)
+        check_affords(self.epochs, spec, budget - charged, self._size(task, scenario))
         arguments: dict[str, Any] = {
             "budget": budget,
             "model": self.model,
@@ -191,78 +229,155 @@ class Comparison:
         Raises:
             ValueError: if a task has no data.
         """
-        found = {}
-        for spec in self._agents:
-            agent = self._agent(spec)
-            for task in self._tasks:
-                why = lacking(agent, self._provided(task), f"task {task!r}")
-                if why and spec not in found:
-                    found[spec] = why
+        told = {f"task {task!r}": self._provided(task) for task in self._tasks}
+        found = untold({spec: self._agent(spec) for spec in self._agents}, told)
         playing = tuple(one for spec, one in self._agents.items() if spec not in found)
         return replace(self, agents=playing, left_out={**self.left_out, **found})
 
     def _provided(self, task: str) -> frozenset[str]:
         return self._instance(task).provides(resolve_device(self.device))
 
-    def run(self, results: Results) -> None:
+    def run(
+        self,
+        results: Results,
+        *,
+        jobs: int | None = 1,
+        engine: Engine | None = None,
+        shard: Shard | None = None,
+    ) -> None:
         """Run every episode that `results` does not hold yet, with progress bars.
+
+        Args:
+            results: of these settings; its records end up in the order of the seeds, whatever the
+                order that they were played in.
+            jobs: processes that play at once, with torch's threads of this one each, or None for
+                as many as there are cores for them; the records are the same, bit for bit, but for
+                the seconds and `beside`. With None others begin once this one has played for some
+                seconds. On a GPU None is 1. With an engine, pieces of work begun at once, None all.
+            engine: plays on other machines, as `prune_env.experiment.engines.make_engine` makes
+                one; is closed at the end.
+            shard: play only that part of the episodes.
 
         Raises:
             ValueError: if `results` holds episodes of other data or of an agent with other
-                arguments, before anything is trained; or if an agent's action is malformed.
+                arguments, `jobs` do not go with the clock or with this process's threads, or a
+                part of the comparison cannot be pickled, before anything is trained; or if an
+                agent's action is malformed.
+            RuntimeError: if a process that played an episode has ended twice, or a worker of an
+                engine several times.
         """
-        self._check_held(results)
-        settings = self.settings
-        missing = [
-            (*names, seed)
-            for seed in self.seeds
-            for names in self.pairs
-            if (*names, seed) not in results
-        ]
-        held = len(self.seeds) * len(self.pairs) - len(missing)
-        bar = tqdm(missing, desc=f"episodes ({held} held)" if held else "episodes", unit="episode")
-        for task, scenario, spec, seed in bar:
-            bar.set_postfix_str(f"{scenario} {spec} seed {seed}")
-            env, agent = self.pairs[task, scenario, spec]
-            inputs = self._inputs[task, scenario, spec]
-            with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
-                try:
-                    record = run_episode(env, agent, seed=seed, on_epoch=_shower(epochs))
-                except ValueError as error:
-                    raise ValueError(
-                        f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
-                    ) from error
-            names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
-            made: JsonObject = {"settings": settings, "inputs": inputs}
-            if self.left_out:
-                made["left_out"] = dict(self.left_out)
-            results.add(names | made | record)
+        elsewhere = self._elsewhere(jobs, engine)
+        check_held(results, self._inputs)  # what cannot be played is found before anything is
+        turns, own = self._turns(shard), self.machine_settings
+        missing = [key for key in turns if key not in results]
+        patient = jobs is None and engine is None
+        playing = Playing(play=self._episode, elsewhere=elsewhere, patient=patient)
+        if self.timing and missing:  # the first of a process takes longer than any other
+            self._episode(missing[0])
+        with nullcontext() if engine is None else closing(engine):
+            for key, record in playing.records(missing, held=len(turns) - len(missing)):
+                made = {"settings": own, "inputs": self._inputs[key[:3]]} | record
+                results.add(whole_record(key, made, self.settings, self.left_out))
+        results.arrange((*names, seed) for seed in self.seeds for names in self._names)
+
+    def jobs_at_once(self, jobs: int | None, *, threads: int) -> int:
+        """How many processes `run` plays in.
+
+        Args:
+            jobs: as for `run`.
+            threads: of torch in each.
+
+        Raises:
+            ValueError: if `jobs` do not go with the clock, with `timing` or with the cores.
+        """
+        if jobs is not None:
+            check_count("jobs", jobs)
+        check_unmeasured("jobs", jobs or 1, 1, self._measured)
+        if self._measured or (jobs is None and on_gpu(resolve_device(self.device))):
+            return 1
+        episodes = len(self._names) * len(self.seeds)
+        return jobs_within(jobs, threads=threads, episodes=episodes)
+
+    def _elsewhere(
+        self, jobs: int | None, engine: Engine | None
+    ) -> Callable[[Sequence[Key]], Episodes] | None:
+        """What plays episodes in other processes or on other machines."""
+        if engine is not None:
+            check_unmeasured("engine", type(engine).__name__.lower(), "local", self._measured)
+            errand = Errand(packed=self._packed(), settings=self.settings, inputs=self._inputs)
+            return partial(play_over, engine, errand, jobs)
+        at_once = self.jobs_at_once(jobs, threads=torch.get_num_threads())
+        return None if at_once == 1 else partial(play_beside, self._packed(), at_once)
+
+    def _turns(self, shard: Shard | None) -> list[Key]:
+        """The episodes of a part, or all, in the order that they are played in."""
+        turns = in_turn(self._names, self.seeds, rotating=bool(self._measured))
+        whole = bool(self._measured)  # all agents of a seed on one machine
+        return turns if shard is None else shard.of_episodes(turns, self._cost, whole_seeds=whole)
+
+    def _cost(self, task: str, scenario: str, spec: str) -> float:
+        """Samples that an episode's budget pays for."""
+        return self._size(task, scenario) * self._budget(self._made((task, scenario, spec))[1])
+
+    def _size(self, task: str, scenario: str) -> int:
+        return self._instance(task, scenario).size(resolve_device(self.device))
+
+    def _budget(self, agent: Agent) -> float:
+        return self.epochs * (1 if agent.reference else self.keep_fraction)
+
+    @property
+    def _measured(self) -> str:
+        """What asks for seconds, so that episodes must be alone; nothing if nothing does."""
+        return "clock 'wall'" if self.clock == "wall" else "`timing`" if self.timing else ""
+
+    def _packed(self) -> Packed:
+        parts = {f"`tasks` {name!r}": task for name, task in self._tasks.items()}
+        parts |= {f"`scenarios` {name!r}": one for name, one in self._scenarios.items()}
+        parts |= {f"`agents` {spec!r}": agent for spec, agent in self._agents.items()}
+        return Packed.of(self, parts, self._tasks)
+
+    def play(self, keys: Sequence[Key]) -> list[JsonObject]:
+        """What `run_episode` returns for episodes, played in this process.
+
+        Args:
+            keys: theirs.
+
+        Raises:
+            ValueError: if an agent's action is malformed, or its scores leave nothing to train.
+        """
+        return [self._episode(key) | {"settings": self.machine_settings} for key in keys]
+
+    def _episode(
+        self, key: Key, on_epoch: Callable[[JsonObject], None] = lambda info: None
+    ) -> JsonObject:
+        task, scenario, spec, seed = key
+        env, agent = self._made((task, scenario, spec))
+        try:
+            return run_episode(env, agent, seed=seed, on_epoch=on_epoch)
+        except ValueError as error:
+            raise ValueError(
+                f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
+            ) from error
 
     @cached_property
-    def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
+    def _inputs(self) -> dict[Names, JsonObject]:
         """What an episode is made of that its names do not say, before any is run."""
-        data = {task: digest(_tensors(self._plain_split(task))) for task in self._tasks}
-        recipes = {task: asdict(self._instance(task).own_task.recipe) for task in data}
+        return {names: self.inputs_of(names) for names in self.pairs}
+
+    def inputs_of(self, names: Names) -> JsonObject:
+        """The same of one task, scenario and agent, of which alone anything is made here."""
+        task = names[0]
+        if task not in self._digests:
+            self._digests[task] = data_digest(self._plain_split(task))
         return {
-            (task, scenario, spec): {
-                "data": data[task],
-                "recipe": recipes[task],
-                "agent": agent.settings,
-            }
-            for (task, scenario, spec), (_, agent) in self.pairs.items()
+            "data": self._digests[task],
+            "recipe": asdict(self._instance(task).own_task.recipe),
+            "agent": self._made(names)[1].settings,
         }
 
-    def _check_held(self, results: Results) -> None:
-        """Refuse to go on with episodes of other inputs; older records do not say theirs."""
-        for record in results.records:
-            names = record.task, record.scenario, record.agent
-            here, there = self._inputs.get(names), record.inputs
-            if here is not None and there is not None and here != there:
-                raise ValueError(
-                    f"`out` {results.folder} holds results of agent {record.agent!r} on "
-                    f"{record.task} that were made of something else "
-                    f"({'; '.join(_differences(there, here))}); name another folder"
-                )
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        return {}
 
     def _instance(self, task: str, scenario: str = "clean") -> Instance:
         return Instance(
@@ -279,47 +394,6 @@ class Comparison:
         instance.build_network(split, torch.Generator())
         return split
 
-    def _check_budget(self, task: str, scenario: str, spec: str, budget: float) -> None:
-        num_samples = self._instance(task, scenario).size(resolve_device(self.device))
-        if WorkClock(budget=budget, full_cost=num_samples).left == 0:
-            raise ValueError(
-                f"`epochs` must afford every agent a step, got {self.epochs}, of which {spec!r} "
-                f"has {budget:.4g} full epochs of {num_samples} samples; raise it"
-            )
-
 
 def _task_name(task: str | Task) -> str:
     return task if isinstance(task, str) else task.name
-
-
-_EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-
-
-def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
-    def show(info: JsonObject) -> None:
-        bar.update(info["progress"] - bar.n)
-        bar.set_postfix_str(
-            f"epoch {info['epoch']} validation metric {info['validation_metric']:.3f}"
-        )
-
-    return show
-
-
-def _tensors(split: Split) -> list[torch.Tensor]:
-    """All of a split's data, a pool that its parts share once."""
-    parts = (split.train, split.validation, split.test)
-    pools = {one.data_ptr(): one for part in parts for one in part.inputs()}
-    known = [*pools.values(), *(part.rows for part in parts), *(part.labels for part in parts)]
-    return known + [one for part in parts for one in part.others()]
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], name: str = "") -> list[str]:
-    """What differs, in words; of arguments within arguments the innermost."""
-    found = []
-    for key in sorted(there.keys() | here.keys()):
-        old, new, label = there.get(key), here.get(key), f"{name} {key}".strip()
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, label)
-        elif old != new:
-            found.append(f"{label} {old!r} there and {new!r} here")
-    return found

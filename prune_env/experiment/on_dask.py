@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from prune_env.experiment.engines import LostError, Work
+from prune_env.arguments import check_count
+from prune_env.experiment.spreading import LostError, Work
 from prune_env.extras import extra
 
 
@@ -17,14 +18,18 @@ class Dask:
     Attributes:
         address: of its scheduler, as in tcp://HOST:8786; None is that of Dask's configuration
             (`DASK_SCHEDULER_ADDRESS`), or else new processes of this machine.
+        episodes: of a piece of work, at least 1.
     """
 
     address: str | None = None
+    episodes: int = 1
 
-    tries = 1  # the scheduler begins lost tasks anew, by `distributed.scheduler.allowed-failures`
+    # The scheduler begins lost tasks anew, by its `distributed.scheduler.allowed-failures`.
+    tries: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        """Check that Dask is there."""
+        """Check the settings, and that Dask is there."""
+        check_count("episodes", self.episodes)
         with extra("dask", "engine dask"):
             import distributed
         self._dask = distributed

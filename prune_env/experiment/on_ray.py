@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from prune_env.arguments import check_at_least, check_positive
-from prune_env.experiment.engines import TRIES, LostError, Work
+from prune_env.arguments import check_at_least, check_count, check_positive
+from prune_env.experiment.spreading import TRIES, LostError, Work
 from prune_env.extras import extra
 
 # Joblib's backend of Ray hands over nothing before all has ended, and the loss of one worker ends
@@ -23,18 +23,21 @@ class Ray:
             this process is connected to or `RAY_ADDRESS` names, or else a new one of this machine.
         cpus: that a piece of work takes of its machine's, above 0.
         gpus: the same of GPUs; 0.5 lets two pieces share one.
+        episodes: of a piece of work, at least 1.
     """
 
     address: str | None = None
     cpus: float = 1
     gpus: float = 0
+    episodes: int = 1
 
-    tries = TRIES
+    tries: ClassVar[int] = TRIES
 
     def __post_init__(self) -> None:
         """Check the settings, and that Ray is there."""
         check_positive("cpus", self.cpus)
         check_at_least("gpus", self.gpus, 0)
+        check_count("episodes", self.episodes)
         with extra("ray", "engine ray"):
             import ray
         self._ray = ray

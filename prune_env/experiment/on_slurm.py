@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from prune_env.arguments import check_choice, check_type
-from prune_env.experiment.engines import TRIES, LostError, Work
+from prune_env.arguments import check_choice, check_count, check_type
+from prune_env.experiment.spreading import TRIES, LostError, Work
 from prune_env.extras import extra
 
 _CLUSTERS = ("slurm", "local", "debug")
+_DEFAULTS = {"name": "prune-env", "timeout_min": 240}  # submitit's are five minutes
 _PAUSE = 0.2  # seconds between looks for what has ended
 
 
@@ -23,6 +24,7 @@ class Slurm:
             jobs must see it by the same path.
         cluster: `slurm`; `local` are processes of this machine, and `debug` is this process: both
             to try without SLURM.
+        episodes: of a piece of work, at least 1.
         parameters: of submitit's `AutoExecutor.update_parameters`, such as slurm_partition,
             timeout_min, cpus_per_task, gpus_per_node or slurm_array_parallelism.
 
@@ -30,19 +32,25 @@ class Slurm:
         ValueError: if submitit knows no such parameter or cluster.
     """
 
-    tries = TRIES
+    tries: ClassVar[int] = TRIES
 
     def __init__(
-        self, *, folder: str = "prune-env-slurm", cluster: str = "slurm", **parameters: Any
+        self,
+        *,
+        folder: str = "prune-env-slurm",
+        cluster: str = "slurm",
+        episodes: int = 1,
+        **parameters: Any,
     ):
+        check_count("episodes", episodes)
         check_type("folder", folder, str, "the path of a folder that all machines see")
         check_choice("cluster", cluster, _CLUSTERS)
         with extra("slurm", "engine slurm"):
             import submitit
-        self._submitit = submitit
+        self._submitit, self.episodes = submitit, episodes
         try:
             self._executor = submitit.AutoExecutor(Path(folder).absolute(), cluster=cluster)
-            self._executor.update_parameters(**parameters)
+            self._executor.update_parameters(**_DEFAULTS | parameters)
         except (NameError, TypeError, ValueError, RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"`engine` slurm cannot be set up ({error}); mend its settings, or try it with "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from prune_env.experiment.needs import check_told
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.truth import on_test_data
 from prune_env.storage.fields import JsonObject
+
+Answer = tuple[Any, float, bool, bool, JsonObject]  # what `DataPruningEnv.step` returns
+Turns = Generator[Any, Answer, JsonObject]
 
 
 def run_episode(
@@ -43,31 +47,36 @@ def run_episode(
         ValueError: if the environment does not tell the agent what it reads, its scores leave
             nothing of the budget, or its action is malformed.
     """
+    turns = episode_turns(env, agent, seed=seed)
+    action = next(turns)
+    while True:
+        answer = env.step(action)
+        on_epoch(answer[-1])
+        try:
+            action = turns.send(answer)
+        except StopIteration as end:
+            return end.value
+
+
+def episode_turns(env: DataPruningEnv, agent: Agent, *, seed: int) -> Turns:
+    """As `run_episode`, but the steps are taken by whoever drives it: alone, or beside others.
+
+    Args:
+        env: made with the agent's `env_arguments`.
+        agent: is reset.
+        seed: of the environment and of the agent.
+
+    Yields:
+        An action, to be answered with what `env.step` returns for it.
+
+    Returns:
+        The record.
+    """
     check_told(agent, env.provides)
     agent.reset(seed)
     scoring = _prepare(env, agent, seed)
-    infos, seconds = _play(env, agent, seed, scoring, on_epoch)
-    points, end = [_point(info, scoring.charged_work) for info in infos], infos[-1]
-    test = on_test_data(env)
-    return {
-        "agent_arguments": agent.settings,
-        "reference": agent.reference,
-        "num_samples": end["num_samples"],
-        "num_validated": len(env._any_episode().split.validation),
-        "budget": end["budget"] + scoring.charged_budget,
-        "work": end["work"] + scoring.charged_work,
-        "scoring_work": scoring.work,
-        **{count: sum(point[count] for point in points) for count in _COUNTS},
-        "metric": env._any_episode().split.objective.metric_name,
-        "test_metric": test.metric,
-        "test_loss": test.loss if np.isfinite(test.loss) else None,
-        "diverged": end["diverged"],
-        "seconds": {part: values[-1] for part, values in seconds.items()},
-        "curve": points,
-        "curve_seconds": seconds,
-        **evidence(env.device),
-        "precision": env.precision,
-    }
+    infos, seconds = yield from _play(env, agent, seed, scoring)
+    return _record(env, agent, scoring, infos, seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +131,8 @@ def _prepare(env: DataPruningEnv, agent: Agent, seed: int) -> _Scoring:
 
 
 def _play(
-    env: DataPruningEnv,
-    agent: Agent,
-    seed: int,
-    scoring: _Scoring,
-    on_epoch: Callable[[JsonObject], None],
-) -> tuple[list[JsonObject], dict[str, list[float]]]:
+    env: DataPruningEnv, agent: Agent, seed: int, scoring: _Scoring
+) -> Generator[Any, Answer, tuple[list[JsonObject], dict[str, list[float]]]]:
     """Infos of an episode from its reset on, and the seconds spent by then, part by part."""
     options = None if scoring.budget_left is None else {"budget": scoring.budget_left}
     observation, info = env.reset(seed=seed, options=options)
@@ -147,11 +152,41 @@ def _play(
         first = np.array([info["epoch"] == 0])
         action, state = agent.predict(observation, state, first, deterministic=True)
         chosen += time.perf_counter() - start
-        observation, _, terminated, _, info = env.step(action)
+        observation, _, terminated, _, info = yield action
         infos.append(info)
         note()
-        on_epoch(info)
     return infos, seconds
+
+
+def _record(
+    env: DataPruningEnv,
+    agent: Agent,
+    scoring: _Scoring,
+    infos: list[JsonObject],
+    seconds: dict[str, list[float]],
+) -> JsonObject:
+    """What is put down of an episode that is over; the network is tested."""
+    points, end = [_point(info, scoring.charged_work) for info in infos], infos[-1]
+    test = on_test_data(env)
+    return {
+        "agent_arguments": agent.settings,
+        "reference": agent.reference,
+        "num_samples": end["num_samples"],
+        "num_validated": len(env._any_episode().split.validation),
+        "budget": end["budget"] + scoring.charged_budget,
+        "work": end["work"] + scoring.charged_work,
+        "scoring_work": scoring.work,
+        **{count: sum(point[count] for point in points) for count in _COUNTS},
+        "metric": env._any_episode().split.objective.metric_name,
+        "test_metric": test.metric,
+        "test_loss": test.loss if np.isfinite(test.loss) else None,
+        "diverged": end["diverged"],
+        "seconds": {part: values[-1] for part, values in seconds.items()},
+        "curve": points,
+        "curve_seconds": seconds,
+        **evidence(env.device),
+        "precision": env.precision,
+    }
 
 
 _CURVE = ("epoch", "work", "validation_metric", "validation_loss")

@@ -91,6 +91,8 @@ class Record:
         scoring_work: full epochs of an agent's trainings beforehand, at least 0.
         num_unseen: samples trained on of which no loss was known.
         curve_seconds: by part, the seconds spent until each point of the curve.
+        beside: how many other episodes were played at the same time, at most; 0 is none, and
+            seconds of episodes that were alone can be compared.
         settings: what all episodes of its folder share.
         inputs: what it was made of beyond its names.
         agent_arguments: of the agent.
@@ -117,6 +119,7 @@ class Record:
     scoring_work: float = 0.0
     num_unseen: int | None = None
     curve_seconds: Mapping[str, list[float]] | None = None
+    beside: int = 0
     settings: Mapping[str, Any] | None = None
     inputs: Mapping[str, Any] | None = None
     agent_arguments: Mapping[str, Any] | None = None
@@ -173,7 +176,9 @@ class Record:
     def _result(self) -> Record:
         settings = None if self.settings is None else _without_machine(self.settings)
         others = _without_machine(self.others)
-        return replace(self, seconds={}, curve_seconds=None, settings=settings, others=others)
+        return replace(
+            self, seconds={}, curve_seconds=None, beside=0, settings=settings, others=others
+        )
 
 
 def _without_machine(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,6 +197,8 @@ def _optional(given: Fields) -> dict[str, Any]:
         taken["num_unseen"] = given.count("num_unseen")
     if given.has("curve_seconds"):
         taken["curve_seconds"] = _curve_seconds(given)
+    if given.has("beside"):
+        taken["beside"] = given.count("beside")
     for name in ("settings", "inputs", "agent_arguments"):
         if given.has(name):
             taken[name] = given.object(name).values

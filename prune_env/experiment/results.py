@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Results:
 
     Attributes:
         folder: as given.
-        records: in the order that they were added in.
+        records: in the order that they were added in, or that of `arrange`.
 
     Raises:
         ValueError: if the folder cannot be written, is in use, is damaged or holds results of
@@ -71,6 +72,17 @@ class Results:
             append_line(self.folder / EPISODES, values)
         self.records.append(record)
         self._keys.add(record.key)
+
+    def arrange(self, keys: Iterable[Key]) -> None:
+        """Put the records in the order of these keys, whatever order they were added in.
+
+        Tables follow it. The file stays as it is, and other records come last.
+
+        Args:
+            keys: each once.
+        """
+        places = {key: place for place, key in enumerate(keys)}
+        self.records.sort(key=lambda record: places.get(record.key, len(places)))
 
     def summary(self) -> list[dict[str, Any]]:
         """See `prune_env.experiment.summary.summarise`."""

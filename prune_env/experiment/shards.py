@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from prune_env.arguments import check_count
+from prune_env.experiment.records import Key
 
 Item = TypeVar("Item")
 
@@ -65,3 +66,19 @@ class Shard:
             if part == self.number - 1:
                 mine.add(item)
         return [item for item in costs if item in mine]
+
+    def of_episodes(
+        self, keys: Sequence[Key], cost: Callable[[str, str, str], float], *, whole_seeds: bool
+    ) -> list[Key]:
+        """The episodes of this part, in the order given.
+
+        Args:
+            keys: of all.
+            cost: of an episode, by task, scenario and agent.
+            whole_seeds: deal out seeds with all of their episodes, for those that are timed beside
+                one another.
+        """
+        if whole_seeds:
+            seeds = self.of_these({seed: 1.0 for *_, seed in keys})
+            return [key for key in keys if key[3] in seeds]
+        return self.of_these({key: cost(*key[:3]) for key in keys})
