@@ -45,12 +45,13 @@ class Dask:
 
     def wait(self, handles: Collection[Any]) -> Any:
         """One that has ended, see `Engine`."""
-        ended, _ = self._dask.wait(list(handles), return_when="FIRST_COMPLETED")
+        with self._client.as_current():
+            ended, _ = self._dask.wait(list(handles), return_when="FIRST_COMPLETED")
         return next(handle for handle in handles if handle in ended)
 
     def answer(self, handle: Any) -> Any:
         """What has come of it, see `Engine`."""
-        error = handle.exception()
+        error = handle.exception()  # waits for nothing: it has ended
         if error is None:
             return handle.result()
         if isinstance(error, self._dask.scheduler.KilledWorker):

@@ -96,9 +96,9 @@ def spread_over(
                 losses[piece] += 1
                 if losses[piece] >= engine.tries:
                     raise RuntimeError(
-                        f"the worker that was to play {name(piece)} was lost {TRIES} times "
-                        f"({error}): killed, out of memory or out of time; what is done is kept, "
-                        "so find out why and go on with the same command"
+                        f"the worker that was to play {name(piece)} was lost, each time that it was "
+                        f"begun ({error}): killed, out of memory or out of time; what is done is "
+                        "kept, so find out why and go on with the same command"
                     ) from error
                 due.append(piece)
                 continue
