@@ -96,7 +96,7 @@ def spread_over(
                 losses[piece] += 1
                 if losses[piece] >= engine.tries:
                     raise RuntimeError(
-                        f"the worker that was to play {name(piece)} was lost, each time that it was "
+                        f"the worker that was to play {name(piece)} was lost, each time it was "
                         f"begun ({error}): killed, out of memory or out of time; what is done is "
                         "kept, so find out why and go on with the same command"
                     ) from error
