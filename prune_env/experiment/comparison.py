@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -27,14 +29,14 @@ from prune_env.decision.clock import CLOCKS, WorkClock
 from prune_env.devices import on_gpu, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
-from prune_env.experiment.inputs import check_held, data_digest
-from prune_env.experiment.jobs import Packed, described, jobs_within
+from prune_env.experiment.inputs import check_held, check_set_up, data_digest
+from prune_env.experiment.jobs import Packed, described, group_size, jobs_within
 from prune_env.experiment.needs import check_told, lacking
-from prune_env.experiment.playing import run_episode
+from prune_env.experiment.playing import run_episode, run_episodes
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.records import Key
 from prune_env.experiment.results import Results
-from prune_env.experiment.running import Playing
+from prune_env.experiment.running import Playing, turns_of
 from prune_env.experiment.spelling import spec_of
 from prune_env.problem.instance import Instance
 from prune_env.problem.scenarios import Scenario
@@ -140,14 +142,14 @@ class Comparison:
         return list(itertools.product(self._tasks, self._scenarios, self._agents))
 
     @cached_property
-    def _kept(self) -> dict[Names, tuple[DataPruningEnv, Agent]]:
+    def _kept(self) -> dict[tuple[Names, int], tuple[DataPruningEnv, Agent]]:
         return {}
 
-    def _made(self, names: Names) -> tuple[DataPruningEnv, Agent]:
-        """A pair of `pairs`, made when it is first asked for."""
-        if names not in self._kept:
-            self._kept[names] = self._pair(*names)
-        return self._kept[names]
+    def _made(self, names: Names, number: int = 0) -> tuple[DataPruningEnv, Agent]:
+        """A pair of `pairs`, or another of the same names, made when it is first asked for."""
+        if (names, number) not in self._kept:
+            self._kept[names, number] = self._pair(*names)
+        return self._kept[names, number]
 
     def __getstate__(self) -> dict[str, Any]:
         """What it was made of: a copy makes its own environments."""
@@ -234,8 +236,8 @@ class Comparison:
                 order that they were played in.
             jobs: processes that play at once, with torch's threads of this one each, or None for
                 as many as there are cores for them; the records are the same, bit for bit, but for
-                the seconds and `beside`. With None others begin once this one has played for some
-                seconds. On a GPU None is 1.
+                the seconds and `beside`. With None others begin where it is worth their start, once
+                this one has played for some seconds. On a GPU None is 1.
 
         Raises:
             ValueError: if `results` holds episodes of other data or of an agent with other
@@ -247,14 +249,20 @@ class Comparison:
         at_once = self.jobs_at_once(jobs, threads=torch.get_num_threads())
         check_held(results, self._inputs)
         _ = self.pairs  # what cannot be played is found before anything is
-        missing = [key for key in self._turns if key not in results]
-        playing = Playing(play=self._episode, jobs=at_once, patient=jobs is None)
+        turns = turns_of(self._names, self.seeds, turning=self._timed)
+        missing = [key for key in turns if key not in results]
+        playing = Playing(
+            play=self._episode,
+            jobs=at_once,
+            patient=jobs is None,
+            size=group_size(self._most_work, jobs=at_once, episodes=len(missing)),
+        )
         packed = None if at_once == 1 else self._packed()
         if self.timing and missing:  # the first of a process takes longer than any other
             self._episode(missing[0])
-        for key, record in playing.records(missing, packed, held=len(self._turns) - len(missing)):
+        for key, record in playing.records(missing, packed, held=len(turns) - len(missing)):
             results.add(self._whole(key, record))
-        results.arrange((*names, seed) for seed in self.seeds for names in self._names)
+        results.arrange(turns_of(self._names, self.seeds))
 
     def jobs_at_once(self, jobs: int | None, *, threads: int) -> int:
         """How many processes `run` plays in.
@@ -266,31 +274,29 @@ class Comparison:
         Raises:
             ValueError: if `jobs` do not go with the clock, with `timing` or with the cores.
         """
-        if jobs is not None:
-            check_count("jobs", jobs)
-        if self._alone and jobs not in (None, 1):
+        check_count("jobs", 1 if jobs is None else jobs)
+        if self._timed and jobs not in (None, 1):
             why = "clock 'wall'" if self.clock == "wall" else "`timing`"
             raise ValueError(
                 f"`jobs` must be 1 with {why}, got {jobs}: an episode measured beside others takes "
                 "longer, and seconds are what is asked for; leave one of the two out"
             )
-        if self._alone or (jobs is None and on_gpu(resolve_device(self.device))):
+        if self._timed or (jobs is None and on_gpu(resolve_device(self.device))):
             return 1
         episodes = len(self._names) * len(self.seeds)
         return jobs_within(jobs, threads=threads, episodes=episodes)
 
     @property
-    def _alone(self) -> bool:
-        return self.timing or self.clock == "wall"
+    def _most_work(self) -> float | None:
+        """Samples that the longest episode trains on; None if a network fills a core by itself."""
+        device = resolve_device(self.device)
+        if on_gpu(device) or not all(model.startswith("mlp") for model in self.models):
+            return None
+        return self.epochs * max(self._instance(task).size(device) for task in self._tasks)
 
     @property
-    def _turns(self) -> list[Key]:
-        """The episodes in the order that they are played in; where timed, it turns by the seed."""
-        names, turns = self._names, []
-        for number, seed in enumerate(self.seeds):
-            first = number % len(names) if self._alone else 0
-            turns += [(*one, seed) for one in names[first:] + names[:first]]
-        return turns
+    def _timed(self) -> bool:
+        return self.timing or self.clock == "wall"
 
     def _packed(self) -> Packed:
         parts = {f"`tasks` {name!r}": task for name, task in self._tasks.items()}
@@ -299,14 +305,23 @@ class Comparison:
         return Packed.of(self, parts, self._tasks)
 
     def play(self, keys: Sequence[Key]) -> list[JsonObject]:
-        """What `run_episode` returns for episodes, played in this process.
+        """What `run_episode` returns for episodes, played in this process, together if several.
 
         Args:
-            keys: theirs.
+            keys: theirs, distinct; several only with the clock `work`.
 
         Raises:
             ValueError: if an agent's action is malformed, or its scores leave nothing to train.
         """
+        if len(keys) > 1:
+            numbers: Counter[Names] = Counter()
+            episodes = []
+            for task, scenario, spec, seed in keys:
+                names = task, scenario, spec
+                episodes.append((*self._made(names, numbers[names]), seed))
+                numbers[names] += 1
+            with suppress(Exception):  # one after another, what is wrong is said of its episode
+                return run_episodes(episodes)
         return [self._episode(key) for key in keys]
 
     def _episode(
@@ -328,12 +343,7 @@ class Comparison:
             RuntimeError: if another process that played it is set up otherwise.
         """
         settings = self.settings
-        for name in ("device", "instructions", "float32", "threads", "versions"):
-            if record[name] != settings[name]:
-                raise RuntimeError(
-                    f"`jobs` must play all episodes with the same {name}, got {record[name]!r} for "
-                    f"{described([key])} and {settings[name]!r} here; play with jobs=1"
-                )
+        check_set_up(record, settings, described([key]))
         made: JsonObject = dict(zip(("task", "scenario", "agent", "seed"), key, strict=True))
         made |= {"settings": settings, "inputs": self._inputs[key[:3]]}
         if self.left_out:

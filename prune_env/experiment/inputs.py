@@ -12,6 +12,8 @@ from prune_env.problem.data import digest
 from prune_env.problem.split import Split
 from prune_env.storage.fields import JsonObject
 
+_SET_UP = ("device", "instructions", "float32", "threads", "versions")  # but for precision
+
 
 def check_held(results: Results, inputs: Mapping[tuple[str, str, str], JsonObject]) -> None:
     """Refuse to go on with episodes of other inputs; older records do not say theirs.
@@ -31,6 +33,25 @@ def check_held(results: Results, inputs: Mapping[tuple[str, str, str], JsonObjec
                 f"`out` {results.folder} holds results of agent {record.agent!r} on "
                 f"{record.task} that were made of something else "
                 f"({'; '.join(_differences(there, here))}); name another folder"
+            )
+
+
+def check_set_up(record: JsonObject, settings: JsonObject, episode: str) -> None:
+    """Refuse an episode that a process played which is set up otherwise than this one.
+
+    Args:
+        record: of the episode.
+        settings: of this process, with the evidence of `prune_env.experiment.provenance`.
+        episode: in words.
+
+    Raises:
+        RuntimeError: naming the first difference.
+    """
+    for name in _SET_UP:
+        if record[name] != settings[name]:
+            raise RuntimeError(
+                f"`jobs` must play all episodes with the same {name}, got {record[name]!r} for "
+                f"{episode} and {settings[name]!r} here; play with jobs=1"
             )
 
 

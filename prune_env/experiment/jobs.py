@@ -30,6 +30,8 @@ from prune_env.storage.fields import JsonObject
 from prune_env.training.threads import tune_process
 
 Group = tuple[Key, ...]
+_MOST_TOGETHER = 16  # episodes in a group
+_TOGETHER = 2e6  # samples that a group trains on: some ten seconds, which are lost if it is stopped
 
 
 class Player(Protocol):
@@ -249,3 +251,16 @@ def jobs_within(jobs: int | None, *, threads: int, episodes: int) -> int:
             "take fewer of either (prune_env.tune_process(threads=1) sets the threads)"
         )
     return jobs
+
+
+def group_size(work: float | None, *, jobs: int, episodes: int) -> int:
+    """How many episodes of small networks a process plays together; 1 of others.
+
+    Args:
+        work: samples that the longest of them trains on; None if its network is not small.
+        jobs: processes at once.
+        episodes: how many there are to play.
+    """
+    if work is None:
+        return 1
+    return max(1, min(_MOST_TOGETHER, int(_TOGETHER / max(work, 1.0)), episodes // (4 * jobs)))

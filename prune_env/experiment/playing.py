@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from prune_env.experiment.needs import check_told
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.truth import on_test_data
 from prune_env.storage.fields import JsonObject
+from prune_env.vector import advance
 
 Answer = tuple[Any, float, bool, bool, JsonObject]  # what `DataPruningEnv.step` returns
 Turns = Generator[Any, Answer, JsonObject]
@@ -56,6 +57,30 @@ def run_episode(
             action = turns.send(answer)
         except StopIteration as end:
             return end.value
+
+
+def run_episodes(episodes: Sequence[tuple[DataPruningEnv, Agent, int]]) -> list[JsonObject]:
+    """As `run_episode` of several, which take their steps together: the same records.
+
+    Args:
+        episodes: distinct environments on the clock `work`, their agents, and seeds.
+
+    Raises:
+        ValueError: as `run_episode`, without saying of which.
+    """
+    turns = [episode_turns(env, agent, seed=seed) for env, agent, seed in episodes]
+    actions = {place: next(one) for place, one in enumerate(turns)}
+    records = {}
+    while actions:
+        live = list(actions)
+        answers = advance([episodes[place][0] for place in live], list(actions.values()))
+        for place, answer in zip(live, answers, strict=True):
+            try:
+                actions[place] = turns[place].send(answer)
+            except StopIteration as end:
+                records[place] = end.value
+                del actions[place]
+    return [records[place] for place in range(len(episodes))]
 
 
 def episode_turns(env: DataPruningEnv, agent: Agent, *, seed: int) -> Turns:

@@ -13,8 +13,27 @@ from prune_env.experiment.jobs import Packed, played
 from prune_env.experiment.records import Key
 from prune_env.storage.fields import JsonObject
 
-_PATIENCE = 5.0  # seconds; to start a process takes two or three
+# Seconds. To start a process takes three of a core, to load torch above all: others begin when this
+# one has played for some time, and would have to for longer.
+_PATIENCE, _WORTH = 3.0, 15.0
 _EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+def turns_of(
+    names: Sequence[tuple[str, str, str]], seeds: Sequence[int], *, turning: bool = False
+) -> list[Key]:
+    """Episodes in the order that they are played in: all of a seed, then those of the next.
+
+    Args:
+        names: task, scenario and agent of each.
+        seeds: of each of them.
+        turning: begin with another one for each seed, so that a machine's moods meet all alike.
+    """
+    keys = []
+    for number, seed in enumerate(seeds):
+        first = number % len(names) if turning else 0
+        keys += [(*one, seed) for one in (*names[first:], *names[:first])]
+    return keys
 
 
 class Play(Protocol):
@@ -31,11 +50,13 @@ class Playing:
     Attributes:
         play: in this process.
         jobs: processes at once; 1 is this one.
-        patient: let others begin once this one has played for some seconds.
+        size: of a group that another process plays together.
+        patient: let others begin where it is worth it, once this one has played for a while.
     """
 
     play: Play
     jobs: int
+    size: int
     patient: bool
 
     def records(
@@ -52,19 +73,24 @@ class Playing:
         left = list(missing)
         with tqdm(total=len(left), desc=name, unit="episode") as bar:
             start = time.monotonic()
-            while left and (packed is None or self._waits(start)):
+            while left and (packed is None or self._waits(start, bar.n, len(left))):
                 yield left[0], self._shown(left[0], bar)
                 left.pop(0)
                 bar.update()
             if packed is None or not left:
                 return
-            for (key,), (record,) in played(packed, [(key,) for key in left], self.jobs):
-                yield key, record | {"beside": self.jobs - 1}
-                bar.set_postfix_str(_words(key))
-                bar.update()
+            groups = [
+                tuple(left[first : first + self.size]) for first in range(0, len(left), self.size)
+            ]
+            for group, records in played(packed, groups, self.jobs):
+                bar.set_postfix_str(_words(group[-1]))
+                for key, record in zip(group, records, strict=True):
+                    yield key, record | {"beside": self.jobs * self.size - 1}
+                    bar.update()
 
-    def _waits(self, start: float) -> bool:
-        return self.patient and time.monotonic() - start < _PATIENCE
+    def _waits(self, start: float, done: int, left: int) -> bool:
+        spent = time.monotonic() - start
+        return self.patient and (spent < _PATIENCE or spent / max(done, 1) * left < _WORTH)
 
     def _shown(self, key: Key, bar: tqdm) -> JsonObject:
         """An episode played in this process, with a bar of its own."""
