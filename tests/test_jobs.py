@@ -15,6 +15,7 @@ from conftest import blob_task, blobs
 from prune_env.agent import Agent
 from prune_env.experiment import jobs
 from prune_env.experiment.comparison import Comparison
+from prune_env.experiment.records import Record
 from prune_env.experiment.results import Results
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.tasks import register_task
@@ -111,14 +112,14 @@ def serial(tmp_path_factory, mortal):
 
 
 def test_two_processes_make_the_records_of_one(serial, mortal, tmp_path, monkeypatch):
-    """With agents that prepare, awkward sizes, own tasks and agents, divergence and a death."""
+    """With agents that prepare, awkward sizes, own tasks and agents, and divergence."""
     monkeypatch.setenv("PRUNE_ENV_CACHE", str(tmp_path / "cache"))
+    Path(mortal.flag).touch()
     run(comparison(agents=("random",)), tmp_path / "out")  # is held, and not played again
     before = (tmp_path / "out" / "episodes.jsonl").read_text()
     found = run(comparison(agents=(*AGENTS, mortal, Wild())), tmp_path / "out", jobs=2)
-    assert Path(mortal.flag).exists()
     check_same(found.records, serial)
-    assert {record.beside for record in found.records if record.agent != "random"} == {1}
+    assert {record.beside for record in found.records if record.agent != "random"} == {23}
     assert {record.beside for record in serial} == {0}
     assert {record.agent for record in serial if record.diverged} == {"Wild"}
     assert any(record.scoring_work for record in serial)
@@ -128,6 +129,34 @@ def test_two_processes_make_the_records_of_one(serial, mortal, tmp_path, monkeyp
     check_same(sorted(read.records, key=str_key), sorted(serial, key=str_key))
 
 
+def test_episodes_played_together_make_the_records_of_single_ones(serial, mortal):
+    """All of them at once, in this process: several seeds, tasks and lengths."""
+    Path(mortal.flag).touch()
+    chosen = comparison(agents=(*AGENTS, mortal, Wild()))
+    keys = [record.key for record in serial]
+    found = [Record.of(chosen._whole(*one)) for one in zip(keys, chosen.play(keys), strict=True)]
+    check_same(found, serial)
+    count, seconds = len(found), [record.seconds["train"] for record in found]
+    assert count == 108
+    assert min(seconds) > 0
+
+
+def test_what_goes_wrong_in_a_group_is_said_of_its_episode():
+    chosen = comparison(**SMALL, agents=("random", Mine(wrong=True)), seeds=(3,))
+    keys = [("odd", "clean", "random", 3), ("odd", "clean", "Mine:wrong=true", 3)]
+    with pytest.raises(ValueError, match="`agent` 'Mine:wrong=true' on odd, clean, seed 3: "):
+        chosen.play(keys)
+
+
+def test_groups_are_of_small_networks_and_of_some_seconds():
+    assert jobs.group_size(2e4, jobs=2, episodes=170) == 16
+    assert jobs.group_size(2e4, jobs=2, episodes=17) == 2
+    assert jobs.group_size(2e4, jobs=8, episodes=17) == 1
+    assert jobs.group_size(9e5, jobs=2, episodes=170) == 2
+    assert jobs.group_size(9e7, jobs=2, episodes=170) == 1
+    assert jobs.group_size(None, jobs=2, episodes=170) == 1
+
+
 def str_key(record):
     return str(record.key)
 
@@ -135,6 +164,15 @@ def str_key(record):
 SMALL = {"tasks": (ODD,), "scenarios": ("clean",), "epochs": 2.0}
 
 
+@pytest.mark.slow
+def test_a_process_that_ends_is_replaced_and_its_episodes_are_played(tmp_path):
+    chosen = comparison(**SMALL, agents=(Mine(flag=str(tmp_path / "flag")), "random"))
+    found = run(chosen, jobs=2)
+    assert (tmp_path / "flag").exists()
+    check_same(found.records, run(chosen).records)
+
+
+@pytest.mark.slow
 def test_a_process_that_ends_twice_is_an_error_that_names_its_episode(tmp_path):
     @dataclass(kw_only=True, eq=False)
     class Deadly(Mine):

@@ -29,15 +29,21 @@ from prune_env.devices import on_gpu, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.errand import Errand, play_over
-from prune_env.experiment.inputs import check_affords, check_held, data_digest, whole_record
+from prune_env.experiment.inputs import (
+    check_affords,
+    check_all_of,
+    check_held,
+    data_digest,
+    whole_record,
+)
 from prune_env.experiment.jobs import Packed, jobs_within, play_beside
-from prune_env.experiment.machines import MACHINES, for_several
+from prune_env.experiment.machines import check_machines, for_several
 from prune_env.experiment.needs import check_told, untold
-from prune_env.experiment.playing import run_episode
+from prune_env.experiment.playing import play_all, run_episode
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.records import Key
 from prune_env.experiment.results import Results
-from prune_env.experiment.running import Episodes, Playing, check_unmeasured, in_turn
+from prune_env.experiment.running import Episodes, Playing, check_unmeasured, turns_of
 from prune_env.experiment.shards import Shard
 from prune_env.experiment.spelling import spec_of
 from prune_env.experiment.spreading import Engine
@@ -98,19 +104,15 @@ class Comparison:
         check_fraction("keep_fraction", self.keep_fraction)
         check_choice("clock", self.clock, CLOCKS)
         check_choice("timing", self.timing, [False, True])
-        check_choice("machines", self.machines, MACHINES)
-        check_unmeasured("machines", self.machines, "one", self._measured)
-        for name in (*_KINDS, "seeds"):
-            check_type(name, getattr(self, name), (tuple, list), "a tuple of one or more")
+        check_machines(self.machines, self._measured)
+        check_type("seeds", self.seeds, (tuple, list), "a tuple of one or more")
         check_each_once("seeds", tuple(self.seeds))
         for seed in self.seeds:
             check_count("seed", seed, least=0)
         for name, kinds in _KINDS.items():
-            for one in getattr(self, name):
-                check_type(name, one, kinds, f"texts or objects of {kinds[1].__name__}")
-        for task in self.tasks:
-            Instance(task=task, model=self.model, num_samples=self.num_samples)
-        check_each_once("tasks", tuple(map(_task_name, self.tasks)))
+            check_all_of(name, getattr(self, name), kinds)
+        same = {"model": self.model, "num_samples": self.num_samples}
+        check_each_once("tasks", tuple(Instance(task=one, **same).task_name for one in self.tasks))
         check_each_once("scenarios", tuple(map(str, self.scenarios)))
         check_each_once_as("scenarios", {str(one): Scenario.of(one) for one in self.scenarios})
         check_each_once("agents", tuple(map(self._spec, self.agents)))
@@ -156,14 +158,14 @@ class Comparison:
         return list(itertools.product(self._tasks, self._scenarios, self._agents))
 
     @cached_property
-    def _kept(self) -> dict[Names, tuple[DataPruningEnv, Agent]]:
+    def _kept(self) -> dict[tuple[Names, int], tuple[DataPruningEnv, Agent]]:
         return {}
 
-    def _made(self, names: Names) -> tuple[DataPruningEnv, Agent]:
-        """A pair of `pairs`, made when it is first asked for."""
-        if names not in self._kept:
-            self._kept[names] = self._pair(*names)
-        return self._kept[names]
+    def _made(self, names: Names, number: int = 0) -> tuple[DataPruningEnv, Agent]:
+        """A pair of `pairs`, or another of the same names, made when it is first asked for."""
+        if (names, number) not in self._kept:
+            self._kept[names, number] = self._pair(*names)
+        return self._kept[names, number]
 
     def __getstate__(self) -> dict[str, Any]:
         """What it was made of: a copy makes its own environments."""
@@ -171,7 +173,7 @@ class Comparison:
 
     @cached_property
     def _tasks(self) -> dict[str, str | Task]:
-        return {_task_name(task): task for task in self.tasks}
+        return {Instance(task=task).task_name: task for task in self.tasks}
 
     @cached_property
     def _scenarios(self) -> dict[str, str | Scenario]:
@@ -203,14 +205,13 @@ class Comparison:
         agent = self._agent(spec)
         check_told(agent, self._provided(task), name=spec, where=f"task {task!r}")
         budget = self._budget(agent)
-        charged = agent.charged_work if self.clock == "work" else 0.0
-        if charged >= budget:
-            raise ValueError(
-                f"`agent` {spec!r} charges {charged:.4g} full epochs for its scores to a budget of "
-                f"{budget:.4g}; raise `epochs`, lower the scores' epochs or networks, or report "
-                "them apart with cost=separate"
-            )
-        check_affords(self.epochs, spec, budget - charged, self._size(task, scenario))
+        check_affords(
+            spec,
+            epochs=self.epochs,
+            budget=budget,
+            charged=agent.charged_work if self.clock == "work" else 0.0,
+            num_samples=self._size(task, scenario),
+        )
         arguments: dict[str, Any] = {
             "budget": budget,
             "model": self.model,
@@ -252,8 +253,9 @@ class Comparison:
                 order that they were played in.
             jobs: processes that play at once, with torch's threads of this one each, or None for
                 as many as there are cores for them; the records are the same, bit for bit, but for
-                the seconds and `beside`. With None others begin once this one has played for some
-                seconds. On a GPU None is 1. With an engine, pieces of work begun at once, None all.
+                the seconds and `beside`. With None others begin where it is worth their start, once
+                this one has played for some seconds; on a GPU None is 1. With an engine, pieces of
+                work begun at once, None all.
             engine: plays on other machines, as `prune_env.experiment.engines.make_engine` makes
                 one; is closed at the end.
             shard: play only that part of the episodes.
@@ -278,7 +280,7 @@ class Comparison:
             for key, record in playing.records(missing, held=len(turns) - len(missing)):
                 made = {"settings": own, "inputs": self._inputs[key[:3]]} | record
                 results.add(whole_record(key, made, self.settings, self.left_out))
-        results.arrange((*names, seed) for seed in self.seeds for names in self._names)
+        results.arrange(turns_of(self._names, self.seeds))
 
     def jobs_at_once(self, jobs: int | None, *, threads: int) -> int:
         """How many processes `run` plays in.
@@ -290,8 +292,7 @@ class Comparison:
         Raises:
             ValueError: if `jobs` do not go with the clock, with `timing` or with the cores.
         """
-        if jobs is not None:
-            check_count("jobs", jobs)
+        check_count("jobs", 1 if jobs is None else jobs)
         check_unmeasured("jobs", jobs or 1, 1, self._measured)
         if self._measured or (jobs is None and on_gpu(resolve_device(self.device))):
             return 1
@@ -307,13 +308,18 @@ class Comparison:
             errand = Errand(packed=self._packed(), settings=self.settings, inputs=self._inputs)
             return partial(play_over, engine, errand, jobs)
         at_once = self.jobs_at_once(jobs, threads=torch.get_num_threads())
-        return None if at_once == 1 else partial(play_beside, self._packed(), at_once)
+        if at_once == 1:
+            return None
+        longest = self.epochs * max(self._size(task, "clean") for task in self._tasks)
+        small = all(model.startswith("mlp") for model in self.models)
+        together = longest if small and not on_gpu(resolve_device(self.device)) else None
+        return partial(play_beside, self._packed(), at_once, together)
 
     def _turns(self, shard: Shard | None) -> list[Key]:
         """The episodes of a part, or all, in the order that they are played in."""
-        turns = in_turn(self._names, self.seeds, rotating=bool(self._measured))
-        whole = bool(self._measured)  # all agents of a seed on one machine
-        return turns if shard is None else shard.of_episodes(turns, self._cost, whole_seeds=whole)
+        timed = bool(self._measured)  # all agents of a seed on one machine
+        turns = turns_of(self._names, self.seeds, turning=timed)
+        return turns if shard is None else shard.of_episodes(turns, self._cost, whole_seeds=timed)
 
     def _cost(self, task: str, scenario: str, spec: str) -> float:
         """Samples that an episode's budget pays for."""
@@ -331,21 +337,20 @@ class Comparison:
         return "clock 'wall'" if self.clock == "wall" else "`timing`" if self.timing else ""
 
     def _packed(self) -> Packed:
-        parts = {f"`tasks` {name!r}": task for name, task in self._tasks.items()}
-        parts |= {f"`scenarios` {name!r}": one for name, one in self._scenarios.items()}
-        parts |= {f"`agents` {spec!r}": agent for spec, agent in self._agents.items()}
-        return Packed.of(self, parts, self._tasks)
+        kinds = {"tasks": self._tasks, "scenarios": self._scenarios, "agents": self._agents}
+        return Packed.of(self, kinds, self._tasks)
 
     def play(self, keys: Sequence[Key]) -> list[JsonObject]:
-        """What `run_episode` returns for episodes, played in this process.
+        """What `run_episode` returns for episodes, played in this process, together if several.
 
         Args:
-            keys: theirs.
+            keys: theirs, distinct; several only with the clock `work`.
 
         Raises:
             ValueError: if an agent's action is malformed, or its scores leave nothing to train.
         """
-        return [self._episode(key) | {"settings": self.machine_settings} for key in keys]
+        records = play_all(keys, self._made, self._episode)
+        return [record | {"settings": self.machine_settings} for record in records]
 
     def _episode(
         self, key: Key, on_epoch: Callable[[JsonObject], None] = lambda info: None
@@ -367,17 +372,14 @@ class Comparison:
     def inputs_of(self, names: Names) -> JsonObject:
         """The same of one task, scenario and agent, of which alone anything is made here."""
         task = names[0]
-        if task not in self._digests:
-            self._digests[task] = data_digest(self._plain_split(task))
+        digests = self.__dict__.setdefault("_digests", {})  # as a cached property would be kept
+        if task not in digests:
+            digests[task] = data_digest(self._plain_split(task))
         return {
-            "data": self._digests[task],
+            "data": digests[task],
             "recipe": asdict(self._instance(task).own_task.recipe),
             "agent": self._made(names)[1].settings,
         }
-
-    @cached_property
-    def _digests(self) -> dict[str, str]:
-        return {}
 
     def _instance(self, task: str, scenario: str = "clean") -> Instance:
         return Instance(
@@ -393,7 +395,3 @@ class Comparison:
         split = instance.plain_split(resolve_device(self.device), np.random.default_rng(0))
         instance.build_network(split, torch.Generator())
         return split
-
-
-def _task_name(task: str | Task) -> str:
-    return task if isinstance(task, str) else task.name

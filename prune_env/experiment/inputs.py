@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from prune_env.arguments import check_type
 from prune_env.decision.clock import WorkClock
 from prune_env.experiment.jobs import described
 from prune_env.experiment.machines import differing
@@ -15,6 +16,19 @@ from prune_env.experiment.results import Results
 from prune_env.problem.data import digest
 from prune_env.problem.split import Split
 from prune_env.storage.fields import JsonObject
+
+
+def check_all_of(name: str, values: Any, kinds: tuple[type, ...]) -> None:
+    """Raise TypeError unless all of an argument's values are texts, or objects of a kind.
+
+    Args:
+        name: of the argument.
+        values: of it, a tuple or a list.
+        kinds: a text's, and that kind.
+    """
+    check_type(name, values, (tuple, list), "a tuple of one or more")
+    for one in values:
+        check_type(name, one, kinds, f"texts or objects of {kinds[1].__name__}")
 
 
 def check_held(results: Results, inputs: Mapping[tuple[str, str, str], JsonObject]) -> None:
@@ -61,19 +75,29 @@ def whole_record(
     return names | ({"left_out": dict(left_out)} if left_out else {}) | record
 
 
-def check_affords(epochs: float, agent: str, budget: float, num_samples: int) -> None:
-    """Raise ValueError unless a budget pays for a step.
+def check_affords(
+    agent: str, *, epochs: float, budget: float, charged: float, num_samples: int
+) -> None:
+    """Raise ValueError unless a budget pays for an agent's scores, and for a step.
 
     Args:
-        epochs: that it follows from.
         agent: name.
+        epochs: that the budget follows from.
         budget: full epochs.
+        charged: of them for scores.
         num_samples: N.
     """
-    if WorkClock(budget=budget, full_cost=num_samples).left == 0:
+    if charged >= budget:
+        raise ValueError(
+            f"`agent` {agent!r} charges {charged:.4g} full epochs for its scores to a budget of "
+            f"{budget:.4g}; raise `epochs`, lower the scores' epochs or networks, or report "
+            "them apart with cost=separate"
+        )
+    left = budget - charged
+    if WorkClock(budget=left, full_cost=num_samples).left == 0:
         raise ValueError(
             f"`epochs` must afford every agent a step, got {epochs}, of which {agent!r} "
-            f"has {budget:.4g} full epochs of {num_samples} samples; raise it"
+            f"has {left:.4g} full epochs of {num_samples} samples; raise it"
         )
 
 

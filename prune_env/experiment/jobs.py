@@ -30,6 +30,8 @@ from prune_env.storage.fields import JsonObject
 from prune_env.training.threads import tune_process
 
 Group = tuple[Key, ...]
+_MOST_TOGETHER = 16  # episodes in a group
+_TOGETHER = 2e6  # samples that a group trains on: some ten seconds, which are lost if it is stopped
 
 
 class Player(Protocol):
@@ -65,19 +67,22 @@ class Packed:
     threads: int
 
     @classmethod
-    def of(cls, player: Player, parts: Mapping[str, Any], tasks: Iterable[str]) -> Packed:
+    def of(
+        cls, player: Player, parts: Mapping[str, Mapping[str, Any]], tasks: Iterable[str]
+    ) -> Packed:
         """Pickle a player.
 
         Args:
             player: is left as it is.
-            parts: what it is made of, by what an error calls it.
+            parts: what it is made of, by kind and name, as an error calls it.
             tasks: names of those it plays.
 
         Raises:
             ValueError: if a part cannot be pickled, by its name.
         """
         factories = own_factories(tasks)
-        named = parts | {f"`task` {name!r}": factory for name, factory in factories.items()}
+        kinds = {**parts, "task": factories}
+        named = {f"`{kind}` {name!r}": one for kind in kinds for name, one in kinds[kind].items()}
         try:
             content = cloudpickle.dumps((player, factories))
         except Exception as error:  # whatever a stranger's object raises
@@ -224,10 +229,22 @@ def played(
             again = error.groups
 
 
-def play_beside(packed: Packed, jobs: int, keys: Sequence[Key]) -> Iterator[tuple[Key, JsonObject]]:
-    """Episodes and their records as they end, each a group of its own; else as `played`."""
-    for (key,), (record,) in played(packed, [(key,) for key in keys], jobs):
-        yield key, record | {"beside": jobs - 1}
+def play_beside(
+    packed: Packed, jobs: int, work: float | None, keys: Sequence[Key]
+) -> Iterator[tuple[Key, JsonObject]]:
+    """Episodes and their records as they end, those of small networks in groups; else as `played`.
+
+    Args:
+        packed: what plays them.
+        jobs: processes at once, at least 2.
+        work: as for `group_size`.
+        keys: of the episodes.
+    """
+    size = group_size(work, jobs=jobs, episodes=len(keys))
+    groups = [tuple(keys[first : first + size]) for first in range(0, len(keys), size)]
+    for group, records in played(packed, groups, jobs):
+        for key, record in zip(group, records, strict=True):
+            yield key, record | {"beside": jobs * size - 1}
 
 
 def described(group: Iterable[Key]) -> str:
@@ -262,3 +279,16 @@ def jobs_within(jobs: int | None, *, threads: int, episodes: int) -> int:
             "take fewer of either (prune_env.tune_process(threads=1) sets the threads)"
         )
     return jobs
+
+
+def group_size(work: float | None, *, jobs: int, episodes: int) -> int:
+    """How many episodes of small networks a process plays together; 1 of others.
+
+    Args:
+        work: samples that the longest of them trains on; None if its network is not small.
+        jobs: processes at once.
+        episodes: how many there are to play.
+    """
+    if work is None:
+        return 1
+    return max(1, min(_MOST_TOGETHER, int(_TOGETHER / max(work, 1.0)), episodes // (4 * jobs)))

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from prune_env.arguments import check_choice
 from prune_env.experiment.records import MACHINE, Record
+from prune_env.experiment.running import check_unmeasured
 from prune_env.storage.folders import differences
 
 MACHINES = ("one", "several")  # kinds that results of one folder may come from
 _NAME = "machines"  # in the settings of several
+
+
+def check_machines(machines: str, measured: str) -> None:
+    """Raise ValueError unless it is one of `MACHINES`, and one kind where seconds are asked for.
+
+    Args:
+        machines: as asked for.
+        measured: as for `prune_env.experiment.running.check_unmeasured`.
+    """
+    check_choice("machines", machines, MACHINES)
+    check_unmeasured("machines", machines, "one", measured)
 
 
 def for_several(settings: Mapping[str, Any]) -> dict[str, Any]:

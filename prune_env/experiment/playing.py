@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +16,10 @@ from prune_env.decision.clock import PARTS, WallClock
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.needs import check_told
 from prune_env.experiment.provenance import evidence
+from prune_env.experiment.records import Key
 from prune_env.experiment.truth import on_test_data
 from prune_env.storage.fields import JsonObject
+from prune_env.vector import advance
 
 Answer = tuple[Any, float, bool, bool, JsonObject]  # what `DataPruningEnv.step` returns
 Turns = Generator[Any, Answer, JsonObject]
@@ -56,6 +60,53 @@ def run_episode(
             action = turns.send(answer)
         except StopIteration as end:
             return end.value
+
+
+def run_episodes(episodes: Sequence[tuple[DataPruningEnv, Agent, int]]) -> list[JsonObject]:
+    """As `run_episode` of several, which take their steps together: the same records.
+
+    Args:
+        episodes: distinct environments on the clock `work`, their agents, and seeds.
+
+    Raises:
+        ValueError: as `run_episode`, without saying of which.
+    """
+    turns = [episode_turns(env, agent, seed=seed) for env, agent, seed in episodes]
+    actions = {place: next(one) for place, one in enumerate(turns)}
+    records = {}
+    while actions:
+        live = list(actions)
+        answers = advance([episodes[place][0] for place in live], list(actions.values()))
+        for place, answer in zip(live, answers, strict=True):
+            try:
+                actions[place] = turns[place].send(answer)
+            except StopIteration as end:
+                records[place] = end.value
+                del actions[place]
+    return [records[place] for place in range(len(episodes))]
+
+
+def play_all(
+    keys: Sequence[Key],
+    made: Callable[[tuple[str, str, str], int], tuple[DataPruningEnv, Agent]],
+    one: Callable[[Key], JsonObject],
+) -> list[JsonObject]:
+    """The records of episodes, played together if they are several.
+
+    Args:
+        keys: distinct.
+        made: environment and agent of task, scenario and agent's name, others for each number.
+        one: plays one, and says what is wrong of it by its name.
+    """
+    if len(keys) > 1:
+        numbers, episodes = Counter[tuple[str, str, str]](), []
+        for task, scenario, spec, seed in keys:
+            names = task, scenario, spec
+            episodes.append((*made(names, numbers[names]), seed))
+            numbers[names] += 1
+        with suppress(Exception):  # one after another, what is wrong is said of its episode
+            return run_episodes(episodes)
+    return [one(key) for key in keys]
 
 
 def episode_turns(env: DataPruningEnv, agent: Agent, *, seed: int) -> Turns:

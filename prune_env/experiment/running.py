@@ -12,10 +12,29 @@ from tqdm import tqdm
 from prune_env.experiment.records import Key
 from prune_env.storage.fields import JsonObject
 
-_PATIENCE = 5.0  # seconds; to start a process takes two or three
+# Seconds. To start a process takes three of a core, to load torch above all: others begin when this
+# one has played for some time, and would have to for longer.
+_PATIENCE, _WORTH = 3.0, 15.0
 _EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 Episodes = Iterator[tuple[Key, JsonObject]]
+
+
+def turns_of(
+    names: Sequence[tuple[str, str, str]], seeds: Sequence[int], *, turning: bool = False
+) -> list[Key]:
+    """Episodes in the order that they are played in: all of a seed, then those of the next.
+
+    Args:
+        names: task, scenario and agent of each.
+        seeds: of each of them.
+        turning: begin with another one for each seed, so that a machine's moods meet all alike.
+    """
+    keys = []
+    for number, seed in enumerate(seeds):
+        first = number % len(names) if turning else 0
+        keys += [(*one, seed) for one in (*names[first:], *names[:first])]
+    return keys
 
 
 class Play(Protocol):
@@ -32,7 +51,7 @@ class Playing:
     Attributes:
         play: in this process.
         elsewhere: plays several in other processes; None where this one plays all.
-        patient: let others begin once this one has played for some seconds.
+        patient: let others begin where it is worth it, once this one has played for a while.
     """
 
     play: Play
@@ -50,7 +69,7 @@ class Playing:
         left = list(missing)
         with tqdm(total=len(left), desc=name, unit="episode") as bar:
             start = time.monotonic()
-            while left and (self.elsewhere is None or self._waits(start)):
+            while left and (self.elsewhere is None or self._waits(start, bar.n, len(left))):
                 yield left[0], self._shown(left[0], bar)
                 left.pop(0)
                 bar.update()
@@ -61,8 +80,9 @@ class Playing:
                 bar.set_postfix_str(_words(key))
                 bar.update()
 
-    def _waits(self, start: float) -> bool:
-        return self.patient and time.monotonic() - start < _PATIENCE
+    def _waits(self, start: float, done: int, left: int) -> bool:
+        spent = time.monotonic() - start
+        return self.patient and (spent < _PATIENCE or spent / max(done, 1) * left < _WORTH)
 
     def _shown(self, key: Key, bar: tqdm) -> JsonObject:
         """An episode played in this process, with a bar of its own."""
@@ -86,23 +106,6 @@ def check_unmeasured(name: str, value: Any, alone: Any, measured: str) -> None:
             "others, or elsewhere than they are, takes longer, and seconds are what is asked for; "
             "leave one of the two out"
         )
-
-
-def in_turn(
-    names: Sequence[tuple[str, str, str]], seeds: Sequence[int], *, rotating: bool
-) -> list[Key]:
-    """Episodes in the order that they are played in, seed by seed.
-
-    Args:
-        names: of task, scenario and agent.
-        seeds: each is played by all of them.
-        rotating: begin with another of them for each seed, as is fair where they are timed.
-    """
-    turns: list[Key] = []
-    for number, seed in enumerate(seeds):
-        first = number % len(names) if rotating else 0
-        turns += [(*one, seed) for one in [*names[first:], *names[:first]]]
-    return turns
 
 
 def _shower(bar: tqdm) -> Callable[[JsonObject], None]:

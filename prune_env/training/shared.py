@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from prune_env.processes import Processes
 from prune_env.training.augmentation import Augmentation
 from prune_env.training.judging import Judged
 from prune_env.training.trainer import Trainer, Value
+from prune_env.training.updates import Chunk
 
 
 class SharedTrainer(Trainer):
@@ -87,7 +88,7 @@ class SharedTrainer(Trainer):
         weights: Tensor | None,
         augment: Augmentation,
         learning_rate: Callable[[int], float],
-    ) -> Judged:
+    ) -> Generator[Chunk, list[Any], Judged]:
         """As `Trainer._train`, of the whole epoch, of which this process trains its part."""
         rank, count = self._processes.rank, self._processes.count
         parts = [_part(sizes, one, count) for one in range(count)]
@@ -100,7 +101,7 @@ class SharedTrainer(Trainer):
             weights[torch.cat([mine.split(own_sizes)[place] for place in others])] = 0.0
         # What is done by all when this process has done so many.
         done = dict(zip(_starts(own_sizes), _starts(sizes), strict=True))
-        found = super()._train(
+        found = yield from super()._train(
             mine, own_sizes, weights, augment, lambda here: learning_rate(done[here])
         )
         # From the last to the first, since a process with none of its own comes after the others.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import accumulate
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from prune_env.training.judging import Judged, check_not_negative, judge
 from prune_env.training.kept import KeptNetworks
 from prune_env.training.memory import room_for
 from prune_env.training.order import (
+    EpochPlan,
     costs_of,
     epoch_order,
     num_within,
@@ -39,7 +40,7 @@ from prune_env.training.order import (
 )
 from prune_env.training.passes import ForwardPasses
 from prune_env.training.precision import autocast, own_kernels
-from prune_env.training.updates import Update, make_update, set_learning_rate
+from prune_env.training.updates import Chunk, MLPUpdate, Update, make_update, set_learning_rate
 
 Value = TypeVar("Value")
 # Input elements gathered at once: 16 MB, for ten to thousands of updates.
@@ -155,9 +156,33 @@ class Trainer:
         Returns:
             Losses and correctness of what was trained on.
         """
-        train = self.split.train
+        plan = EpochPlan(selection=selection, limit=limit, progress=progress)
+        seeded = self._seeded_layers(self._draw_seed())
+        with own_kernels(self.device, self.precision), seeded, self._room_for("an update"):
+            epoch = self.epoch(plan)
+            chunk = next(epoch)
+            while True:
+                outputs = self._updated(chunk)
+                try:
+                    chunk = epoch.send(outputs)
+                except StopIteration as end:
+                    return end.value
+
+    def epoch(self, plan: EpochPlan) -> Generator[Chunk, list[Any], EpochResult]:
+        """As `run_epoch`, but the updates are made by whoever drives it: alone, or beside others.
+
+        Args:
+            plan: of the epoch.
+
+        Yields:
+            Some updates, to be answered with their outputs.
+
+        Returns:
+            Losses and correctness of what was trained on.
+        """
+        selection, train = plan.selection, self.split.train
         chosen = epoch_order(selection, len(train), self._order_rng)
-        chosen = chosen[: num_within(chosen, self._costs, limit)]
+        chosen = chosen[: num_within(chosen, self._costs, plan.limit)]
         spent = running_cost(chosen, self._costs)
         by_sample = weights_by_sample(selection, len(train))
         order = to_device(chosen, self.device)
@@ -165,7 +190,7 @@ class Trainer:
         augment = self._augmentation(len(train), self._augment_rng)
 
         def learning_rate(done: int) -> float:
-            rate = self.recipe.learning_rate_at(progress(spent(done)))
+            rate = self.recipe.learning_rate_at(plan.progress(spent(done)))
             return selection.learning_rate_factor * rate
 
         sizes = self._batch_sizes(len(order))
@@ -173,12 +198,8 @@ class Trainer:
         if sizes == [1]:
             for layer in self._normalisations:
                 layer.eval()
-        seeded = self._seeded_layers(self._draw_seed())
-        with own_kernels(self.device, self.precision), seeded, self._room_for("an update"):
-            judged = self._train(order, sizes, weights, augment, learning_rate)
-            losses, correct, *metric = to_host(
-                judged.losses, judged.correct, *(judged.metric or ())
-            )
+        judged = yield from self._train(order, sizes, weights, augment, learning_rate)
+        losses, correct, *metric = to_host(judged.losses, judged.correct, *(judged.metric or ()))
         check_not_negative(self._objective, losses, chosen)
         return EpochResult(
             indices=chosen,
@@ -205,7 +226,7 @@ class Trainer:
         weights: Tensor | None,
         augment: Augmentation,
         learning_rate: Callable[[int], float],
-    ) -> Judged:
+    ) -> Generator[Chunk, list[Any], Judged]:
         """Train on `order` (K,) in batches of `sizes`; what was met, on the device."""
         train, share = self.split.train, 1 / self.recipe.batch_size
         judged = []
@@ -221,14 +242,13 @@ class Trainer:
             inputs = self.split.normalise(augment(met.inputs, chunk))
             parts = (inputs, *self._update.targets(met.targets, gradients))
             *starts, done = accumulate(batches, initial=done)
-            outputs = self._updated(parts, batches, map(learning_rate, starts))
+            outputs = yield Chunk(parts, batches, map(learning_rate, starts))
             judged.append(self._judge(outputs, Batch(inputs, met.targets)))
         return Judged.of(judged)
 
-    def _updated(
-        self, parts: tuple[Any, ...], sizes: list[int], rates: Iterable[float]
-    ) -> list[Any]:
-        """Outputs of batches of `sizes`, each before its update at one of `rates`."""
+    def _updated(self, chunk: Chunk) -> list[Any]:
+        """Outputs of the batches, each before its update."""
+        parts, sizes, rates = chunk
         if isinstance(self._update, CapturedUpdate):
             return self._update.run(parts, sizes, rates_on(self.device, list(rates)))
         outputs = []
@@ -237,6 +257,12 @@ class Trainer:
             set_learning_rate(self._update.optimiser, rate)
             outputs.append(self._update.step(inputs, *targets))
         return outputs
+
+    @property
+    def written_out(self) -> MLPUpdate | None:
+        """What updates the network on a CPU, if it is written out for an mlp and SGD."""
+        update, fits = self._update, self.recipe.optimiser == "sgd" and not on_gpu(self.device)
+        return update if isinstance(update, MLPUpdate) and fits else None
 
     def _judge(self, outputs: list[Any], batch: Batch) -> Judged:
         """What outputs come to, before the updates that they were made for."""
