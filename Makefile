@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test gpu integrations portable slow check package format bench golden clean
+.PHONY: demo test gpu integrations engines portable slow check package format bench golden clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,11 @@ INTEGRATIONS := tests/test_lightning.py tests/test_transformers.py tests/test_lo
 integrations: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,integrations]"
 	$(BIN)/python -m pytest -n auto $(INTEGRATIONS)
+
+# Comparisons by Ray, Dask and SLURM's submitit, and RLlib, which it installs besides.
+engines: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,engines]"
+	$(BIN)/python -m pytest tests/test_engines.py tests/test_rllib.py
 
 # What trains, again as other processors would compute it, and with larger networks in bfloat16.
 PORTABLE := tests/test_golden.py tests/test_contract.py tests/test_training.py tests/test_updates.py \

@@ -102,7 +102,7 @@ class Table:
                 try:
                     self.pieces.check_begin(self._beforehand(stage, agent))
                     print(f"{stage}: {agent}", flush=True)
-                    one.run(results, self.pieces)
+                    one.run(results, pieces=self.pieces)
                 except PieceEndedError:
                     return False
                 del one

@@ -35,7 +35,7 @@ def in_pieces(make, folder, seconds=1e-9):
     while True:
         count += 1
         try:
-            make().run(results, Pieces(seconds=seconds))
+            make().run(results, pieces=Pieces(seconds=seconds))
         except PieceEndedError:
             assert len(list(folder.glob("unfinished-*.pt"))) <= 1
             continue
@@ -95,7 +95,7 @@ def results_in(folder):
 
 def stopped(folder, **changes):
     with pytest.raises(PieceEndedError):
-        comparison(("ucb",), **changes).run(results_in(folder), Pieces(seconds=1e-9))
+        comparison(("ucb",), **changes).run(results_in(folder), pieces=Pieces(seconds=1e-9))
     (file,) = folder.glob("unfinished-*.pt")
     return file
 
@@ -106,7 +106,7 @@ def test_a_damaged_state_is_an_error_that_names_it(tmp_path):
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(ValueError, match=f"`out` {file} is damaged; remove it"):
-        comparison(("ucb",)).run(results_in(tmp_path), Pieces())
+        comparison(("ucb",)).run(results_in(tmp_path), pieces=Pieces())
     assert file.read_bytes() == content
 
 
@@ -114,10 +114,10 @@ def test_a_state_of_something_else_is_not_gone_on_with(tmp_path):
     file = stopped(tmp_path)
     before = file.read_bytes()
     with pytest.raises(ValueError, match=r"of something else stands \(settings .*remove it"):
-        comparison(("ucb",), epochs=5.0).run(results_in(tmp_path), Pieces())
+        comparison(("ucb",), epochs=5.0).run(results_in(tmp_path), pieces=Pieces())
     other = blob_task("blobs", seed=1)
     with pytest.raises(ValueError, match=r"of something else stands \(inputs .*remove it"):
-        comparison(("ucb",), (other,)).run(results_in(tmp_path), Pieces())
+        comparison(("ucb",), (other,)).run(results_in(tmp_path), pieces=Pieces())
     assert file.read_bytes() == before
 
 
@@ -125,9 +125,9 @@ def test_pieces_need_a_folder_and_a_counted_budget(tmp_path):
     with pytest.raises(
         ValueError, match=r"`pieces` go with results that have a folder, .*got None"
     ):
-        comparison(("ucb",)).run(Results({}), Pieces())
+        comparison(("ucb",)).run(Results({}), pieces=Pieces())
     with pytest.raises(ValueError, match=r"`pieces` go with .* and with clock 'work', .*'wall'"):
-        comparison(("ucb",), clock="wall").run(results_in(tmp_path), Pieces())
+        comparison(("ucb",), clock="wall").run(results_in(tmp_path), pieces=Pieces())
 
 
 def test_an_episode_whose_budget_is_measured_has_no_state():

@@ -11,6 +11,7 @@ from prune_env.experiment.records import Record
 from prune_env.experiment.report import summary_table
 from prune_env.experiment.results import EPISODES, Results
 from prune_env.storage.folders import SETTINGS
+from prune_env.storage.lines import append_line
 
 SETUP = {"epochs": 20}
 POINT = {"work": 1.0, "validation_metric": 0.5}
@@ -147,7 +148,7 @@ def test_a_text_that_is_no_plain_json_is_named_with_its_line(tmp_path, text, mes
 
 def test_an_episode_of_other_settings_is_not_taken(tmp_path):
     Results(SETUP, tmp_path).add(make_record(settings=SETUP))
-    Results(SETUP, tmp_path).add(make_record(seed=1, settings={"epochs": 10}))
+    append_line(tmp_path / EPISODES, make_record(seed=1, settings={"epochs": 10}))
     with pytest.raises(ValueError, match=r"line 2: `settings` must be .* \(epochs 10 there"):
         Results(SETUP, tmp_path)
 

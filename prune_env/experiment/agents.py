@@ -202,7 +202,7 @@ def _factory(
     if kind == "modifier":  # the first is the agent
         parameters = parameters[1:]
     positional = parameters[0] if kind == "modifier" and parameters else None
-    arguments = _parse_arguments(kind, spec, text, positional)
+    arguments = spec_arguments(kind, spec, text, positional)
     unknown = sorted(set(arguments) - set(parameters))
     if unknown:
         raise ValueError(
@@ -212,7 +212,20 @@ def _factory(
     return factory, arguments
 
 
-def _parse_arguments(kind: str, spec: str, text: str, positional: str | None) -> dict[str, Any]:
+def spec_arguments(
+    kind: str, spec: str, text: str, positional: str | None = None
+) -> dict[str, Any]:
+    """The arguments in a spec such as `ucb:c=2,period=4`.
+
+    Args:
+        kind: what an error calls it.
+        spec: all of it, for errors.
+        text: what is behind the colon.
+        positional: of a first argument without a key; None allows none.
+
+    Raises:
+        ValueError: if it is written otherwise, or names an argument twice.
+    """
     arguments: dict[str, Any] = {}
     for part in filter(None, _pieces(text, ",")):
         key, equals, value = part.partition("=")

@@ -1,4 +1,4 @@
-"""The command line: prune-env list, run, compare, replay, ..., and what other packages add."""
+"""The command line: prune-env list, run, compare, merge, replay, ..., and what others add."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from prune_env.experiment.user_error import UserError
 
 if TYPE_CHECKING:
     from prune_env.experiment.records import Record
+    from prune_env.experiment.results import Results
 
 # torch and the environment are imported where they are needed: --help answers at once.
 
@@ -77,7 +78,21 @@ class _Play:
     precision: str = "auto"
     """float32, bfloat16, or auto: float32 on a CPU, on a GPU bfloat16 for larger networks"""
     threads: int | None = None
-    """CPU threads of torch; by default 1 for an mlp and all cores for other networks"""
+    """CPU threads of torch in each process; by default 1 for an mlp or beside other processes,
+    and all cores for larger networks trained one at a time"""
+    jobs: int | None = None
+    """episodes played at once, each in a process of its own; by default the cores there are, on a
+    GPU 1; the records are the same but for the seconds"""
+    engine: str = "local"
+    """local, or other machines by an extra: ray, dask or slurm, with settings as in
+    ray:address=auto,gpus=1 or slurm:slurm_partition=gpu,gpus_per_node=1,episodes=4"""
+    shard: str | None = None
+    """I/K: play only the I-th of K parts of the episodes, each into a folder of its own; then
+    prune-env merge"""
+    machines: Literal["one", "several"] = "one"
+    """several: let machines differ in processor, threads or versions, which tables say then"""
+    timing: bool = False
+    """for the seconds: one episode at a time, the agents in turn; --clock wall does so too"""
     out: Path | None = None
     """folder for the results; goes on where an earlier run of the same settings stopped"""
 
@@ -107,12 +122,38 @@ class Compare(_Play):
     """of data split, weights, order and agent: how many, or which (3-7, or 900000 900001)"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Make one folder of results of several, which stay as they are."""
+
+    folders: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER [FOLDER ...]")
+    ]
+    """written by run or compare with --out, such as one by each --shard"""
+    out: Path
+    """the new folder; a merge that was stopped goes on"""
+    machines: Literal["one", "several"] = "one"
+    """one: refuse episodes of machines that differ in processor, threads or versions; several:
+    take them, and say so in the tables"""
+
+    def __call__(self) -> None:
+        """Merge, and print the tables."""
+        from prune_env.experiment.merging import merge
+
+        try:
+            results = merge(self.folders, self.out, machines=self.machines)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        _show(results)
+
+
 def _compare(play: _Play) -> None:
-    from prune_env.experiment import report
     from prune_env.experiment.agents import agent_entries
     from prune_env.experiment.comparison import Comparison
+    from prune_env.experiment.engines import make_engine
     from prune_env.experiment.results import Results
     from prune_env.experiment.seeds import parse_seeds
+    from prune_env.experiment.shards import Shard
     from prune_env.training.threads import tune_process
 
     everybody = play.agents == ("all",)
@@ -129,28 +170,43 @@ def _compare(play: _Play) -> None:
             clock=play.clock,
             device=play.device,
             precision=play.precision,
+            timing=play.timing,
+            machines=play.machines,
         )
+        engine = make_engine(play.engine)
+        shard = None if play.shard is None else Shard.parse(play.shard)
         if everybody:
             comparison = comparison.without_untold()
             for name, why in comparison.left_out.items():
                 print(f"left out: {name}, which {why}", file=sys.stderr)
-        tune_process(comparison.models, threads=play.threads)
+        local = engine is None
+        at_once = comparison.jobs_at_once(play.jobs, threads=play.threads or 1) if local else 2
+        alone = play.threads is None and at_once > 1
+        tune_process(comparison.models, threads=1 if alone else play.threads)
         print(f"{len(comparison.pairs)} pairs of instance and agent", file=sys.stderr)
         results = Results(comparison.settings, play.out)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(str(error)) from error
     try:
-        comparison.run(results)
-    except ValueError as error:
+        comparison.run(results, jobs=play.jobs, engine=engine, shard=shard)
+    except (ValueError, RuntimeError) as error:
         raise UserError(str(error)) from error
+    _show(results)
+
+
+def _show(results: Results) -> None:
+    """Print the tables, and write those of a folder and its pictures."""
+    from prune_env.experiment import report
+
     print(report.summary_table(results.summary()))
-    if play.out is not None:
+    out = results.folder
+    if out is not None:
         try:
             results.write_summary()
-            files = _pictures(results.records, play.out)
+            files = _pictures(results.records, out)
         except (OSError, ValueError) as error:  # the episodes are there already
-            raise UserError(f"`out` {play.out} cannot be written: {error}") from error
-        print("\n".join([f"\nwritten to {play.out}:", "episodes.jsonl", "summary.json", *files]))
+            raise UserError(f"`out` {out} cannot be written: {error}") from error
+        print("\n".join([f"\nwritten to {out}:", "episodes.jsonl", "summary.json", *files]))
 
 
 def _pictures(records: list[Record], out: Path) -> list[str]:
@@ -177,7 +233,7 @@ def _commands(entries: Iterable[EntryPoint]) -> dict[str, type]:
 
 
 OWN = {
-    **{"list": List, "run": Run, "compare": Compare},
+    **{"list": List, "run": Run, "compare": Compare, "merge": Merge},
     **{"replay": ReplayEpisode, "validate": Validate, "submit": Submit},
 }
 

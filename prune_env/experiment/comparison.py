@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
-from prune_env.agent import Agent
 from prune_env.arguments import (
-    check_choice,
     check_count,
-    check_each_once,
-    check_each_once_as,
-    check_fraction,
-    check_positive,
-    check_type,
 )
-from prune_env.decision.amount import amount_arguments
-from prune_env.decision.clock import CLOCKS, WorkClock
-from prune_env.devices import resolve_device
-from prune_env.env import DataPruningEnv
-from prune_env.experiment.agents import make_agent
-from prune_env.experiment.needs import check_told, lacking
-from prune_env.experiment.pieces import Pieces
-from prune_env.experiment.playing import run_episode
-from prune_env.experiment.provenance import evidence
+from prune_env.devices import on_gpu, resolve_device
+from prune_env.experiment.errand import Errand, play_over
+from prune_env.experiment.inputs import (
+    check_held,
+    whole_record,
+)
+from prune_env.experiment.jobs import Packed, jobs_within, play_beside
+from prune_env.experiment.lineup import Lineup
+from prune_env.experiment.needs import untold
+from prune_env.experiment.pieces import Pieces, UnfinishedEpisode
+from prune_env.experiment.playing import play_all, run_episode
+from prune_env.experiment.records import Key
 from prune_env.experiment.results import Results
-from prune_env.experiment.spelling import spec_of
-from prune_env.problem.data import digest
-from prune_env.problem.instance import Instance
-from prune_env.problem.scenarios import Scenario
-from prune_env.problem.split import Split
-from prune_env.problem.tasks import Task
+from prune_env.experiment.running import Episodes, Playing, check_unmeasured, turns_of
+from prune_env.experiment.shards import Shard
+from prune_env.experiment.spreading import Engine
 from prune_env.storage.fields import JsonObject
 
-_KINDS = {"tasks": (str, Task), "scenarios": (str, Scenario), "agents": (str, Agent)}
+Places = Callable[[Key], UnfinishedEpisode]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Lineup):
     """Agents on equal terms: the same instances, seeds and budget for each.
 
     Attributes:
@@ -61,130 +52,13 @@ class Comparison:
         clock: `work` or `wall`.
         device: as for `DataPruningEnv`.
         precision: as for `DataPruningEnv`.
+        timing: play for the seconds: one episode after another, all agents within a seed and
+            beginning with another one for each, after a first that is not counted. The clock
+            `wall` does so too.
+        machines: `one`, for episodes of machines of one kind with the same versions, or `several`:
+            what they differ in is in every record then, and tables say it.
         left_out: agents that were to play, and why they do not: for the records.
     """
-
-    tasks: tuple[str | Task, ...]
-    scenarios: tuple[str | Scenario, ...]
-    agents: tuple[str | Agent, ...]
-    seeds: tuple[int, ...]
-    epochs: float
-    keep_fraction: float
-    model: str | None = None
-    num_samples: int | None = None
-    clock: str = "work"
-    device: str = "auto"
-    precision: str = "auto"
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Check all that needs no data."""
-        check_positive("epochs", self.epochs)
-        check_fraction("keep_fraction", self.keep_fraction)
-        check_choice("clock", self.clock, CLOCKS)
-        for name in (*_KINDS, "seeds"):
-            check_type(name, getattr(self, name), (tuple, list), "a tuple of one or more")
-        check_each_once("seeds", tuple(self.seeds))
-        for seed in self.seeds:
-            check_count("seed", seed, least=0)
-        for name, kinds in _KINDS.items():
-            for one in getattr(self, name):
-                check_type(name, one, kinds, f"texts or objects of {kinds[1].__name__}")
-        for task in self.tasks:
-            Instance(task=task, model=self.model, num_samples=self.num_samples)
-        check_each_once("tasks", tuple(map(_task_name, self.tasks)))
-        check_each_once("scenarios", tuple(map(str, self.scenarios)))
-        check_each_once_as("scenarios", {str(one): Scenario.of(one) for one in self.scenarios})
-        check_each_once("agents", tuple(map(self._spec, self.agents)))
-        check_each_once_as("agents", {self._spec(one): self._meaning(one) for one in self.agents})
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What all episodes of one results folder must share, this machine's set-up included."""
-        return {
-            "epochs": self.epochs,
-            "keep_fraction": self.keep_fraction,
-            "model": self.model,
-            "num_samples": self.num_samples,
-            "clock": self.clock,
-            **evidence(resolve_device(self.device), self.precision),
-        }
-
-    @property
-    def models(self) -> set[str]:
-        """Names of the networks trained; a task's own module counts as `custom`."""
-        return {self._instance(task).network for task in self._tasks}
-
-    @cached_property
-    def pairs(self) -> dict[tuple[str, str, str], tuple[DataPruningEnv, Agent]]:
-        """Environment and agent of each task, scenario and agent's name.
-
-        Raises:
-            ValueError: if an environment cannot be made, does not tell an agent what it reads, or
-                its budget affords no step; nothing was trained or written then.
-        """
-        for task in self._tasks:
-            self._plain_split(task)
-        return {
-            (task, scenario, spec): self._pair(task, scenario, spec)
-            for task in self._tasks
-            for scenario in self._scenarios
-            for spec in self._agents
-        }
-
-    @cached_property
-    def _tasks(self) -> dict[str, str | Task]:
-        return {_task_name(task): task for task in self.tasks}
-
-    @cached_property
-    def _scenarios(self) -> dict[str, str | Scenario]:
-        return {str(scenario): scenario for scenario in self.scenarios}
-
-    @cached_property
-    def _agents(self) -> dict[str, str | Agent]:
-        return {self._spec(agent): agent for agent in self.agents}
-
-    def _spec(self, agent: str | Agent) -> str:
-        """What records call an agent."""
-        return self._meaning(agent) if isinstance(agent, Agent) else agent
-
-    def _meaning(self, agent: str | Agent) -> str:
-        """An agent with nothing said that goes without saying, the same for all spellings."""
-        made = agent
-        if isinstance(made, str):
-            made = make_agent(made, keep_fraction=self.keep_fraction)
-        return spec_of(made, keep_fraction=self.keep_fraction)
-
-    def _agent(self, spec: str) -> Agent:
-        """One to play with."""
-        given = self._agents[spec]
-        if isinstance(given, Agent):
-            return deepcopy(given)
-        return make_agent(given, keep_fraction=self.keep_fraction)
-
-    def _pair(self, task: str, scenario: str, spec: str) -> tuple[DataPruningEnv, Agent]:
-        agent = self._agent(spec)
-        check_told(agent, self._provided(task), name=spec, where=f"task {task!r}")
-        budget = self.epochs * (1 if agent.reference else self.keep_fraction)
-        charged = agent.charged_work if self.clock == "work" else 0.0
-        if charged >= budget:
-            raise ValueError(
-                f"`agent` {spec!r} charges {charged:.4g} full epochs for its scores to a budget of "
-                f"{budget:.4g}; raise `epochs`, lower the scores' epochs or networks, or report "
-                "them apart with cost=separate"
-            )
-        self._check_budget(task, scenario, spec, budget - charged)
-        arguments: dict[str, Any] = {
-            "budget": budget,
-            "model": self.model,
-            "num_samples": self.num_samples,
-            "clock": self.clock,
-            "device": self.device,
-            "precision": self.precision,
-        }
-        arguments |= amount_arguments(agent.env_arguments, self.keep_fraction)
-        arguments |= {"task": self._tasks[task], "scenario": self._scenarios[scenario]}
-        return DataPruningEnv(**(arguments | agent.env_arguments)), agent
 
     def without_untold(self) -> Comparison:
         """The same without the agents that one of the tasks tells too little, which records name.
@@ -192,154 +66,157 @@ class Comparison:
         Raises:
             ValueError: if a task has no data.
         """
-        found = {}
-        for spec in self._agents:
-            agent = self._agent(spec)
-            for task in self._tasks:
-                why = lacking(agent, self._provided(task), f"task {task!r}")
-                if why and spec not in found:
-                    found[spec] = why
+        told = {f"task {task!r}": self._provided(task) for task in self._tasks}
+        found = untold({spec: self._agent(spec) for spec in self._agents}, told)
         playing = tuple(one for spec, one in self._agents.items() if spec not in found)
         return replace(self, agents=playing, left_out={**self.left_out, **found})
 
-    def _provided(self, task: str) -> frozenset[str]:
-        return self._instance(task).provides(resolve_device(self.device))
-
-    def run(self, results: Results, pieces: Pieces | None = None) -> None:
+    def run(
+        self,
+        results: Results,
+        *,
+        jobs: int | None = 1,
+        engine: Engine | None = None,
+        shard: Shard | None = None,
+        pieces: Pieces | None = None,
+    ) -> None:
         """Run every episode that `results` does not hold yet, with progress bars.
 
         Args:
-            results: takes the records.
+            results: of these settings; its records end up in the order of the seeds, whatever the
+                order that they were played in.
+            jobs: processes that play at once, with torch's threads of this one each, or None for
+                as many as there are cores for them; the records are the same, bit for bit, but for
+                the seconds and `beside`. With None others begin where it is worth their start, once
+                this one has played for some seconds; on a GPU None is 1. With an engine, pieces of
+                work begun at once, None all.
+            engine: plays on other machines, as `prune_env.experiment.engines.make_engine` makes
+                one; is closed at the end.
+            shard: play only that part of the episodes.
             pieces: keeps where an unfinished episode stands, in the folder of `results`, and ends
                 in time; None does neither.
 
         Raises:
             ValueError: if `results` holds episodes of other data or of an agent with other
-                arguments, or `pieces` cannot be kept, before anything is trained; or if an agent's
-                action is malformed.
+                arguments, `jobs` do not go with the clock or with this process's threads, or a
+                part of the comparison cannot be pickled, before anything is trained; or if an
+                agent's action is malformed.
+            RuntimeError: if a process that played an episode has ended twice, or a worker of an
+                engine several times.
             PieceEndedError: if `pieces` says so; another run goes on there.
         """
-        self._check_held(results)
-        folder, settings = results.folder, self.settings
-        if pieces is not None and (folder is None or self.clock != "work"):
+        elsewhere = self._elsewhere(jobs, engine)
+        places = None if pieces is None else self._places(pieces, results, elsewhere)
+        check_held(results, self._inputs)  # what cannot be played is found before anything is
+        turns, own = self._turns(shard), self.machine_settings
+        missing = [key for key in turns if key not in results]
+        patient = jobs is None and engine is None
+        play = partial(self._episode, places=places)
+        playing = Playing(play=play, elsewhere=elsewhere, patient=patient)
+        if self.timing and missing:  # the first of a process takes longer than any other
+            self._episode(missing[0])
+        with nullcontext() if engine is None else closing(engine):
+            for key, record in playing.records(missing, held=len(turns) - len(missing)):
+                made = {"settings": own, "inputs": self._inputs[key[:3]]} | record
+                results.add(whole_record(key, made, self.settings, self.left_out))
+                if places is not None:
+                    places(key).forget()
+        results.arrange(turns_of(self._names, self.seeds))
+
+    def jobs_at_once(self, jobs: int | None, *, threads: int) -> int:
+        """How many processes `run` plays in.
+
+        Args:
+            jobs: as for `run`.
+            threads: of torch in each.
+
+        Raises:
+            ValueError: if `jobs` do not go with the clock, with `timing` or with the cores.
+        """
+        check_count("jobs", 1 if jobs is None else jobs)
+        check_unmeasured("jobs", jobs or 1, 1, self._measured)
+        if self._measured or (jobs is None and on_gpu(resolve_device(self.device))):
+            return 1
+        episodes = len(self._names) * len(self.seeds)
+        return jobs_within(jobs, threads=threads, episodes=episodes)
+
+    def _elsewhere(
+        self, jobs: int | None, engine: Engine | None
+    ) -> Callable[[Sequence[Key]], Episodes] | None:
+        """What plays episodes in other processes or on other machines."""
+        if engine is not None:
+            check_unmeasured("engine", type(engine).__name__.lower(), "local", self._measured)
+            errand = Errand(packed=self._packed(), settings=self.settings, inputs=self._inputs)
+            return partial(play_over, engine, errand, jobs)
+        at_once = self.jobs_at_once(jobs, threads=torch.get_num_threads())
+        if at_once == 1:
+            return None
+        longest = self.epochs * max(self._size(task, "clean") for task in self._tasks)
+        small = all(model.startswith("mlp") for model in self.models)
+        together = longest if small and not on_gpu(resolve_device(self.device)) else None
+        return partial(play_beside, self._packed(), at_once, together)
+
+    def _turns(self, shard: Shard | None) -> list[Key]:
+        """The episodes of a part, or all, in the order that they are played in."""
+        timed = bool(self._measured)  # all agents of a seed on one machine
+        turns = turns_of(self._names, self.seeds, turning=timed)
+        return turns if shard is None else shard.of_episodes(turns, self._cost, whole_seeds=timed)
+
+    def _cost(self, task: str, scenario: str, spec: str) -> float:
+        """Samples that an episode's budget pays for."""
+        return self._size(task, scenario) * self._budget(self._made((task, scenario, spec))[1])
+
+    def _packed(self) -> Packed:
+        kinds = {"tasks": self._tasks, "scenarios": self._scenarios, "agents": self._agents}
+        return Packed.of(self, kinds, self._tasks)
+
+    def play(self, keys: Sequence[Key]) -> list[JsonObject]:
+        """What `run_episode` returns for episodes, played in this process, together if several.
+
+        Args:
+            keys: theirs, distinct; several only with the clock `work`.
+
+        Raises:
+            ValueError: if an agent's action is malformed, or its scores leave nothing to train.
+        """
+        records = play_all(keys, self._made, self._episode)
+        return [record | {"settings": self.machine_settings} for record in records]
+
+    def _places(self, pieces: Pieces, results: Results, elsewhere: Any) -> Places:
+        """Where each episode's state is kept, by its key.
+
+        Raises:
+            ValueError: if it cannot be.
+        """
+        folder = results.folder
+        if folder is None or self.clock != "work" or elsewhere is not None:
             raise ValueError(
-                "`pieces` go with results that have a folder, and with clock 'work', got "
-                f"{folder} and {self.clock!r}; a measured budget is that of one process"
+                "`pieces` go with results that have a folder, with clock 'work', and with one job "
+                f"and no engine, got {folder} and {self.clock!r}; a measured budget is that of one "
+                "process, and so is what goes on in the middle of an episode"
             )
-        missing = [
-            (*names, seed)
-            for seed in self.seeds
-            for names in self.pairs
-            if (*names, seed) not in results
-        ]
-        held = len(self.seeds) * len(self.pairs) - len(missing)
-        bar = tqdm(missing, desc=f"episodes ({held} held)" if held else "episodes", unit="episode")
-        for task, scenario, spec, seed in bar:
-            bar.set_postfix_str(f"{scenario} {spec} seed {seed}")
-            env, agent = self.pairs[task, scenario, spec]
-            names = {"task": task, "scenario": scenario, "agent": spec, "seed": seed}
-            made: JsonObject = {"settings": settings, "inputs": self._inputs[task, scenario, spec]}
-            unfinished = None
-            if pieces is not None and folder is not None:
-                pieces.check_begin()
-                unfinished = pieces.episode(folder, names | made)
-            with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
-                try:
-                    record = run_episode(
-                        env, agent, seed=seed, on_epoch=_shower(epochs), unfinished=unfinished
-                    )
-                except ValueError as error:
-                    raise ValueError(
-                        f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
-                    ) from error
-            if self.left_out:
-                made["left_out"] = dict(self.left_out)
-            results.add(names | made | record)
-            if unfinished is not None:
-                unfinished.forget()
+        names = ("task", "scenario", "agent", "seed")
 
-    @cached_property
-    def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
-        """What an episode is made of that its names do not say, before any is run."""
-        data = {task: digest(_tensors(self._plain_split(task))) for task in self._tasks}
-        recipes = {task: self._instance(task).own_task.recipe.described() for task in data}
-        return {
-            (task, scenario, spec): {
-                "data": data[task],
-                "recipe": recipes[task],
-                "agent": agent.settings,
-            }
-            for (task, scenario, spec), (_, agent) in self.pairs.items()
-        }
+        def place(key: Key) -> UnfinishedEpisode:
+            made = {"settings": self.settings, "inputs": self._inputs[key[:3]]}
+            return pieces.episode(folder, dict(zip(names, key, strict=True)) | made)
 
-    def _check_held(self, results: Results) -> None:
-        """Refuse to go on with episodes of other inputs; older records do not say theirs."""
-        for record in results.records:
-            names = record.task, record.scenario, record.agent
-            here, there = self._inputs.get(names), record.inputs
-            if here is not None and there is not None and here != there:
-                raise ValueError(
-                    f"`out` {results.folder} holds results of agent {record.agent!r} on "
-                    f"{record.task} that were made of something else "
-                    f"({'; '.join(_differences(there, here))}); name another folder"
-                )
+        return place
 
-    def _instance(self, task: str, scenario: str = "clean") -> Instance:
-        return Instance(
-            task=self._tasks[task],
-            scenario=self._scenarios.get(scenario, scenario),
-            model=self.model,
-            num_samples=self.num_samples,
-        )
-
-    def _plain_split(self, task: str) -> Split:
-        """The data of a task, as its environments have loaded them; the network must fit them."""
-        instance = self._instance(task)
-        split = instance.plain_split(resolve_device(self.device), np.random.default_rng(0))
-        instance.build_network(split, torch.Generator())
-        return split
-
-    def _check_budget(self, task: str, scenario: str, spec: str, budget: float) -> None:
-        num_samples = self._instance(task, scenario).size(resolve_device(self.device))
-        if WorkClock(budget=budget, full_cost=num_samples).left == 0:
+    def _episode(
+        self,
+        key: Key,
+        on_epoch: Callable[[JsonObject], None] = lambda info: None,
+        places: Places | None = None,
+    ) -> JsonObject:
+        task, scenario, spec, seed = key
+        env, agent = self._made((task, scenario, spec))
+        unfinished = None if places is None else places(key)
+        if unfinished is not None:
+            unfinished.check_begin()
+        try:
+            return run_episode(env, agent, seed=seed, on_epoch=on_epoch, unfinished=unfinished)
+        except ValueError as error:
             raise ValueError(
-                f"`epochs` must afford every agent a step, got {self.epochs}, of which {spec!r} "
-                f"has {budget:.4g} full epochs of {num_samples} samples; raise it"
-            )
-
-
-def _task_name(task: str | Task) -> str:
-    return task if isinstance(task, str) else task.name
-
-
-_EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-
-
-def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
-    def show(info: JsonObject) -> None:
-        bar.update(info["progress"] - bar.n)
-        bar.set_postfix_str(
-            f"epoch {info['epoch']} validation metric {info['validation_metric']:.3f}"
-        )
-
-    return show
-
-
-def _tensors(split: Split) -> list[torch.Tensor]:
-    """All of a split's data, a pool that its parts share once."""
-    parts = (split.train, split.validation, split.test)
-    pools = {one.data_ptr(): one for part in parts for one in part.inputs()}
-    known = [*pools.values(), *(part.rows for part in parts), *(part.labels for part in parts)]
-    return known + [one for part in parts for one in part.others()]
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], name: str = "") -> list[str]:
-    """What differs, in words; of arguments within arguments the innermost."""
-    found = []
-    for key in sorted(there.keys() | here.keys()):
-        old, new, label = there.get(key), here.get(key), f"{name} {key}".strip()
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, label)
-        elif old != new:
-            found.append(f"{label} {old!r} there and {new!r} here")
-    return found
+                f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
+            ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from prune_env.agent import READS, Agent
 from prune_env.experiment.agents import agent_entries, make_agent, needs
@@ -69,6 +69,21 @@ def playable(provided: Set[str]) -> list[str]:
         provided: what there is to be told.
     """
     return [name for name, agent in _agents().items() if not unmet(agent, provided)]
+
+
+def untold(agents: Mapping[str, Agent], provided: Mapping[str, Set[str]]) -> dict[str, str]:
+    """Those of these agents that are told too little somewhere, and what they lack.
+
+    Args:
+        agents: by what they are called.
+        provided: what there is to be told, by where it is.
+    """
+    found: dict[str, str] = {}
+    for name, agent in agents.items():
+        for where, told in provided.items():
+            if name not in found and (why := lacking(agent, told, where)):
+                found[name] = why
+    return found
 
 
 def needs_table() -> list[tuple[str, ...]]:

@@ -145,6 +145,10 @@ class UnfinishedEpisode:
         state: dict[str, Any] = held["state"]
         return state
 
+    def check_begin(self) -> None:
+        """See `Pieces.check_begin`."""
+        self._pieces.check_begin()
+
     def begin_epochs(self) -> None:
         """What was before the first epoch of this process is done."""
         self._pieces.begin_epochs()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,9 +18,14 @@ from prune_env.env import DataPruningEnv
 from prune_env.experiment.needs import check_told
 from prune_env.experiment.pieces import UnfinishedEpisode
 from prune_env.experiment.provenance import evidence
+from prune_env.experiment.records import Key
 from prune_env.experiment.truth import on_test_data
 from prune_env.state import pack, unpack
 from prune_env.storage.fields import JsonObject
+from prune_env.vector import advance
+
+Answer = tuple[Any, float, bool, bool, JsonObject]  # what `DataPruningEnv.step` returns
+Turns = Generator[Any, Answer, JsonObject]
 
 
 def run_episode(
@@ -51,35 +58,90 @@ def run_episode(
             nothing of the budget, or its action is malformed.
         PieceEndedError: if `unfinished` says so; its state is kept then.
     """
+    turns = episode_turns(env, agent, seed=seed, unfinished=unfinished)
+    action = next(turns)
+    while True:
+        answer = env.step(action)
+        on_epoch(answer[-1])
+        try:
+            action = turns.send(answer)
+        except StopIteration as end:
+            return end.value
+
+
+def run_episodes(episodes: Sequence[tuple[DataPruningEnv, Agent, int]]) -> list[JsonObject]:
+    """As `run_episode` of several, which take their steps together: the same records.
+
+    Args:
+        episodes: distinct environments on the clock `work`, their agents, and seeds.
+
+    Raises:
+        ValueError: as `run_episode`, without saying of which.
+    """
+    turns = [episode_turns(env, agent, seed=seed) for env, agent, seed in episodes]
+    actions = {place: next(one) for place, one in enumerate(turns)}
+    records = {}
+    while actions:
+        live = list(actions)
+        answers = advance([episodes[place][0] for place in live], list(actions.values()))
+        for place, answer in zip(live, answers, strict=True):
+            try:
+                actions[place] = turns[place].send(answer)
+            except StopIteration as end:
+                records[place] = end.value
+                del actions[place]
+    return [records[place] for place in range(len(episodes))]
+
+
+def play_all(
+    keys: Sequence[Key],
+    made: Callable[[tuple[str, str, str], int], tuple[DataPruningEnv, Agent]],
+    one: Callable[[Key], JsonObject],
+) -> list[JsonObject]:
+    """The records of episodes, played together if they are several.
+
+    Args:
+        keys: distinct.
+        made: environment and agent of task, scenario and agent's name, others for each number.
+        one: plays one, and says what is wrong of it by its name.
+    """
+    if len(keys) > 1:
+        numbers, episodes = Counter[tuple[str, str, str]](), []
+        for task, scenario, spec, seed in keys:
+            names = task, scenario, spec
+            episodes.append((*made(names, numbers[names]), seed))
+            numbers[names] += 1
+        with suppress(Exception):  # one after another, what is wrong is said of its episode
+            return run_episodes(episodes)
+    return [one(key) for key in keys]
+
+
+def episode_turns(
+    env: DataPruningEnv,
+    agent: Agent,
+    *,
+    seed: int,
+    unfinished: UnfinishedEpisode | None = None,
+) -> Turns:
+    """As `run_episode`, but the steps are taken by whoever drives it: alone, or beside others.
+
+    Args:
+        env: made with the agent's `env_arguments`.
+        agent: is reset.
+        seed: of the environment and of the agent.
+        unfinished: as for `run_episode`.
+
+    Yields:
+        An action, to be answered with what `env.step` returns for it.
+
+    Returns:
+        The record.
+    """
     check_told(agent, env.provides)
     agent.reset(seed)
     scoring = _prepare(env, agent, seed)
-    played = _play(env, agent, seed, scoring, on_epoch, unfinished)
-    points, seconds, pruner = played.points, played.seconds, env._any_episode().pruner
-    test = on_test_data(env)
-    averaged: JsonObject = {}
-    if env._any_episode().test_views > 1:
-        averaged = {"test_metric_of_views": on_test_data(env, augmented=True).metric}
-    return {
-        "agent_arguments": agent.settings,
-        "reference": agent.reference,
-        "num_samples": pruner.num_samples,
-        "num_validated": len(env._any_episode().split.validation),
-        "budget": pruner.clock.budget + scoring.charged_budget,
-        "work": pruner.work + scoring.charged_work,
-        "scoring_work": scoring.work,
-        **{count: sum(point[count] for point in points) for count in _COUNTS},
-        "metric": env._any_episode().split.objective.metric_name,
-        "test_metric": test.metric,
-        **averaged,
-        "test_loss": test.loss if np.isfinite(test.loss) else None,
-        "diverged": pruner.diverged,
-        "seconds": {part: values[-1] for part, values in seconds.items()},
-        "curve": points,
-        "curve_seconds": seconds,
-        **evidence(env.device),
-        "precision": env.precision,
-    }
+    played = yield from _play(env, agent, seed, scoring, unfinished)
+    return _record(env, agent, scoring, played)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +235,8 @@ def _play(
     agent: Agent,
     seed: int,
     scoring: _Scoring,
-    on_epoch: Callable[[JsonObject], None],
     unfinished: UnfinishedEpisode | None,
-) -> _Played:
+) -> Generator[Any, Answer, _Played]:
     """An episode from its reset to its end, or from where it stood on."""
     options = None if scoring.budget_left is None else {"budget": scoring.budget_left}
     observation, info = env.reset(seed=seed, options=options)
@@ -197,9 +258,8 @@ def _play(
             observation, played.predicted, first, deterministic=True
         )
         played.chosen += time.perf_counter() - start
-        observation, _, terminated, _, info = env.step(action)
+        observation, _, terminated, _, info = yield action
         played.note(env, info, scoring)
-        on_epoch(info)
         if unfinished is not None:
             unfinished.after_epoch(partial(_state, env, agent, played), last=terminated)
     return played
@@ -219,6 +279,35 @@ def _gone_on(env: DataPruningEnv, state: dict[str, Any]) -> Any:
     episode = env._any_episode()
     episode.load_state_dict(state)
     return episode.pruner.observe()
+
+
+def _record(env: DataPruningEnv, agent: Agent, scoring: _Scoring, played: _Played) -> JsonObject:
+    """What is put down of an episode that is over; the network is tested."""
+    points, seconds, run = played.points, played.seconds, env._any_episode()
+    test = on_test_data(env)
+    averaged: JsonObject = {}
+    if run.test_views > 1:
+        averaged = {"test_metric_of_views": on_test_data(env, augmented=True).metric}
+    return {
+        "agent_arguments": agent.settings,
+        "reference": agent.reference,
+        "num_samples": run.pruner.num_samples,
+        "num_validated": len(run.split.validation),
+        "budget": run.pruner.clock.budget + scoring.charged_budget,
+        "work": run.pruner.work + scoring.charged_work,
+        "scoring_work": scoring.work,
+        **{count: sum(point[count] for point in points) for count in _COUNTS},
+        "metric": run.split.objective.metric_name,
+        "test_metric": test.metric,
+        **averaged,
+        "test_loss": test.loss if np.isfinite(test.loss) else None,
+        "diverged": run.pruner.diverged,
+        "seconds": {part: values[-1] for part, values in seconds.items()},
+        "curve": points,
+        "curve_seconds": seconds,
+        **evidence(env.device),
+        "precision": env.precision,
+    }
 
 
 _CURVE = ("epoch", "work", "validation_metric", "validation_loss")

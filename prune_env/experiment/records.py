@@ -21,6 +21,8 @@ _FORMERLY = {"test_accuracy": "test_metric", "validation_accuracy": "validation_
 # Metrics that are shown in per cent: shares of what is right. Others, such as r2, are as they are.
 _SHARES = ("accuracy", "token accuracy", "jaccard")
 _COUNT = "num_"  # what the name of every whole number begins with
+# What `provenance.evidence` says of the machine; the precision is a part of the problem.
+MACHINE = ("device", "instructions", "float32", "threads", "versions")
 
 
 def in_per_cent(metric: str) -> bool:
@@ -89,6 +91,8 @@ class Record:
         scoring_work: full epochs of an agent's trainings beforehand, at least 0.
         num_unseen: samples trained on of which no loss was known.
         curve_seconds: by part, the seconds spent until each point of the curve.
+        beside: how many other episodes were played at the same time, at most; 0 is none, and
+            seconds of episodes that were alone can be compared.
         settings: what all episodes of its folder share.
         inputs: what it was made of beyond its names.
         agent_arguments: of the agent.
@@ -115,6 +119,7 @@ class Record:
     scoring_work: float = 0.0
     num_unseen: int | None = None
     curve_seconds: Mapping[str, list[float]] | None = None
+    beside: int = 0
     settings: Mapping[str, Any] | None = None
     inputs: Mapping[str, Any] | None = None
     agent_arguments: Mapping[str, Any] | None = None
@@ -165,11 +170,19 @@ class Record:
         return self.task, self.scenario, self.agent, self.seed
 
     def has_result_of(self, other: Record) -> bool:
-        """Whether the two are equal but for the seconds that they took."""
-        return self._timeless() == other._timeless()
+        """Whether the two are equal but for the seconds that they took and the machine."""
+        return self._result() == other._result()
 
-    def _timeless(self) -> Record:
-        return replace(self, seconds={}, curve_seconds=None)
+    def _result(self) -> Record:
+        settings = None if self.settings is None else _without_machine(self.settings)
+        others = _without_machine(self.others)
+        return replace(
+            self, seconds={}, curve_seconds=None, beside=0, settings=settings, others=others
+        )
+
+
+def _without_machine(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in MACHINE}
 
 
 def _optional(given: Fields) -> dict[str, Any]:
@@ -184,6 +197,8 @@ def _optional(given: Fields) -> dict[str, Any]:
         taken["num_unseen"] = given.count("num_unseen")
     if given.has("curve_seconds"):
         taken["curve_seconds"] = _curve_seconds(given)
+    if given.has("beside"):
+        taken["beside"] = given.count("beside")
     for name in ("settings", "inputs", "agent_arguments"):
         if given.has(name):
             taken[name] = given.object(name).values

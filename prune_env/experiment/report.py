@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prune_env.experiment.machines import kinds_in_words
 from prune_env.experiment.records import in_per_cent
 
 _FAR = 0.005  # half a point of accuracy
@@ -19,6 +20,10 @@ over seeds (Student's t, from three seeds on), * marks what differs beyond it, p
 is in full epochs, + what scores took beforehand. Seconds are of training, scoring and selection;
 those of validation apart. To reference: work, seconds and seeds until the validation metric first
 was within half a per cent of its range of the reference's last."""
+
+SEVERAL = """\
+Episodes of these tables were played on machines of several kinds: compare seconds only within one,
+and take differences of the metric that are as small as those between machines for none."""
 
 
 def summary_table(rows: list[dict[str, Any]]) -> str:
@@ -35,11 +40,14 @@ def summary_table(rows: list[dict[str, Any]]) -> str:
     blocks = []
     for (task, scenario), group in groups.items():
         ranked = sorted(group, key=lambda row: -row["test_metric"]["mean"])
-        blocks += [f"{task}, {scenario}{_seeds_of(group)}", markdown(_lines(ranked))]
+        machines = kinds_in_words([kind for row in group for kind in row.get("machines", ())])
+        played_on = f"; played on {machines}" if machines else ""
+        blocks += [f"{task}, {scenario}{_seeds_of(group)}{played_on}", markdown(_lines(ranked))]
         long = [row["agent"] for row in ranked if len(row["agent"]) > _LONGEST_NAME]
         if long:
             blocks.append("\n".join(f"[{n}] {name}" for n, name in enumerate(long, start=1)))
-    return "\n\n".join([*blocks, NOTES])
+    several = any("machines" in row for row in rows)
+    return "\n\n".join([*blocks, NOTES, *([SEVERAL] if several else [])])
 
 
 def markdown(lines: Sequence[Sequence[Any]], *, left: int = 1) -> str:

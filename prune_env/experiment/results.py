@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from prune_env.experiment.machines import differing
 from prune_env.experiment.records import Key, Record
 from prune_env.experiment.summary import summarise
-from prune_env.storage.fields import Fields
+from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.files import check_file, replacing, writing
-from prune_env.storage.folders import claim_folder, differences, lock_folder
+from prune_env.storage.folders import claim_folder, lock_folder
 from prune_env.storage.lines import append_line, take_lines
 
 EPISODES = "episodes.jsonl"
@@ -29,7 +31,7 @@ class Results:
 
     Attributes:
         folder: as given.
-        records: in the order that they were added in.
+        records: in the order that they were added in, or that of `arrange`.
 
     Raises:
         ValueError: if the folder cannot be written, is in use, is damaged or holds results of
@@ -37,14 +39,14 @@ class Results:
     """
 
     def __init__(self, settings: dict[str, Any], folder: Path | None = None):
-        self.folder = folder
+        self.folder, self._settings = folder, settings
         self.records: list[Record] = []
         if folder is not None:
             self._lock = lock_folder(folder)
             claim_folder(folder, settings, (EPISODES, SUMMARY, PICTURES))
             if (folder / SUMMARY).exists():  # is made anew, whatever is in it
                 check_file(folder / SUMMARY, "out")
-            self.records = _read(folder / EPISODES, settings)
+            self.records = [record for record, _ in read_episodes(folder / EPISODES, settings)]
         self._keys = {record.key for record in self.records}
 
     def __contains__(self, key: Key) -> bool:
@@ -58,15 +60,29 @@ class Results:
             values: fields of `prune_env.experiment.records.Record`, and any others that JSON has.
 
         Raises:
-            ValueError: if its episode is there already, or a field is not what it must be.
+            ValueError: if its episode is there already, it is of other settings, or a field is not
+                what it must be.
         """
         record = Record.of(values)
         if record.key in self:
             raise ValueError(f"`record` must be of a new episode, got {record.key} again")
+        if record.settings is not None and (why := differing(record.settings, self._settings)):
+            raise ValueError(f"`record` must be of the settings of these results ({why})")
         if self.folder is not None:
             append_line(self.folder / EPISODES, values)
         self.records.append(record)
         self._keys.add(record.key)
+
+    def arrange(self, keys: Iterable[Key]) -> None:
+        """Put the records in the order of these keys, whatever order they were added in.
+
+        Tables follow it. The file stays as it is, and other records come last.
+
+        Args:
+            keys: each once.
+        """
+        places = {key: place for place, key in enumerate(keys)}
+        self.records.sort(key=lambda record: places.get(record.key, len(places)))
 
     def summary(self) -> list[dict[str, Any]]:
         """See `prune_env.experiment.summary.summarise`."""
@@ -81,20 +97,24 @@ class Results:
                 file.write_text(text + "\n", encoding="utf-8")
 
 
-def _read(file: Path, settings: dict[str, Any]) -> list[Record]:
-    """The records of a file, without what two processes in one folder wrote twice.
+def read_episodes(file: Path, settings: dict[str, Any]) -> list[tuple[Record, JsonObject]]:
+    """The records of a file, each with what was written, without what was written twice.
+
+    Args:
+        file: need not be there; is left as it is.
+        settings: of its folder.
 
     Raises:
         ValueError: if a line is no record, is of other settings, or two of one episode differ in
             more than seconds.
     """
-    known: dict[Key, Record] = {}
+    known: dict[Key, tuple[Record, JsonObject]] = {}
 
     def take(number: int, given: Fields) -> None:
         record = Record.take(given)
-        if record.settings is not None and (differing := differences(record.settings, settings)):
-            raise given.error("settings", f"those of this folder ({differing})")
-        if not known.setdefault(record.key, record).has_result_of(record):
+        if record.settings is not None and (why := differing(record.settings, settings)):
+            raise given.error("settings", f"those of this folder ({why})")
+        if not known.setdefault(record.key, (record, given.values))[0].has_result_of(record):
             raise ValueError(
                 f"`out` {file}, line {number} holds the episode {record.key} again, with another "
                 "result; remove one of the two lines, or name another folder"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from prune_env.experiment.intervals import mean_interval
+from prune_env.experiment.machines import kinds_of
 from prune_env.experiment.records import Record
 
 REFERENCE_MARGIN = 0.005
@@ -28,18 +29,21 @@ def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
         `against`, paired by seed, with its interval), `budget`, `work`, `scoring_work`, `num_*`,
         `seconds` by part, `work_to_reference` and `seconds_to_reference` (until the validation
         metric first was within half a point of the reference's end; training, scoring and
-        selection, not validation), `num_reached_reference`, `num_diverged`.
+        selection, not validation), `num_reached_reference`, `num_diverged`. Where records are of
+        several kinds of machine, `machines` has those of the row.
     """
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         groups[record.task, record.scenario, record.agent].append(record)
-    targets = _reference_accuracies(records)
+    targets, several = _reference_accuracies(records), len(kinds_of(records)) > 1
     rows = []
     for (task, scenario, agent), group in groups.items():
         names = {"task": task, "scenario": scenario, "agent": agent}
         bases = (groups.get((task, scenario, base)) for base in BASES)
         base = next((found for found in bases if found), None)
         rows.append(names | _row(sorted(group, key=lambda record: record.seed), targets, base))
+        if several:
+            rows[-1]["machines"] = kinds_of(group)
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -184,7 +184,8 @@ FOLDER_PREFIX = "folder:"
 def register_task(name: str, factory: TaskFactory) -> None:
     """Make a task of one's own available by name, in `gymnasium.make` and on every agent.
 
-    A spawned worker process starts without it: register in a module that the worker imports.
+    A spawned worker process starts without it, but for those that play the episodes of a
+    comparison: register in a module that the worker imports.
 
     Args:
         name: new name, without a blank, a quote or a colon, which part names from options.
@@ -202,6 +203,21 @@ def register_task(name: str, factory: TaskFactory) -> None:
             f"got {name!r}; taken: {', '.join(_FACTORIES)}"
         )
     _FACTORIES[name] = factory
+
+
+def own_factories(names: Iterable[str]) -> dict[str, TaskFactory]:
+    """Of these names, the tasks that `register_task` has made: for processes that lack them."""
+    return {name: _FACTORIES[name] for name in names if name in _FACTORIES and name not in TASKS}
+
+
+def adopt_factories(factories: Mapping[str, TaskFactory]) -> None:
+    """Register tasks of another process, those that this one has already aside.
+
+    Args:
+        factories: as `own_factories` gives them there.
+    """
+    for name, factory in factories.items():
+        _FACTORIES.setdefault(name, factory)
 
 
 def task_names() -> list[str]:

@@ -58,7 +58,7 @@ def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -
     _make_folder(folder)
     held = folder / SETTINGS
     if held.exists():
-        differing = differences(_read_settings(held), settings)
+        differing = differences(read_settings(held), settings)
         if differing:
             raise ValueError(
                 f"`out` {folder} holds results of other settings ({differing}); name another "
@@ -98,11 +98,20 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def read_settings(file: Path, name: str = "out") -> dict[str, Any]:
+    """What a folder's results share; nothing is changed.
+
+    Args:
+        file: `settings.json` in it.
+        name: of the argument that the user gave the folder by.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
     try:
-        settings = parse_json(read_file(file, "out"))
+        settings = parse_json(read_file(file, name))
         if not isinstance(settings, dict):
             raise ValueError("no settings")
     except ValueError as error:
-        raise ValueError(f"`out` {file} is damaged ({error}); name another folder") from error
+        raise ValueError(f"`{name}` {file} is damaged ({error}); name another folder") from error
     return settings

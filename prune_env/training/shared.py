@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from prune_env.processes import Processes
 from prune_env.training.augmentation import Augmentation
 from prune_env.training.judging import Judged
 from prune_env.training.trainer import Trainer, Value
+from prune_env.training.updates import Chunk
 
 
 class SharedTrainer(Trainer):
@@ -89,7 +90,7 @@ class SharedTrainer(Trainer):
         augment: Augmentation,
         learning_rate: Callable[[int], float],
         after: Callable[[int], None] | None,
-    ) -> Judged:
+    ) -> Generator[Chunk, list[Any], Judged]:
         """As `Trainer._train`, of the whole epoch, of which this process trains its part."""
         rank, count = self._processes.rank, self._processes.count
         parts = [_part(sizes, one, count) for one in range(count)]
@@ -103,7 +104,7 @@ class SharedTrainer(Trainer):
         # What is done by all when this process has done so many.
         own, whole_epoch = (np.cumsum([0, *these]).tolist() for these in (own_sizes, sizes))
         done = dict(zip(own, whole_epoch, strict=True))
-        found = super()._train(
+        found = yield from super()._train(
             mine,
             own_sizes,
             weights,

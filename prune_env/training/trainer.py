@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import accumulate
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from prune_env.devices import on_gpu, to_device, to_host
 from prune_env.flow import EpochResult, Evaluation, Selection
 from prune_env.problem.data import Samples
-from prune_env.problem.inputs import is_picture, pieces
+from prune_env.problem.inputs import is_picture
 from prune_env.problem.models import MLP
 from prune_env.problem.objectives import Batch, CrossEntropy, metric_share
 from prune_env.problem.own_networks import seeded_torch
@@ -26,13 +26,14 @@ from prune_env.problem.recipes import Recipe
 from prune_env.problem.split import Split
 from prune_env.training.augmentation import Augmentation, first_mirrored
 from prune_env.training.capture import CapturedUpdate
+from prune_env.training.driving import compile_once, drive, numbered
 from prune_env.training.isolation import own_context
 from prune_env.training.judging import Judged, check_not_negative, judge
 from prune_env.training.kept import KeptNetworks
 from prune_env.training.lookahead import make_after_update
 from prune_env.training.memory import room_for, updates_at_once
-from prune_env.training.optimisers import rates_on, set_learning_rate
 from prune_env.training.order import (
+    EpochPlan,
     batch_sizes,
     costs_of,
     epoch_order,
@@ -43,7 +44,7 @@ from prune_env.training.order import (
 )
 from prune_env.training.passes import ForwardPasses
 from prune_env.training.precision import autocast, own_kernels
-from prune_env.training.updates import Update, make_update
+from prune_env.training.updates import Chunk, MLPUpdate, Update, make_update
 
 Value = TypeVar("Value")
 
@@ -131,18 +132,13 @@ class Trainer:
         if not isinstance(self._update, CapturedUpdate) or self._update.captured:
             return
         self.model.train()
-        self._compile()
+        compile_once(self.model, self.recipe)
         size = self.recipe.batch_size
         batch = self.split.first(size)  # what is captured is called with one tensor
         gradients = torch.full((len(batch.inputs),), 1 / size, device=self.device)
         parts = batch.inputs, *self._update.targets(batch.targets, gradients)
         with self._own_kernels(), self._room_for("an update"):
             self._update.prepare(parts)
-
-    def _compile(self) -> None:
-        """Have the network compiled where the recipe says so; a copy of one no longer is."""
-        if self.recipe.compiled and self.model._compiled_call_impl is None:
-            self.model.compile()
 
     def _own_kernels(self) -> AbstractContextManager[None]:
         return own_kernels(self.device, self.precision, benchmark=self.recipe.cudnn_benchmark)
@@ -170,9 +166,27 @@ class Trainer:
         Returns:
             Losses and correctness of what was trained on.
         """
-        train = self.split.train
+        plan = EpochPlan(selection=selection, limit=limit, progress=progress)
+        compile_once(self.model, self.recipe)
+        seeded = self._seeded_layers(self._draw_seed())
+        with self._own_kernels(), seeded, self._room_for("an update"):
+            return drive(self.epoch(plan), self._update, self.device)
+
+    def epoch(self, plan: EpochPlan) -> Generator[Chunk, list[Any], EpochResult]:
+        """As `run_epoch`, but the updates are made by whoever drives it: alone, or beside others.
+
+        Args:
+            plan: of the epoch.
+
+        Yields:
+            Some updates, to be answered with their outputs.
+
+        Returns:
+            Losses and correctness of what was trained on.
+        """
+        selection, train = plan.selection, self.split.train
         chosen = epoch_order(selection, len(train), self._order_rng)
-        chosen = chosen[: num_within(chosen, self._costs, limit)]
+        chosen = chosen[: num_within(chosen, self._costs, plan.limit)]
         if self.recipe.drop_last:
             chosen = without_partial(chosen, self.recipe.batch_size)
         spent = running_cost(chosen, self._costs)
@@ -184,27 +198,22 @@ class Trainer:
             self._mirrored[chosen] ^= True
 
         def learning_rate(done: int) -> float:
-            rate = self.recipe.learning_rate_at(progress(spent(done)))
+            rate = self.recipe.learning_rate_at(plan.progress(spent(done)))
             return selection.learning_rate_factor * rate
 
         def after(done: int) -> None:
             assert self._after is not None
-            self._after(min(1.0, progress(spent(done))))
+            self._after(min(1.0, plan.progress(spent(done))))
 
         sizes = batch_sizes(len(order), self.recipe.batch_size, bool(self._normalisations))
         self.model.train()
         if sizes == [1]:
             for layer in self._normalisations:
                 layer.eval()
-        seeded = self._seeded_layers(self._draw_seed())
-        self._compile()
-        with self._own_kernels(), seeded, self._room_for("an update"):
-            judged = self._train(
-                order, sizes, weights, augment, learning_rate, after if self._after else None
-            )
-            losses, correct, *metric = to_host(
-                judged.losses, judged.correct, *(judged.metric or ())
-            )
+        judged = yield from self._train(
+            order, sizes, weights, augment, learning_rate, after if self._after else None
+        )
+        losses, correct, *metric = to_host(judged.losses, judged.correct, *(judged.metric or ()))
         check_not_negative(self._objective, losses, chosen)
         return EpochResult(
             indices=chosen,
@@ -234,7 +243,7 @@ class Trainer:
         augment: Augmentation,
         learning_rate: Callable[[int], float],
         after: Callable[[int], None] | None,
-    ) -> Judged:
+    ) -> Generator[Chunk, list[Any], Judged]:
         """Train on `order` (K,) in batches of `sizes`; what was met, on the device.
 
         Before and after each update `learning_rate` and `after` are called with how many samples
@@ -255,30 +264,21 @@ class Trainer:
             parts = (inputs, *self._update.targets(met.targets, gradients))
             bounds = list(accumulate(batches, initial=done))
             done = bounds[-1]
-            outputs = self._updated(parts, batches, map(learning_rate, bounds[:-1]), after, bounds)
+            outputs = yield Chunk(
+                parts,
+                batches,
+                map(learning_rate, bounds[:-1]),
+                numbered(after, bounds[1:]),
+            )
             judged.append(self._judge(outputs, Batch(inputs, met.targets)))
         return Judged.of(judged)
 
-    def _updated(
-        self,
-        parts: tuple[Any, ...],
-        sizes: list[int],
-        rates: Iterable[float],
-        after: Callable[[int], None] | None,
-        bounds: Sequence[int],
-    ) -> list[Any]:
-        """Outputs of batches of `sizes`, each before its update at one of `rates`."""
-        then = None if after is None else lambda number: after(bounds[number + 1])
-        if isinstance(self._update, CapturedUpdate):
-            return self._update.run(parts, sizes, rates_on(self.device, list(rates)), then)
-        outputs = []
-        batches = zip(*(pieces(part, sizes) for part in parts), strict=True)
-        for number, (rate, (inputs, *targets)) in enumerate(zip(rates, batches, strict=True)):
-            set_learning_rate(self._update.optimiser, rate)
-            outputs.append(self._update.step(inputs, *targets))
-            if then is not None:
-                then(number)
-        return outputs
+    @property
+    def written_out(self) -> MLPUpdate | None:
+        """What updates the network on a CPU, if it is written out for an mlp and SGD."""
+        fits = self.recipe.optimiser == "sgd" and self._after is None and not on_gpu(self.device)
+        update = self._update
+        return update if isinstance(update, MLPUpdate) and fits else None
 
     def _judge(self, outputs: list[Any], batch: Batch) -> Judged:
         """What outputs come to, before the updates that they were made for."""

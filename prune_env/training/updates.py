@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,22 @@ from prune_env.problem.objectives import Batch, CrossEntropy, Objective
 from prune_env.problem.recipes import Recipe
 from prune_env.training.optimisers import make_optimiser
 from prune_env.training.precision import autocast
+
+
+class Chunk(NamedTuple):
+    """Some updates of one network, one after another.
+
+    Attributes:
+        parts: inputs and what `Update.targets` gives for them, of all batches.
+        sizes: samples of each batch.
+        rates: the learning rate of each, to be asked for when it is due.
+        after: is called after each with its number, from 0; None is nobody.
+    """
+
+    parts: tuple[Any, ...]
+    sizes: list[int]
+    rates: Iterable[float]
+    after: Callable[[int], None] | None
 
 
 class Update(Protocol):
@@ -110,6 +127,9 @@ class MLPUpdate:
     Args:
         model: the network.
         recipe: optimiser and label smoothing.
+
+    Attributes:
+        weights: (W, I), (W,), (C, W), (C,), in the network's own memory.
     """
 
     rows_apart = True
@@ -123,7 +143,7 @@ class MLPUpdate:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the aliases, which a copy would turn into memory of their own."""
-        return {k: v for k, v in vars(self).items() if k not in ("_weights", "_gradients")}
+        return {k: v for k, v in vars(self).items() if k not in ("weights", "_into")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Alias the copied parameters, which come without gradients."""
@@ -132,10 +152,24 @@ class MLPUpdate:
 
     def _alias(self) -> None:
         """Hold weights and gradients without autograd, in the parameters' own memory."""
-        self._weights = [parameter.detach() for parameter in self._parameters]
-        self._gradients = [torch.zeros_like(weights) for weights in self._weights]
-        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+        self.weights = [parameter.detach() for parameter in self._parameters]
+        self._into = [torch.zeros_like(weights) for weights in self.weights]
+        for parameter, gradient in zip(self._parameters, self._into, strict=True):
             parameter.grad = gradient
+
+    def momenta(self) -> list[Tensor] | None:
+        """The momentum of each weight, in the optimiser's own memory; None before a first step."""
+        states = [self.optimiser.state.get(one) for one in self._parameters]
+        return None if None in states else [state["momentum_buffer"] for state in states if state]
+
+    def set_momenta(self, momenta: list[Tensor]) -> None:
+        """Put the momentum of each weight, of a first step or a later one.
+
+        Args:
+            momenta: of the shapes of the weights.
+        """
+        for one, momentum in zip(self._parameters, momenta, strict=True):
+            self.optimiser.state[one]["momentum_buffer"] = momentum.clone()
 
     def targets(self, labels: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
         """Gradient of the objective in the log-probabilities: (n, C)."""
@@ -147,21 +181,34 @@ class MLPUpdate:
     @torch.no_grad()
     def step(self, inputs: Tensor, *targets: Tensor) -> Tensor:
         """See `Update.step`."""
-        first, first_bias, second, second_bias = self._weights
-        inputs = inputs.flatten(start_dim=1)
-        hidden = torch.addmm(first_bias, inputs, first.t()).relu_()
-        logits = torch.addmm(second_bias, hidden, second.t())
-        error = torch.ops.aten._log_softmax_backward_data(
-            targets[0], torch.log_softmax(logits, dim=1), 1, torch.float32
-        )
-        of_first, of_first_bias, of_second, of_second_bias = self._gradients
-        torch.mm(error.t(), hidden, out=of_second)
-        torch.sum(error, dim=0, out=of_second_bias)
-        error = torch.ops.aten.threshold_backward(torch.mm(error, second), hidden, 0)
-        torch.mm(error.t(), inputs, out=of_first)
-        torch.sum(error, dim=0, out=of_first_bias)
+        logits = mlp_gradients(self.weights, inputs.flatten(start_dim=1), targets[0], self._into)
         self.optimiser.step()
         return logits
+
+
+def mlp_gradients(
+    weights: list[Tensor], inputs: Tensor, targets: Tensor, into: list[Tensor]
+) -> Tensor:
+    """Write the gradients of an mlp's weights; returns its logits (B, C).
+
+    Args:
+        weights: (W, I), (W,), (C, W), (C,).
+        inputs: (B, I).
+        targets: (B, C), as `MLPUpdate.targets` gives them.
+        into: of the shapes of the weights.
+    """
+    first, first_bias, second, second_bias = weights
+    hidden = torch.addmm(first_bias, inputs, first.t()).relu_()
+    logits = torch.addmm(second_bias, hidden, second.t())
+    error = torch.ops.aten._log_softmax_backward_data(
+        targets, torch.log_softmax(logits, dim=1), 1, torch.float32
+    )
+    torch.mm(error.t(), hidden, out=into[2])
+    torch.sum(error, dim=0, out=into[3])
+    error = torch.ops.aten.threshold_backward(torch.mm(error, second), hidden, 0)
+    torch.mm(error.t(), inputs, out=into[0])
+    torch.sum(error, dim=0, out=into[1])
+    return logits
 
 
 def make_update(
