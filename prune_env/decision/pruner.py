@@ -75,6 +75,7 @@ class Pruner:
         num_updates: of the optimiser so far.
         num_unseen: of these, those of which no loss was recorded before.
         diverged: whether a loss was not finite.
+        selected: (K,) int64, indices that were selected last; None before. Nobody decides by it.
     """
 
     interface: Interface
@@ -97,6 +98,7 @@ class Pruner:
     num_updates: int = 0
     num_unseen: int = 0
     diverged: bool = False
+    selected: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Before an epoch is trained, the validation result stands for the training's."""
@@ -138,6 +140,7 @@ class Pruner:
             selection = self.encoding.decode(
                 action, self.statistics, self.rng, self.classes, self.groups, self.guess_loss
             )
+        self.selected = selection.indices
         if not self.interface.scale_learning_rate:
             return selection
         return replace(selection, learning_rate_factor=self.num_samples / len(selection))

@@ -1,4 +1,4 @@
-"""The command line: prune-env list, run, compare, and what other packages add, such as train."""
+"""The command line: prune-env list, run, compare, report, and what others add, such as train."""
 
 from __future__ import annotations
 
@@ -105,6 +105,44 @@ class Compare(_Play):
     """of data split, weights, order and agent: how many, or which (3-7, or 900000 900001)"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one HTML page of a results folder: who won, by how much, and who was kept when."""
+
+    folder: tyro.conf.Positional[Path]
+    """what `compare --out` has written; only the report's files are written there"""
+    out: Path | None = None
+    """the page; by default report.html in the folder"""
+    json: Path | None = None
+    """also what was found, for machines"""
+    csv: Path | None = None
+    """also a table with a row an episode"""
+    epochs_csv: Path | None = None
+    """also a table with a row an epoch"""
+    target: tuple[float, ...] = ()
+    """validation metrics in (0, 1], to which work and seconds are shown"""
+    samples: bool = True
+    """show the samples kept most and least, for which the data are read again"""
+
+    def __call__(self) -> None:
+        """Write the files and name them."""
+        from prune_env.experiment import reporting
+
+        wanted = reporting.Wanted(
+            page=self.folder / reporting.PAGE if self.out is None else self.out,
+            json=self.json,
+            csv=self.csv,
+            epochs_csv=self.epochs_csv,
+        )
+        try:
+            files = reporting.write_report(
+                self.folder, wanted, targets=self.target, samples=self.samples
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        print("\n".join(["written:", *map(str, files)]))
+
+
 class UserError(Exception):
     """What the user asked for cannot be done; the message says why."""
 
@@ -186,7 +224,7 @@ def main(args: list[str] | None = None) -> None:
     # Commands of other packages, such as training with a library that this one does not know.
     others = _commands(entry_points(group=COMMANDS))
     command = tyro.extras.subcommand_cli_from_dict(
-        {"list": List, "run": Run, "compare": Compare, **others},
+        {"list": List, "run": Run, "compare": Compare, "report": Report, **others},
         prog="prune-env",
         description="Dynamic data pruning as a decision problem: real training under agents.",
         args=args,

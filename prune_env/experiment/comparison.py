@@ -31,6 +31,7 @@ from prune_env.experiment.needs import check_told, lacking
 from prune_env.experiment.playing import run_episode
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.results import Results
+from prune_env.experiment.selections import Recorder
 from prune_env.experiment.spelling import spec_of
 from prune_env.problem.data import digest
 from prune_env.problem.instance import Instance
@@ -225,9 +226,10 @@ class Comparison:
             bar.set_postfix_str(f"{scenario} {spec} seed {seed}")
             env, agent = self.pairs[task, scenario, spec]
             inputs = self._inputs[task, scenario, spec]
+            kept = Recorder(env)
             with tqdm(total=1.0, leave=False, disable=None, bar_format=_EPOCH_BAR) as epochs:
                 try:
-                    record = run_episode(env, agent, seed=seed, on_epoch=_shower(epochs))
+                    record = run_episode(env, agent, seed=seed, on_epoch=_shower(epochs, kept.add))
                 except ValueError as error:
                     raise ValueError(
                         f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"
@@ -236,7 +238,7 @@ class Comparison:
             made: JsonObject = {"settings": settings, "inputs": inputs}
             if self.left_out:
                 made["left_out"] = dict(self.left_out)
-            results.add(names | made | record)
+            results.add(names | made | record, kept.selections())
 
     @cached_property
     def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
@@ -295,8 +297,9 @@ def _task_name(task: str | Task) -> str:
 _EPOCH_BAR = "epochs: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
-def _shower(bar: tqdm) -> Callable[[JsonObject], None]:
+def _shower(bar: tqdm, note: Callable[[], None]) -> Callable[[JsonObject], None]:
     def show(info: JsonObject) -> None:
+        note()
         bar.update(info["progress"] - bar.n)
         bar.set_postfix_str(
             f"epoch {info['epoch']} validation metric {info['validation_metric']:.3f}"

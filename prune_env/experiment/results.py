@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.experiment.records import Key, Record
+from prune_env.experiment.selections import FOLDER, Selections, write_selections
 from prune_env.experiment.summary import summarise
 from prune_env.storage.fields import Fields
 from prune_env.storage.files import check_file, replacing, writing
-from prune_env.storage.folders import claim_folder, differences, lock_folder
+from prune_env.storage.folders import (
+    SETTINGS,
+    claim_folder,
+    differences,
+    lock_folder,
+    read_settings,
+)
 from prune_env.storage.lines import append_line, take_lines
 
 EPISODES = "episodes.jsonl"
@@ -41,7 +48,7 @@ class Results:
         self.records: list[Record] = []
         if folder is not None:
             self._lock = lock_folder(folder)
-            claim_folder(folder, settings, (EPISODES, SUMMARY, PICTURES))
+            claim_folder(folder, settings, (EPISODES, SUMMARY, PICTURES, FOLDER))
             if (folder / SUMMARY).exists():  # is made anew, whatever is in it
                 check_file(folder / SUMMARY, "out")
             self.records = _read(folder / EPISODES, settings)
@@ -51,11 +58,12 @@ class Results:
         """Whether the episode of (task, scenario, agent, seed) is there."""
         return key in self._keys
 
-    def add(self, values: dict[str, Any]) -> None:
+    def add(self, values: dict[str, Any], selections: Selections | None = None) -> None:
         """Keep a record; it is on disk when this returns.
 
         Args:
             values: fields of `prune_env.experiment.records.Record`, and any others that JSON has.
+            selections: what the episode selected; kept in a file of its own, before the record.
 
         Raises:
             ValueError: if its episode is there already, or a field is not what it must be.
@@ -64,6 +72,8 @@ class Results:
         if record.key in self:
             raise ValueError(f"`record` must be of a new episode, got {record.key} again")
         if self.folder is not None:
+            if selections is not None:
+                write_selections(self.folder, record.key, selections)
             append_line(self.folder / EPISODES, values)
         self.records.append(record)
         self._keys.add(record.key)
@@ -79,6 +89,26 @@ class Results:
             held = self.folder / SUMMARY
             with writing(f"`out` {held}"), replacing(held) as file:
                 file.write_text(text + "\n", encoding="utf-8")
+
+
+def read_results(folder: Path) -> tuple[dict[str, Any], list[Record]]:
+    """Settings and records of a folder; nothing is written, and others may write there meanwhile.
+
+    Args:
+        folder: that a `Results` was written in.
+
+    Raises:
+        ValueError: if it holds no episodes, or something in it is damaged.
+    """
+    if not (folder / EPISODES).exists():
+        raise ValueError(
+            f"`folder` must hold {EPISODES}, as `prune-env compare --out` writes it, got {folder}"
+        )
+    settings = read_settings(folder / SETTINGS)
+    records = _read(folder / EPISODES, settings)
+    if not records:
+        raise ValueError(f"`folder` {folder} holds no episode yet; wait until the first has ended")
+    return settings, records
 
 
 def _read(file: Path, settings: dict[str, Any]) -> list[Record]:

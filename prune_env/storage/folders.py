@@ -58,7 +58,7 @@ def claim_folder(folder: Path, settings: dict[str, Any], holds: Iterable[str]) -
     _make_folder(folder)
     held = folder / SETTINGS
     if held.exists():
-        differing = differences(_read_settings(held), settings)
+        differing = differences(read_settings(held), settings)
         if differing:
             raise ValueError(
                 f"`out` {folder} holds results of other settings ({differing}); name another "
@@ -98,7 +98,15 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def read_settings(file: Path) -> dict[str, Any]:
+    """The settings that a folder's results share.
+
+    Args:
+        file: `settings.json` of the folder.
+
+    Raises:
+        ValueError: if it is not there or damaged.
+    """
     try:
         settings = parse_json(read_file(file, "out"))
         if not isinstance(settings, dict):
