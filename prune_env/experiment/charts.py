@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
 _COLOUR_MAP = "cividis"
+_MUCH_LONGER, _MARGIN = 1.5, 1.12  # of a reference's curve; right of the others' ends
 _SMALLEST_BLOCK = 0.14  # of a heat map's height
 
 
@@ -77,7 +78,7 @@ def curves(
     metric = next(iter(agents.values()))[0].metric
     scale = 100 if in_per_cent(metric) else 1
     figure, axes = _axes(4.6, 3.3)
-    num_drawn = 0
+    num_drawn, right = 0, end_shown(agents, by)
     for name, episodes in agents.items():
         curve = mean_curve(list(episodes))
         along = getattr(curve, by)
@@ -86,10 +87,34 @@ def curves(
             band = None if half is None else scale * half * curve.error
             _line(axes, along, scale * curve.mean, band, drawn[name])
             num_drawn += 1
+            if right is not None and episodes[0].reference:
+                last = scale * float(curve.mean[-1])
+                axes.axhline(last, color=drawn[name].colour, linewidth=1, linestyle=":")
+    if right is not None:
+        axes.set_xlim(-0.03 * right, right)
     labels = {"work": "work [full epochs]", "seconds": "seconds (training, scoring, selection)"}
     unit = " [%]" if scale == 100 else ""
     axes.set(xlabel=labels[by], ylabel=f"validation {metric}{unit}")
     return _svg(figure, f"curves by {by}") if num_drawn else None
+
+
+def end_shown(agents: Mapping[str, Sequence[Record]], by: str) -> float | None:
+    """Where charts of a condition end on the right; None where they show all.
+
+    A reference that goes on for far longer than the others would squeeze them into a corner.
+
+    Args:
+        agents: episodes by agent, of one instance.
+        by: `work` or `seconds`.
+    """
+    ends: dict[bool, list[float]] = {False: [], True: []}
+    for episodes in agents.values():
+        along = getattr(mean_curve(list(episodes)), by)
+        if along is not None:
+            ends[episodes[0].reference].append(float(along[-1]))
+    if not all(ends.values()) or max(ends[True]) < _MUCH_LONGER * max(ends[False]):
+        return None
+    return _MARGIN * max(ends[False])
 
 
 def wrong_labels(
@@ -119,6 +144,9 @@ def wrong_labels(
     axes.axhline(share, color="#777777", linewidth=1, linestyle=":")
     axes.set(xlabel="work [full epochs]", ylabel="wrong labels among the kept [%]")
     axes.set_ylim(bottom=0)
+    right = end_shown(agents, "work")
+    if right is not None:
+        axes.set_xlim(-0.03 * right, right)
     return _svg(figure, "wrong labels")
 
 
@@ -131,7 +159,7 @@ def heat_map(blocks: Sequence[Block], class_names: Sequence[str]) -> str:
     """
     total = sum(block.num_samples for block in blocks)
     heights = [max(block.num_samples / total, _SMALLEST_BLOCK) for block in blocks]
-    figure, axes = _axes(3.1, 3.9, heights)
+    figure, axes = _axes(3.1, 4.1, heights)
     for place, (block, ax) in enumerate(zip(blocks, axes, strict=True)):
         epochs = block.shares.shape[1]
         ax.imshow(
@@ -146,7 +174,7 @@ def heat_map(blocks: Sequence[Block], class_names: Sequence[str]) -> str:
         _mark_classes(ax, block, class_names)
         kind = "wrong labels" if block.wrong else "right labels"
         shown = kind if len(blocks) > 1 or block.wrong else "samples"
-        ax.set_ylabel(f"{block.num_samples:,} {shown}", fontsize=8)
+        ax.set_title(f"{block.num_samples:,} {shown}", fontsize=8, loc="left", pad=3)
         ax.grid(visible=False)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if place < len(blocks) - 1:

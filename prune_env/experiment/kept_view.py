@@ -157,7 +157,8 @@ def _side(
                 "alt": f"{said}, kept in {count} epochs",
             }
         )
-    ties = int((times == times[indices[-1]]).sum())
-    mean = float(times[indices].mean())
-    about = f"{title} ({mean:.1f} of {epochs} epochs; {ties:,} as often as the last)"
+    wrong = int(selections.mislabelled[indices].sum())
+    about = f"{title}, in {float(times[indices].mean()):.1f} of {epochs} epochs on average"
+    if selections.num_wrong_labels:
+        about += f"; {wrong} of {len(indices)} wrongly labelled"
     return {"title": about, "samples": samples, "rows": not found.are_pictures}

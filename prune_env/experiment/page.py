@@ -190,9 +190,9 @@ def _table(
 ) -> tuple[list[str], list[dict[str, Any]]]:
     metric = one["metric"]
     unit = " [%]" if in_per_cent(metric) else ""
-    header = ["agent", "", f"test {metric}{unit}", "over the best", "interval", "work"]
+    header = ["agent", "standing", f"test {metric}{unit}", "over the best", "interval", "work"]
     header += ["seconds", "seconds of validation", "first visits [%]"]
-    header += ["wrong labels among the kept [%]"] if shares else []
+    header += ["wrong labels kept [%]"] if shares else []
     header += ["diverged"]
     rows = []
     for row in one["rows"]:
@@ -229,7 +229,7 @@ def _seconds(value: float | None) -> str:
     """With three digits that say something, however short."""
     if value is None:
         return _NONE
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _percent(share: float | None) -> str:
@@ -277,11 +277,14 @@ def _charts(
         for name, episodes in agents.items()
     }
     said = ", ".join(f"{name} {value}" for name, value in ends.items())
+    references = [name for name, episodes in agents.items() if episodes[0].reference]
     band = "band: 95 % interval" if len(one["seeds"]) > 2 else "no band: fewer than 3 seeds"
     for by, what in (("work", "work"), ("seconds", "seconds")):
         drawing = charts.curves(agents, drawn, by)
         if drawing is not None:
             caption = f"Validation {metric} against {what}, mean over seeds; {band}."
+            if charts.end_shown(agents, by) is not None:
+                caption += f" Dotted: where {', '.join(references)} ended, further to the right."
             made.append(_chart(drawing, caption, f"{caption} At the end: {said}."))
     held = {
         name: found

@@ -145,5 +145,8 @@ def words(value: Any) -> str:
         value: as JSON has it.
     """
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {words(one)}" for name, one in value.items() if one) or "none"
+        return (
+            ", ".join(f"{name} {words(one)}" for name, one in value.items() if one not in ({}, []))
+            or "none"
+        )
     return ", ".join(map(words, value)) if isinstance(value, (list, tuple)) else _plain(value)
