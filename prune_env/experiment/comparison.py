@@ -238,7 +238,8 @@ class Comparison:
             made: JsonObject = {"settings": settings, "inputs": inputs}
             if self.left_out:
                 made["left_out"] = dict(self.left_out)
-            results.add(names | made | record, kept.selections())
+            selections = None if results.folder is None else kept.selections()
+            results.add(names | made | record, selections)
 
     @cached_property
     def _inputs(self) -> dict[tuple[str, str, str], JsonObject]:
