@@ -193,7 +193,7 @@ def test_a_file_of_another_episode_is_refused(tmp_path):
 
 def test_a_folder_that_holds_such_files_of_somebody_else_is_refused(tmp_path):
     (tmp_path / FOLDER).mkdir()
-    with pytest.raises(ValueError, match="holds results without their settings.json"):
+    with pytest.raises(ValueError, match=r"holds results without their settings\.json"):
         Results(SETUP, tmp_path)
 
 
