@@ -29,6 +29,7 @@ def test_compare_prints_a_table_and_writes_its_folder(tmp_path, capsys):
         "episodes.jsonl",
         "summary.json",
         "settings.json",
+        "kept",
         ".lock",
         "accuracy-digits-clean.png",
         "accuracy-digits-noise_0.3.png",
