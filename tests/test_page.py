@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from prune_env.experiment.records import Record
 from prune_env.experiment.results import Results, read_results
 from prune_env.experiment.selections import FOLDER, file_of, read_selections
 
+ROOT = Path(__file__).parent.parent
 VOID = {"meta", "link", "img", "line", "br"}
 
 
@@ -255,6 +257,11 @@ def test_the_table_of_epochs_is_the_curves(reported):
             assert int(row["num_wrong_selected"]) == wrong[place]
             assert float(row["seconds_train"]) == record.curve_seconds["train"][place]
     assert next(rows, None) is None
+
+
+@pytest.mark.parametrize("column", sorted({*exports.EPISODE_COLUMNS, *exports.EPOCH_COLUMNS}))
+def test_every_column_is_in_the_documents(column):
+    assert f"`{column}`" in (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
 
 
 def test_json_has_the_conditions_and_the_settings(reported):
