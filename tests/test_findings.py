@@ -70,6 +70,7 @@ def test_few_seeds_tell_nothing(count):
     assert found["untold"] == ["random", "short"]
     assert "fewer than 3 shared seeds tell nothing of random and short" in found["answer"]
     assert "cannot be told" not in found["answer"]
+    assert "shares fewer than 3 seeds with it, which tell nothing: +" in found["answer"]
 
 
 def test_only_seeds_that_both_have_are_compared():

@@ -211,7 +211,8 @@ def _of_reference(row: dict[str, Any], best: dict[str, Any], metric: str) -> str
         return f"{row['agent']}{what} has no seed in common with it"
     difference = _interval(row["to_best"], metric, signed=True)
     words = {"ahead": "beats it", "behind": "falls short of it", "level": "cannot be told from it"}
-    return f"{row['agent']}{what} {words.get(row['standing'], 'differs')}: {difference}"
+    found = words.get(row["standing"], "shares fewer than 3 seeds with it, which tell nothing")
+    return f"{row['agent']}{what} {found}: {difference}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -143,8 +143,10 @@ def _side(
     for index, image, text in zip(indices.tolist(), pictures, rows, strict=True):
         label = found.name_of(int(selections.labels[index])) if labelled else f"sample {index}"
         wrong = bool(selections.mislabelled[index])
-        truth = found.name_of(int(selections.true_labels[index])) if labelled else "another"
-        said = f"labelled {label}" + (f", truly {truth}" if wrong else "")
+        truth = "target of another sample"
+        if labelled:
+            truth = f"truly {found.name_of(int(selections.true_labels[index]))}"
+        said = (f"labelled {label}" if labelled else label) + (f", {truth}" if wrong else "")
         count = f"{int(times[index])} of {epochs}"
         samples.append(
             {
