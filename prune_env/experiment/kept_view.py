@@ -159,8 +159,8 @@ def _side(
                 "alt": f"{said}, kept in {count} epochs",
             }
         )
-    wrong = int(selections.mislabelled[indices].sum())
+    num_wrong = int(selections.mislabelled[indices].sum())
     about = f"{title}, in {float(times[indices].mean()):.1f} of {epochs} epochs on average"
     if selections.num_wrong_labels:
-        about += f"; {wrong} of {len(indices)} wrongly labelled"
+        about += f"; {num_wrong} of {len(indices)} wrongly labelled"
     return {"title": about, "samples": samples, "rows": not found.are_pictures}
