@@ -12,6 +12,7 @@ import torch
 from torch import distributed, multiprocessing
 
 import prune_env
+from prune_env.experiment.cli import main
 from prune_env.problem.data import Dataset
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.tasks import Task
@@ -132,6 +133,23 @@ def make_record(agent="ucb", seed=0, accuracies=(0.1, 0.6, 0.9), test=0.8, **fie
         "diverged": False,
         "curve": curve,
     } | fields
+
+
+REPORTED = ["compare", "--task", "digits", "--scenarios", "noise:0.2", "clean"]
+REPORTED += ["--agents", "full", "short", "random", "stalest+class-balance:1", "ucb"]
+REPORTED += ["--epochs", "8", "--num-samples", "100", "--seeds", "3", "--device", "cpu"]
+REPORTED += ["--threads", "1"]
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory):
+    """A folder of results with its report in all its forms."""
+    folder = tmp_path_factory.mktemp("report") / "results"
+    main([*REPORTED, "--out", str(folder)])
+    others = ["--json", str(folder / "r.json"), "--csv", str(folder / "episodes.csv")]
+    others += ["--epochs-csv", str(folder / "epochs.csv"), "--target", "0.5"]
+    main(["report", str(folder), *others])
+    return folder
 
 
 @pytest.fixture

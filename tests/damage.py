@@ -39,6 +39,7 @@ from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
 from prune_env.experiment.report import summary_table
 from prune_env.experiment.results import Results
+from prune_env.experiment.selections import Recorder, read_selections, write_selections
 from prune_env.experiment.setting import Setting
 from prune_env.problem.sources import load_folder
 
@@ -229,6 +230,21 @@ def _no_record_is_another(expected: list[Any], seen: list[Any]) -> bool:
     return all(replace(record, others={}) in expected for record in seen)
 
 
+def _write_selections(folder: Path, number: int) -> None:
+    env = DataPruningEnv("blobs", scenario="noise:0.2", action="mask")
+    env.reset(seed=number)
+    recorder = Recorder(env)
+    env.step(np.ones(90, np.int8))
+    recorder.add()
+    write_selections(folder, _KEY, recorder.selections())
+
+
+def _read_selections(folder: Path) -> tuple[bytes, ...] | None:
+    found = read_selections(folder, _KEY)
+    return None if found is None else tuple(value.tobytes() for value in vars(found).values())
+
+
+_KEY = ("blobs", "noise:0.2", "ucb", 0)
 OBSERVATIONS = np.random.default_rng(0).uniform(size=(5, 28)).astype(np.float32)
 
 
@@ -314,6 +330,13 @@ SUBJECTS = [
             same=_no_record_is_another,
         )
         for file in ("episodes.jsonl", "settings.json", "summary.json")
+    ),
+    Subject(
+        name="selections",
+        files="kept/*",
+        make=_write_selections,
+        read=_read_selections,
+        same=lambda one, other: one == other,
     ),
     Subject(
         name="policy files",

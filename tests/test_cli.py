@@ -29,6 +29,7 @@ def test_compare_prints_a_table_and_writes_its_folder(tmp_path, capsys):
         "episodes.jsonl",
         "summary.json",
         "settings.json",
+        "kept",
         ".lock",
         "accuracy-digits-clean.png",
         "accuracy-digits-noise_0.3.png",
@@ -184,10 +185,12 @@ def test_an_out_that_cannot_be_written_is_refused(tmp_path):
 
 def test_results_of_other_settings_are_left_alone(tmp_path):
     main(["run", *SMALL, "--out", str(tmp_path)])
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    before = {file.name: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     with pytest.raises(SystemExit, match=r"results of other settings .*keep_fraction 0\.25 there"):
         main(["run", *SMALL, "--keep-fraction", "0.5", "--out", str(tmp_path)])
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert {
+        file.name: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()
+    } == before
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command line: prune-env list, run, compare, merge, replay, ..., and what others add."""
+"""The command line: prune-env list, run, compare, report, ..., and what others add."""
 
 from __future__ import annotations
 
@@ -147,6 +147,44 @@ class Merge:
         _show(results)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one HTML page of a results folder: who won, by how much, and who was kept when."""
+
+    folder: tyro.conf.Positional[Path]
+    """what `compare --out` has written; only the report's files are written there"""
+    out: Path | None = None
+    """the page; by default report.html in the folder"""
+    json: Path | None = None
+    """also what was found, for machines"""
+    csv: Path | None = None
+    """also a table with a row an episode"""
+    epochs_csv: Path | None = None
+    """also a table with a row an epoch"""
+    target: tuple[float, ...] = ()
+    """validation metrics in (0, 1], to which work and seconds are shown"""
+    samples: bool = True
+    """show the samples kept most and least, for which the data are read again"""
+
+    def __call__(self) -> None:
+        """Write the files and name them."""
+        from prune_env.experiment import reporting
+
+        wanted = reporting.Wanted(
+            page=self.folder / reporting.PAGE if self.out is None else self.out,
+            json=self.json,
+            csv=self.csv,
+            epochs_csv=self.epochs_csv,
+        )
+        try:
+            files = reporting.write_report(
+                self.folder, wanted, targets=self.target, samples=self.samples
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        print("\n".join(["written:", *map(str, files)]))
+
+
 def _compare(play: _Play) -> None:
     from prune_env.experiment.agents import agent_entries
     from prune_env.experiment.comparison import Comparison
@@ -233,7 +271,7 @@ def _commands(entries: Iterable[EntryPoint]) -> dict[str, type]:
 
 
 OWN = {
-    **{"list": List, "run": Run, "compare": Compare, "merge": Merge},
+    **{"list": List, "run": Run, "compare": Compare, "merge": Merge, "report": Report},
     **{"replay": ReplayEpisode, "validate": Validate, "submit": Submit},
 }
 

@@ -23,7 +23,7 @@ from prune_env.experiment.jobs import Packed, jobs_within, play_beside
 from prune_env.experiment.lineup import Lineup
 from prune_env.experiment.needs import untold
 from prune_env.experiment.pieces import Pieces, UnfinishedEpisode
-from prune_env.experiment.playing import play_all, run_episode
+from prune_env.experiment.playing import SELECTIONS, play_all, run_episode
 from prune_env.experiment.records import Key
 from prune_env.experiment.results import Results
 from prune_env.experiment.running import Episodes, Playing, check_unmeasured, turns_of
@@ -117,8 +117,9 @@ class Comparison(Lineup):
             self._episode(missing[0])
         with nullcontext() if engine is None else closing(engine):
             for key, record in playing.records(missing, held=len(turns) - len(missing)):
+                selections = record.pop(SELECTIONS)
                 made = {"settings": own, "inputs": self._inputs[key[:3]]} | record
-                results.add(whole_record(key, made, self.settings, self.left_out))
+                results.add(whole_record(key, made, self.settings, self.left_out), selections)
                 if places is not None:
                     places(key).forget()
         results.arrange(turns_of(self._names, self.seeds))
@@ -173,6 +174,8 @@ class Comparison(Lineup):
     def play(self, keys: Sequence[Key]) -> list[JsonObject]:
         """What `run_episode` returns for episodes, played in this process, together if several.
 
+        With what they selected, as `run_episode` keeps it.
+
         Args:
             keys: theirs, distinct; several only with the clock `work`.
 
@@ -215,7 +218,9 @@ class Comparison(Lineup):
         if unfinished is not None:
             unfinished.check_begin()
         try:
-            return run_episode(env, agent, seed=seed, on_epoch=on_epoch, unfinished=unfinished)
+            return run_episode(
+                env, agent, seed=seed, on_epoch=on_epoch, unfinished=unfinished, keep=True
+            )
         except ValueError as error:
             raise ValueError(
                 f"`agent` {spec!r} on {task}, {scenario}, seed {seed}: {error}"

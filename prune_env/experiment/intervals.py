@@ -23,14 +23,23 @@ def mean_interval(values: Iterable[float]) -> dict[str, float | None]:
     Returns:
         `mean`, `low` and `high`; of less than three values `low` and `high` are None.
     """
+    values = np.asarray(list(values), dtype=float)
+    mean, errors = float(values.mean()), half_interval(len(values))
+    if errors is None:
+        return {"mean": mean, "low": None, "high": None}
+    half = errors * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def half_interval(count: int) -> float | None:
+    """Half of a 95 % interval by Student's t, in standard errors; None of less than three values.
+
+    Args:
+        count: of the values.
+    """
     from scipy import stats  # a second to import, needed only here
 
-    values = np.asarray(list(values), dtype=float)
-    mean = float(values.mean())
-    if len(values) < _ENOUGH_SEEDS:
-        return {"mean": mean, "low": None, "high": None}
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    return float(stats.t.ppf(0.975, count - 1)) if count >= _ENOUGH_SEEDS else None
 
 
 def bootstrap_interval(differences: np.ndarray) -> dict[str, float]:

@@ -19,6 +19,7 @@ from prune_env.experiment.needs import check_told
 from prune_env.experiment.pieces import UnfinishedEpisode
 from prune_env.experiment.provenance import evidence
 from prune_env.experiment.records import Key
+from prune_env.experiment.selections import Recorder
 from prune_env.experiment.truth import on_test_data
 from prune_env.state import pack, unpack
 from prune_env.storage.fields import JsonObject
@@ -26,6 +27,7 @@ from prune_env.vector import advance
 
 Answer = tuple[Any, float, bool, bool, JsonObject]  # what `DataPruningEnv.step` returns
 Turns = Generator[Any, Answer, JsonObject]
+SELECTIONS = "selections"  # of an episode, beside its record
 
 
 def run_episode(
@@ -35,6 +37,7 @@ def run_episode(
     seed: int,
     on_epoch: Callable[[JsonObject], None] = lambda info: None,
     unfinished: UnfinishedEpisode | None = None,
+    keep: bool = False,
 ) -> JsonObject:
     """Run one episode and test the network it ends with.
 
@@ -44,6 +47,7 @@ def run_episode(
         seed: of the environment and of the agent.
         on_epoch: is shown the info of each step.
         unfinished: where its state is kept between epochs, and gone on from; None keeps none.
+        keep: add what it selected, as `Selections` under the name `SELECTIONS`, which is no JSON.
 
     Returns:
         A record that can be written as JSON: settings of the agent, curve by epoch and the
@@ -58,7 +62,7 @@ def run_episode(
             nothing of the budget, or its action is malformed.
         PieceEndedError: if `unfinished` says so; its state is kept then.
     """
-    turns = episode_turns(env, agent, seed=seed, unfinished=unfinished)
+    turns = episode_turns(env, agent, seed=seed, unfinished=unfinished, keep=keep)
     action = next(turns)
     while True:
         answer = env.step(action)
@@ -70,7 +74,7 @@ def run_episode(
 
 
 def run_episodes(episodes: Sequence[tuple[DataPruningEnv, Agent, int]]) -> list[JsonObject]:
-    """As `run_episode` of several, which take their steps together: the same records.
+    """As `run_episode` of several, which take their steps together: the same, with selections.
 
     Args:
         episodes: distinct environments on the clock `work`, their agents, and seeds.
@@ -78,7 +82,7 @@ def run_episodes(episodes: Sequence[tuple[DataPruningEnv, Agent, int]]) -> list[
     Raises:
         ValueError: as `run_episode`, without saying of which.
     """
-    turns = [episode_turns(env, agent, seed=seed) for env, agent, seed in episodes]
+    turns = [episode_turns(env, agent, seed=seed, keep=True) for env, agent, seed in episodes]
     actions = {place: next(one) for place, one in enumerate(turns)}
     records = {}
     while actions:
@@ -122,6 +126,7 @@ def episode_turns(
     *,
     seed: int,
     unfinished: UnfinishedEpisode | None = None,
+    keep: bool = False,
 ) -> Turns:
     """As `run_episode`, but the steps are taken by whoever drives it: alone, or beside others.
 
@@ -130,6 +135,7 @@ def episode_turns(
         agent: is reset.
         seed: of the environment and of the agent.
         unfinished: as for `run_episode`.
+        keep: likewise.
 
     Yields:
         An action, to be answered with what `env.step` returns for it.
@@ -141,7 +147,10 @@ def episode_turns(
     agent.reset(seed)
     scoring = _prepare(env, agent, seed)
     played = yield from _play(env, agent, seed, scoring, unfinished)
-    return _record(env, agent, scoring, played)
+    record = _record(env, agent, scoring, played)
+    if keep:
+        record[SELECTIONS] = Recorder(env, played.selected).selections()
+    return record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,12 +213,14 @@ class _Played:
         seconds: spent by each of them, part by part.
         chosen: seconds that the agent has taken.
         predicted: what the agent has handed back to itself.
+        selected: by each epoch, as `Recorder` notes it.
     """
 
     points: list[JsonObject] = field(default_factory=list)
     seconds: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in PARTS})
     chosen: float = 0.0
     predicted: Any = None
+    selected: list[np.ndarray] = field(default_factory=list)
 
     def note(self, env: DataPruningEnv, info: JsonObject, scoring: _Scoring) -> None:
         """Take in where the episode stands."""
@@ -260,6 +271,7 @@ def _play(
         played.chosen += time.perf_counter() - start
         observation, _, terminated, _, info = yield action
         played.note(env, info, scoring)
+        Recorder(env, played.selected).add()
         if unfinished is not None:
             unfinished.after_epoch(partial(_state, env, agent, played), last=terminated)
     return played

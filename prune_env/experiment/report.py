@@ -9,11 +9,11 @@ from typing import Any
 
 from prune_env.experiment.machines import kinds_in_words
 from prune_env.experiment.records import in_per_cent
+from prune_env.experiment.summary import SPENT
 
 _FAR = 0.005  # half a point of accuracy
 VARIANTS = {"rcap": "theorem variant"}  # agents that are not their authors' release
 _LONGEST_NAME = 22  # characters; longer ones are spelt out under their table
-_SPENT = ("train", "scoring", "selection")
 NOTES = """\
 The test metric, in per cent where it is an accuracy or such a share; ± is half of a 95 % interval
 over seeds (Student's t, from three seeds on), * marks what differs beyond it, paired by seed. Work
@@ -135,7 +135,7 @@ def _lines(ranked: list[dict[str, Any]]) -> list[tuple[str, ...]]:
             num_long += 1
             name = f"{name[: _LONGEST_NAME - 6]}.. [{num_long}]"
         if not shared:
-            name += f", seeds {_runs(row['seeds'])}"
+            name += f", seeds {seed_ranges(row['seeds'])}"
         lines.append(_cells(name, row, compared=bool(against)))
     return lines
 
@@ -146,20 +146,26 @@ def _cells(name: str, row: dict[str, Any], *, compared: bool) -> tuple[str, ...]
         name += f" ({row['num_diverged']} diverged)"
     scored = f"+{row['scoring_work']:.1f}" if row.get("scoring_work") else ""
     metric = row.get("metric", "accuracy")
-    difference = "" if over is None else _values(over, metric, signed=True)
+    difference = "" if over is None else metric_cell(over, metric, signed=True)
     return (
         name,
-        _values(row["test_metric"], metric),
+        metric_cell(row["test_metric"], metric),
         *([difference] if compared else []),
         f"{row['work']:.2f}{scored}",
-        f"{sum(seconds[part] for part in _SPENT):.2f}",
+        f"{sum(seconds[part] for part in SPENT):.2f}",
         f"{seconds['evaluation']:.2f}",
         _reached(row),
     )
 
 
-def _values(interval: dict[str, Any], metric: str, *, signed: bool = False) -> str:
-    """A mean with half of its interval, of shares in points; a difference beyond it has a star."""
+def metric_cell(interval: Mapping[str, Any], metric: str, *, signed: bool = False) -> str:
+    """A mean with half of its interval, of shares in points; a difference beyond it has a star.
+
+    Args:
+        interval: `mean`, `low` and `high`.
+        metric: its name.
+        signed: whether it is a difference.
+    """
     scale, digits = (100, 2) if in_per_cent(metric) else (1, 4)
     mean = f"{scale * interval['mean']:{'+' if signed else ''}.{digits}f}"
     if interval["low"] is None:
@@ -184,11 +190,15 @@ def _shared_seeds(group: list[dict[str, Any]]) -> bool:
 
 def _seeds_of(group: list[dict[str, Any]]) -> str:
     """The seeds that every row has, for the line above; nothing if rows have different ones."""
-    return f", seeds {_runs(group[0]['seeds'])}" if _shared_seeds(group) else ""
+    return f", seeds {seed_ranges(group[0]['seeds'])}" if _shared_seeds(group) else ""
 
 
-def _runs(seeds: list[int]) -> str:
-    """`0-4, 7` for 0, 1, 2, 3, 4 and 7."""
+def seed_ranges(seeds: Sequence[int]) -> str:
+    """`0-4, 7` for 0, 1, 2, 3, 4 and 7.
+
+    Args:
+        seeds: in rising order.
+    """
     runs: list[list[int]] = []
     for seed in seeds:
         if runs and seed == runs[-1][-1] + 1:

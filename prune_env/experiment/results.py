@@ -9,10 +9,11 @@ from typing import Any
 
 from prune_env.experiment.machines import differing
 from prune_env.experiment.records import Key, Record
+from prune_env.experiment.selections import FOLDER, Selections, write_selections
 from prune_env.experiment.summary import summarise
 from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.files import check_file, replacing, writing
-from prune_env.storage.folders import claim_folder, lock_folder
+from prune_env.storage.folders import SETTINGS, claim_folder, lock_folder, read_settings
 from prune_env.storage.lines import append_line, take_lines
 
 EPISODES = "episodes.jsonl"
@@ -43,7 +44,7 @@ class Results:
         self.records: list[Record] = []
         if folder is not None:
             self._lock = lock_folder(folder)
-            claim_folder(folder, settings, (EPISODES, SUMMARY, PICTURES))
+            claim_folder(folder, settings, (EPISODES, SUMMARY, PICTURES, FOLDER))
             if (folder / SUMMARY).exists():  # is made anew, whatever is in it
                 check_file(folder / SUMMARY, "out")
             self.records = [record for record, _ in read_episodes(folder / EPISODES, settings)]
@@ -53,11 +54,12 @@ class Results:
         """Whether the episode of (task, scenario, agent, seed) is there."""
         return key in self._keys
 
-    def add(self, values: dict[str, Any]) -> None:
+    def add(self, values: dict[str, Any], selections: Selections | None = None) -> None:
         """Keep a record; it is on disk when this returns.
 
         Args:
             values: fields of `prune_env.experiment.records.Record`, and any others that JSON has.
+            selections: what the episode selected; kept in a file of its own, before the record.
 
         Raises:
             ValueError: if its episode is there already, it is of other settings, or a field is not
@@ -69,6 +71,8 @@ class Results:
         if record.settings is not None and (why := differing(record.settings, self._settings)):
             raise ValueError(f"`record` must be of the settings of these results ({why})")
         if self.folder is not None:
+            if selections is not None:
+                write_selections(self.folder, record.key, selections)
             append_line(self.folder / EPISODES, values)
         self.records.append(record)
         self._keys.add(record.key)
@@ -95,6 +99,26 @@ class Results:
             held = self.folder / SUMMARY
             with writing(f"`out` {held}"), replacing(held) as file:
                 file.write_text(text + "\n", encoding="utf-8")
+
+
+def read_results(folder: Path) -> tuple[dict[str, Any], list[Record]]:
+    """Settings and records of a folder; nothing is written, and others may write there meanwhile.
+
+    Args:
+        folder: that a `Results` was written in.
+
+    Raises:
+        ValueError: if it holds no episodes, or something in it is damaged.
+    """
+    if not (folder / EPISODES).exists():
+        raise ValueError(
+            f"`folder` must hold {EPISODES}, as `prune-env compare --out` writes it, got {folder}"
+        )
+    settings = read_settings(folder / SETTINGS)
+    records = [record for record, _ in read_episodes(folder / EPISODES, settings)]
+    if not records:
+        raise ValueError(f"`folder` {folder} holds no episode yet; wait until the first has ended")
+    return settings, records
 
 
 def read_episodes(file: Path, settings: dict[str, Any]) -> list[tuple[Record, JsonObject]]:

@@ -15,7 +15,7 @@ from prune_env.experiment.records import Record
 REFERENCE_MARGIN = 0.005
 BASES = ("short", "random")  # whom the others are compared with: the first that is there
 # What a user's own training spends too; validation is the comparison's.
-_SPENT = ("train", "scoring", "selection")
+SPENT = ("train", "scoring", "selection")
 
 Target = dict[tuple[str, str, int], float]
 
@@ -35,7 +35,8 @@ def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         groups[record.task, record.scenario, record.agent].append(record)
-    targets, several = _reference_accuracies(records), len(kinds_of(records)) > 1
+    targets = last_metrics(record for record in records if record.reference)
+    several = len(kinds_of(records)) > 1
     rows = []
     for (task, scenario, agent), group in groups.items():
         names = {"task": task, "scenario": scenario, "agent": agent}
@@ -83,9 +84,19 @@ def _difference(group: list[Record], base: list[Record] | None) -> dict[str, Any
     """To the base, on the seeds that both have."""
     if base is None or base[0].agent == group[0].agent:
         return {"against": None, "over": None}
-    theirs = {record.seed: record.test_metric for record in base}
-    paired = [r.test_metric - theirs[r.seed] for r in group if r.seed in theirs]
+    paired = paired_differences(group, base)
     return {"against": base[0].agent, "over": mean_interval(paired) if paired else None}
+
+
+def paired_differences(group: Sequence[Record], others: Sequence[Record]) -> list[float]:
+    """What the test metric of one agent is over another's, on each seed that both have.
+
+    Args:
+        group: episodes of one agent on one instance.
+        others: of another agent on the same.
+    """
+    theirs = {record.seed: record.test_metric for record in others}
+    return [r.test_metric - theirs[r.seed] for r in group if r.seed in theirs]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -94,21 +105,31 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known and None not in known else None  # type: ignore[arg-type]
 
 
-def _reference_accuracies(records: Sequence[Record]) -> Target:
-    """Final validation metric of the reference of each task, scenario and seed."""
+def last_metrics(records: Iterable[Record]) -> Target:
+    """The last validation metric of an agent's episodes, by task, scenario and seed.
+
+    Args:
+        records: of one agent.
+    """
     return {
         (record.task, record.scenario, record.seed): record.curve[-1].validation_metric
         for record in records
-        if record.reference
     }
 
 
 def _reached(record: Record, targets: Target) -> tuple[float, float | None] | None:
     """Work and seconds at which the validation metric first was near the reference's end."""
     target = targets.get((record.task, record.scenario, record.seed))
-    if target is None:
-        return None
-    least = target - REFERENCE_MARGIN
+    return None if target is None else first_reaching(record, target - REFERENCE_MARGIN)
+
+
+def first_reaching(record: Record, least: float) -> tuple[float, float | None] | None:
+    """Work and seconds at which the validation metric first was at least so much; None if never.
+
+    Args:
+        record: of an episode.
+        least: that metric. Seconds are None where they are not known.
+    """
     for place, point in enumerate(record.curve):
         if point.validation_metric >= least:
             along = spent_seconds(record)
@@ -119,6 +140,6 @@ def _reached(record: Record, targets: Target) -> tuple[float, float | None] | No
 def spent_seconds(record: Record) -> list[float] | None:
     """Seconds of training, scoring and selection by each point of the curve, if they are known."""
     along = record.curve_seconds
-    if along is None or not all(part in along for part in _SPENT):
+    if along is None or not all(part in along for part in SPENT):
         return None
-    return [sum(parts) for parts in zip(*(along[part] for part in _SPENT), strict=True)]
+    return [sum(parts) for parts in zip(*(along[part] for part in SPENT), strict=True)]

@@ -100,7 +100,7 @@ def load_folder(path: str) -> Dataset:
             too few, if a file cannot be read as a picture, if sizes differ and no side is given,
             or if pictures that are read as they are needed have no side given.
     """
-    folder, side = _folder_and_side(path)
+    folder, side = folder_and_side(path)
     classes, files = find_files(folder, PICTURES)
     pools = _streamed(files, side) if _is_large(files, side) else _cached_pictures(files, side)
     label_of = {name: label for label, name in enumerate(classes)}
@@ -128,7 +128,15 @@ def _pictures_and_labels(part: torch.utils.data.Dataset) -> tuple[Tensor, Tensor
     return pictures, torch.as_tensor(part.targets)  # type: ignore[attr-defined]
 
 
-def _folder_and_side(path: str) -> tuple[Path, int | None]:
+def folder_and_side(path: str) -> tuple[Path, int | None]:
+    """A folder of pictures, and how large they are to be made; None leaves them as they are.
+
+    Args:
+        path: as for `load_folder`.
+
+    Raises:
+        ValueError: if it does not exist, or the side is 0.
+    """
     name, at, side = path.rpartition("@")
     if at and side.isdecimal() and not Path(path).exists():
         if int(side) < 1:

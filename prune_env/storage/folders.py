@@ -106,7 +106,7 @@ def read_settings(file: Path, name: str = "out") -> dict[str, Any]:
         name: of the argument that the user gave the folder by.
 
     Raises:
-        ValueError: if it is damaged.
+        ValueError: if it is not there or damaged.
     """
     try:
         settings = parse_json(read_file(file, name))
