@@ -269,7 +269,9 @@ def test_timed_agents_take_turns(monkeypatch):
     monkeypatch.setattr(
         Comparison,
         "_episode",
-        lambda self, key, *rest: played.append((key[2], key[3])) or play(self, key, *rest),
+        lambda self, key, *rest, **others: (
+            played.append((key[2], key[3])) or play(self, key, *rest, **others)
+        ),
     )
     found = run(chosen, jobs=None)
     turns = [("random", 0), ("short", 0), ("full", 0), ("short", 1), ("full", 1), ("random", 1)]
