@@ -29,7 +29,7 @@ from prune_env.decision.clock import CLOCKS, WorkClock
 from prune_env.devices import on_gpu, resolve_device
 from prune_env.env import DataPruningEnv
 from prune_env.experiment.agents import make_agent
-from prune_env.experiment.inputs import check_held, check_set_up, data_digest
+from prune_env.experiment.inputs import check_alone, check_held, check_set_up, data_digest
 from prune_env.experiment.jobs import Packed, described, group_size, jobs_within
 from prune_env.experiment.needs import check_told, lacking
 from prune_env.experiment.playing import run_episode, run_episodes
@@ -248,6 +248,8 @@ class Comparison:
         """
         at_once = self.jobs_at_once(jobs, threads=torch.get_num_threads())
         check_held(results, self._inputs)
+        if self._timed:
+            check_alone(results)
         _ = self.pairs  # what cannot be played is found before anything is
         turns = turns_of(self._names, self.seeds, turning=self._timed)
         missing = [key for key in turns if key not in results]

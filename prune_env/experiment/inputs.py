@@ -36,6 +36,23 @@ def check_held(results: Results, inputs: Mapping[tuple[str, str, str], JsonObjec
             )
 
 
+def check_alone(results: Results) -> None:
+    """Refuse to time episodes for a folder whose seconds cannot be compared with theirs.
+
+    Args:
+        results: that hold episodes.
+
+    Raises:
+        ValueError: if some were played beside others.
+    """
+    beside = sum(record.beside > 0 for record in results.records)
+    if beside:
+        raise ValueError(
+            f"`out` {results.folder} holds {beside} episodes that were played beside others, whose "
+            "seconds cannot be compared with timed ones; name another folder"
+        )
+
+
 def check_set_up(record: JsonObject, settings: JsonObject, episode: str) -> None:
     """Refuse an episode that a process played which is set up otherwise than this one.
 

@@ -72,7 +72,7 @@ class Packed:
             ValueError: if a part cannot be pickled, by its name.
         """
         factories = own_factories(tasks)
-        named = parts | {f"`task` {name!r}": factory for name, factory in factories.items()}
+        named = dict(parts) | {f"`task` {name!r}": one for name, one in factories.items()}
         try:
             content = cloudpickle.dumps((player, factories))
         except Exception as error:  # whatever a stranger's object raises
@@ -91,7 +91,7 @@ class Packed:
         """The player in this process, made once; torch's threads are set for it then."""
         if self.digest not in _players:
             _players.clear()
-            player, factories = pickle.loads(self.content)
+            player, factories = pickle.loads(self.content.data)
             adopt_factories(factories)
             tune_process(player.models, threads=self.threads)
             _players[self.digest] = player
