@@ -301,7 +301,7 @@ class Comparison:
         return self.timing or self.clock == "wall"
 
     def _packed(self) -> Packed:
-        parts = {f"`tasks` {name!r}": task for name, task in self._tasks.items()}
+        parts: dict[str, Any] = {f"`tasks` {name!r}": one for name, one in self._tasks.items()}
         parts |= {f"`scenarios` {name!r}": one for name, one in self._scenarios.items()}
         parts |= {f"`agents` {spec!r}": agent for spec, agent in self._agents.items()}
         return Packed.of(self, parts, self._tasks)

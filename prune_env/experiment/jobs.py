@@ -191,7 +191,7 @@ def played(
 ) -> Iterator[tuple[Group, list[JsonObject]]]:
     """Groups and their records as they end.
 
-    Where a process has ended, the groups that were being played are played once more, one after
+    Where a process has ended, the episodes that were being played are played once more, one after
     another, so that it is known which of them ends its process.
 
     Args:
@@ -200,7 +200,7 @@ def played(
         jobs: processes at once, at least 2.
 
     Raises:
-        RuntimeError: if a group's process has ended twice, by its episodes.
+        RuntimeError: if an episode's process has ended twice, by its name.
     """
     work, left = partial(play_group, packed), dict.fromkeys(groups)
     again: Sequence[Group] = ()
@@ -211,12 +211,14 @@ def played(
                 yield group, records
             again = ()
         except WorkerEndedError as error:
-            if again:
+            if again or not error.groups:
+                what = described(error.groups[0]) if error.groups else "nothing yet"
                 raise RuntimeError(
-                    f"a process has ended twice while it played {described(error.groups[0])}: "
-                    "killed, or out of memory; what is done is kept, so go on with fewer `jobs`"
+                    f"a process has ended twice while it played {what}: killed, or out of memory; "
+                    "what is done is kept, so go on with fewer `jobs`"
                 ) from error
-            again = error.groups
+            again = [(key,) for group in error.groups for key in group]
+            left = dict.fromkeys([*again, *(one for one in left if one not in error.groups)])
 
 
 def described(group: Iterable[Key]) -> str:
