@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -156,14 +156,17 @@ def spread(
     parallel = joblib.Parallel(
         n_jobs=jobs, return_as="generator_unordered", pre_dispatch=at_once, batch_size=1
     )
+    ended = parallel(calls())
     try:
-        with closing(parallel(calls())) as ended:
-            for group, answer in ended:
-                del begun[group]
-                yield group, answer
+        for group, answer in ended:
+            del begun[group]
+            yield group, answer
     except BrokenProcessPool as error:
         raise WorkerEndedError(tuple(begun)) from error
     finally:
+        with warnings.catch_warnings():  # of what is given up where somebody stops
+            warnings.simplefilter("ignore")
+            ended.close()
         if type(backend).__name__ == "LokyBackend":  # its processes would wait for more
             get_reusable_executor().shutdown(wait=True)
 
