@@ -10,13 +10,16 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import blob_task, blobs
+from conftest import blob_task, blobs, make_record
 
 from prune_env.agent import Agent
 from prune_env.experiment import jobs
 from prune_env.experiment.comparison import Comparison
+from prune_env.experiment.inputs import whole_record
 from prune_env.experiment.records import Record
+from prune_env.experiment.report import summary_table
 from prune_env.experiment.results import Results
+from prune_env.experiment.summary import summarise
 from prune_env.problem.recipes import Recipe
 from prune_env.problem.tasks import register_task
 
@@ -134,7 +137,10 @@ def test_episodes_played_together_make_the_records_of_single_ones(serial, mortal
     Path(mortal.flag).touch()
     chosen = comparison(agents=(*AGENTS, mortal, Wild()))
     keys = [record.key for record in serial]
-    found = [Record.of(chosen._whole(*one)) for one in zip(keys, chosen.play(keys), strict=True)]
+    found = [
+        Record.of(whole_record(key, {"inputs": chosen._inputs[key[:3]]} | one, one["settings"], {}))
+        for key, one in zip(keys, chosen.play(keys), strict=True)
+    ]
     check_same(found, serial)
     count, seconds = len(found), [record.seconds["train"] for record in found]
     assert count == 108
@@ -280,3 +286,32 @@ def test_timed_agents_take_turns(monkeypatch):
         found.records,
         run(comparison(**SMALL, agents=("random", "short", "full"), seeds=(0, 1, 2))).records,
     )
+
+
+def test_timed_episodes_are_not_mixed_with_others(tmp_path):
+    chosen = comparison(**SMALL, agents=("random",))
+    results = Results(chosen.settings, tmp_path)
+    results.add(make_record(agent="random", task="odd", scenario="clean", beside=3))
+    timed = comparison(**SMALL, agents=("random",), timing=True)
+    with pytest.raises(ValueError, match="holds 1 episodes that were played beside others"):
+        timed.run(results)
+
+
+def test_seconds_beside_others_are_marked():
+    rows = summarise([Record.of(make_record(seed=seed, beside=seed)) for seed in (0, 1)])
+    (row,) = rows
+    shown = summary_table(rows)
+    assert row["beside"] == 1
+    assert "~1.75" in shown
+    assert "~ marks seconds" in shown
+    alone = summary_table(
+        summarise([Record.of(make_record(beside=0)), Record.of(make_record(seed=1))])
+    )
+    assert "~" not in alone
+
+
+def test_beside_is_no_part_of_the_result_and_is_checked():
+    record = Record.of(make_record(beside=2))
+    assert record.has_result_of(Record.of(make_record()))
+    with pytest.raises(ValueError, match="`beside`"):
+        Record.of(make_record(beside=-1))

@@ -107,7 +107,8 @@ class Comparison(Lineup):
         """
         elsewhere = self._elsewhere(jobs, engine)
         places = None if pieces is None else self._places(pieces, results, elsewhere)
-        check_held(results, self._inputs)  # what cannot be played is found before anything is
+        # What cannot be played is found before anything is.
+        check_held(results, self._inputs, alone=bool(self._measured))
         turns, own = self._turns(shard), self.machine_settings
         missing = [key for key in turns if key not in results]
         patient = jobs is None and engine is None

@@ -103,7 +103,9 @@ def _draw(title: str, agents: Mapping[str, list[Record]]) -> Figure:
             _line(by_seconds, curve.seconds, curve, colour, scale)
     metric = next(iter(agents.values()))[0].metric
     by_work.set(xlabel="work [full epochs]", ylabel=f"{_lack_of(metric)}, the better the higher")
-    by_seconds.set(xlabel="seconds of training, scoring and selection")
+    beside = any(record.beside for episodes in agents.values() for record in episodes)
+    measured = ", measured beside other episodes" if beside else ""
+    by_seconds.set(xlabel=f"seconds of training, scoring and selection{measured}")
     by_work.set_yscale("log")  # 96 and 97 % correct are as far apart as 20 and 40 %
     by_work.invert_yaxis()
     by_work.yaxis.set_major_formatter(ScalarFormatter())

@@ -31,12 +31,15 @@ def check_all_of(name: str, values: Any, kinds: tuple[type, ...]) -> None:
         check_type(name, one, kinds, f"texts or objects of {kinds[1].__name__}")
 
 
-def check_held(results: Results, inputs: Mapping[tuple[str, str, str], JsonObject]) -> None:
+def check_held(
+    results: Results, inputs: Mapping[tuple[str, str, str], JsonObject], *, alone: bool
+) -> None:
     """Refuse to go on with episodes of other inputs; older records do not say theirs.
 
     Args:
         results: that hold episodes.
         inputs: of each task, scenario and agent's name now.
+        alone: whether episodes are timed, and must all have been played alone.
 
     Raises:
         ValueError: naming the first and what differs.
@@ -50,6 +53,12 @@ def check_held(results: Results, inputs: Mapping[tuple[str, str, str], JsonObjec
                 f"{record.task} that were made of something else "
                 f"({'; '.join(_differences(there, here))}); name another folder"
             )
+    beside = sum(record.beside > 0 for record in results.records)
+    if alone and beside:
+        raise ValueError(
+            f"`out` {results.folder} holds {beside} episodes that were played beside others, whose "
+            "seconds cannot be compared with timed ones; name another folder"
+        )
 
 
 def whole_record(

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -101,7 +101,7 @@ class Packed:
         """The player in this process, made once; torch's threads are set for it then."""
         if self.digest not in _players:
             _players.clear()
-            player, factories = pickle.loads(self.content)
+            player, factories = pickle.loads(self.content.data)
             adopt_factories(factories)
             tune_process(player.models, threads=self.threads)
             _players[self.digest] = player
@@ -166,14 +166,17 @@ def spread(
     parallel = joblib.Parallel(
         n_jobs=jobs, return_as="generator_unordered", pre_dispatch=at_once, batch_size=1
     )
+    ended = parallel(calls())
     try:
-        with closing(parallel(calls())) as ended:
-            for group, answer in ended:
-                del begun[group]
-                yield group, answer
+        for group, answer in ended:
+            del begun[group]
+            yield group, answer
     except BrokenProcessPool as error:
         raise WorkerEndedError(tuple(begun)) from error
     finally:
+        with warnings.catch_warnings():  # of what is given up where somebody stops
+            warnings.simplefilter("ignore")
+            ended.close()
         if type(backend).__name__ == "LokyBackend":  # its processes would wait for more
             get_reusable_executor().shutdown(wait=True)
 
@@ -201,7 +204,7 @@ def played(
 ) -> Iterator[tuple[Group, list[JsonObject]]]:
     """Groups and their records as they end.
 
-    Where a process has ended, the groups that were being played are played once more, one after
+    Where a process has ended, the episodes that were being played are played once more, one after
     another, so that it is known which of them ends its process.
 
     Args:
@@ -210,7 +213,7 @@ def played(
         jobs: processes at once, at least 2.
 
     Raises:
-        RuntimeError: if a group's process has ended twice, by its episodes.
+        RuntimeError: if an episode's process has ended twice, by its name.
     """
     work, left = partial(play_group, packed), dict.fromkeys(groups)
     again: Sequence[Group] = ()
@@ -221,12 +224,14 @@ def played(
                 yield group, records
             again = ()
         except WorkerEndedError as error:
-            if again:
+            if again or not error.groups:
+                what = described(error.groups[0]) if error.groups else "nothing yet"
                 raise RuntimeError(
-                    f"a process has ended twice while it played {described(error.groups[0])}: "
-                    "killed, or out of memory; what is done is kept, so go on with fewer `jobs`"
+                    f"a process has ended twice while it played {what}: killed, or out of memory; "
+                    "what is done is kept, so go on with fewer `jobs`"
                 ) from error
-            again = error.groups
+            again = [(key,) for group in error.groups for key in group]
+            left = dict.fromkeys([*again, *(one for one in left if one not in error.groups)])
 
 
 def play_beside(

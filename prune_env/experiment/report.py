@@ -21,6 +21,9 @@ is in full epochs, + what scores took beforehand. Seconds are of training, scori
 those of validation apart. To reference: work, seconds and seeds until the validation metric first
 was within half a per cent of its range of the reference's last."""
 
+BESIDE = """\
+~ marks seconds of episodes played beside others at the same time: not to be compared with one
+another, nor with those of episodes that were alone. --timing plays agents in turn, and alone."""
 SEVERAL = """\
 Episodes of these tables were played on machines of several kinds: compare seconds only within one,
 and take differences of the metric that are as small as those between machines for none."""
@@ -46,8 +49,12 @@ def summary_table(rows: list[dict[str, Any]]) -> str:
         long = [row["agent"] for row in ranked if len(row["agent"]) > _LONGEST_NAME]
         if long:
             blocks.append("\n".join(f"[{n}] {name}" for n, name in enumerate(long, start=1)))
-    several = any("machines" in row for row in rows)
-    return "\n\n".join([*blocks, NOTES, *([SEVERAL] if several else [])])
+    notes = [NOTES]
+    if any(row.get("beside") for row in rows):
+        notes[0] += f"\n{BESIDE}"
+    if any("machines" in row for row in rows):
+        notes.append(SEVERAL)
+    return "\n\n".join([*blocks, *notes])
 
 
 def markdown(lines: Sequence[Sequence[Any]], *, left: int = 1) -> str:
@@ -147,15 +154,21 @@ def _cells(name: str, row: dict[str, Any], *, compared: bool) -> tuple[str, ...]
     scored = f"+{row['scoring_work']:.1f}" if row.get("scoring_work") else ""
     metric = row.get("metric", "accuracy")
     difference = "" if over is None else metric_cell(over, metric, signed=True)
+    mark = _mark(row)
     return (
         name,
         metric_cell(row["test_metric"], metric),
         *([difference] if compared else []),
         f"{row['work']:.2f}{scored}",
-        f"{sum(seconds[part] for part in SPENT):.2f}",
-        f"{seconds['evaluation']:.2f}",
+        f"{mark}{sum(seconds[part] for part in SPENT):.2f}",
+        f"{mark}{seconds['evaluation']:.2f}",
         _reached(row),
     )
+
+
+def _mark(row: dict[str, Any]) -> str:
+    """Before seconds that were measured beside other episodes."""
+    return "~" if row.get("beside") else ""
 
 
 def metric_cell(interval: Mapping[str, Any], metric: str, *, signed: bool = False) -> str:
@@ -179,7 +192,7 @@ def _reached(row: dict[str, Any]) -> str:
     if row["work_to_reference"] is None:
         return "-"
     seconds = row.get("seconds_to_reference")
-    spent = "" if seconds is None else f", {seconds:.2f}s"
+    spent = "" if seconds is None else f", {_mark(row)}{seconds:.2f}s"
     seeds = f"{row['num_reached_reference']}/{len(row['seeds'])}"
     return f"{row['work_to_reference']:.2f}{spent} {seeds}"
 

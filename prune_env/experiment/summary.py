@@ -29,8 +29,9 @@ def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
         `against`, paired by seed, with its interval), `budget`, `work`, `scoring_work`, `num_*`,
         `seconds` by part, `work_to_reference` and `seconds_to_reference` (until the validation
         metric first was within half a point of the reference's end; training, scoring and
-        selection, not validation), `num_reached_reference`, `num_diverged`. Where records are of
-        several kinds of machine, `machines` has those of the row.
+        selection, not validation), `num_reached_reference`, `num_diverged`, and `beside`, how many
+        other episodes were played at the same time, at most, when the seconds were measured. Where
+        records are of several kinds of machine, `machines` has those of the row.
     """
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
@@ -77,6 +78,7 @@ def _row(group: list[Record], targets: Target, base: list[Record] | None) -> dic
         "seconds_to_reference": _mean(seconds for _, seconds in reached),
         "num_reached_reference": len(reached),
         "num_diverged": sum(record.diverged for record in group),
+        "beside": max(record.beside for record in group),
     }
 
 

@@ -154,7 +154,8 @@ class _Stack:
             and _keeps_boundaries(len(inputs[0]), shapes)
             and _is_exact(len(inputs), len(inputs[0]), shapes, threads)
         ):
-            return _joint_gradients(weights, torch.stack(inputs), torch.stack(targets), into)
+            logits = _joint_gradients(weights, torch.stack(inputs), torch.stack(targets), into)
+            return logits.unbind()
         return [
             mlp_gradients([one[k] for one in weights], x, t, [one[k] for one in into])
             for k, (x, t) in enumerate(zip(inputs, targets, strict=True))
