@@ -195,8 +195,8 @@ class Comparison(Lineup):
         folder = results.folder
         if folder is None or self.clock != "work" or elsewhere is not None:
             raise ValueError(
-                "`pieces` go with results that have a folder, and with clock 'work', one job and no "
-                f"engine, got {folder} and {self.clock!r}; a measured budget is that of one "
+                "`pieces` go with results that have a folder, and with clock 'work', one job and "
+                f"no engine, got {folder} and {self.clock!r}; a measured budget is that of one "
                 "process, and so is what goes on in the middle of an episode"
             )
         names = ("task", "scenario", "agent", "seed")
