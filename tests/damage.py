@@ -236,15 +236,15 @@ def _write_selections(folder: Path, number: int) -> None:
     recorder = Recorder(env)
     env.step(np.ones(90, np.int8))
     recorder.add()
-    write_selections(folder, _KEY, recorder.selections())
+    write_selections(folder, (*_KEY, number), recorder.selections())
 
 
 def _read_selections(folder: Path) -> tuple[bytes, ...] | None:
-    found = read_selections(folder, _KEY)
+    found = read_selections(folder, (*_KEY, 0))
     return None if found is None else tuple(value.tobytes() for value in vars(found).values())
 
 
-_KEY = ("blobs", "noise:0.2", "ucb", 0)
+_KEY = ("blobs", "noise:0.2", "ucb")  # and a seed
 OBSERVATIONS = np.random.default_rng(0).uniform(size=(5, 28)).astype(np.float32)
 
 

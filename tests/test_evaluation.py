@@ -85,8 +85,8 @@ def test_a_stopped_comparison_goes_on_where_it_was(finished, tmp_path):
         pass
 
     class Stopping(Results):
-        def add(self, record):
-            super().add(record)
+        def add(self, values, selections=None):
+            super().add(values, selections)
             if len(self.records) == 5:
                 raise StopError
 

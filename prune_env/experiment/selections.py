@@ -152,7 +152,7 @@ def write_selections(folder: Path, key: Key, selections: Selections) -> None:
 
     file = file_of(folder, key)
     with writing(f"`out` {file}"):
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_archive(file, write)
 
 
