@@ -16,6 +16,7 @@ from prune_env.agent import Agent
 from prune_env.experiment import jobs
 from prune_env.experiment.comparison import Comparison
 from prune_env.experiment.inputs import whole_record
+from prune_env.experiment.playing import SELECTIONS
 from prune_env.experiment.records import Record
 from prune_env.experiment.report import summary_table
 from prune_env.experiment.results import Results
@@ -137,9 +138,12 @@ def test_episodes_played_together_make_the_records_of_single_ones(serial, mortal
     Path(mortal.flag).touch()
     chosen = comparison(agents=(*AGENTS, mortal, Wild()))
     keys = [record.key for record in serial]
+    played = chosen.play(keys)
+    for one in played:
+        assert one.pop(SELECTIONS).bits.any(axis=1).all()
     found = [
         Record.of(whole_record(key, {"inputs": chosen._inputs[key[:3]]} | one, one["settings"], {}))
-        for key, one in zip(keys, chosen.play(keys), strict=True)
+        for key, one in zip(keys, played, strict=True)
     ]
     check_same(found, serial)
     count, seconds = len(found), [record.seconds["train"] for record in found]

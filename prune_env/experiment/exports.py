@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import prune_env
-from prune_env.experiment.findings import beside
 from prune_env.experiment.records import Key, Record
 from prune_env.experiment.selections import Selections
 from prune_env.experiment.summary import SPENT
@@ -81,7 +80,7 @@ def _episode(record: Record, kept: Kept) -> dict[str, Any]:
         "num_epochs": len(record.curve) - 1,
         "num_wrong_selected": None if found is None else int(found.num_wrong.sum()),
         **_seconds(lambda part: record.seconds.get(part)),
-        "beside": beside(record),
+        "beside": record.beside,
     }
 
 

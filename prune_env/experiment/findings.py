@@ -57,16 +57,6 @@ def findings(records: Sequence[Record], targets: Sequence[float] = ()) -> list[d
     ]
 
 
-def beside(record: Record) -> int:
-    """How many other episodes were played at the same time, at most, as far as a record says.
-
-    Args:
-        record: of an episode.
-    """
-    said = getattr(record, "beside", record.others.get("beside", 0))
-    return said if isinstance(said, int) else 0
-
-
 def _condition(
     rows: dict[str, dict[str, Any]], agents: Rows, targets: Sequence[float]
 ) -> dict[str, Any]:
@@ -94,7 +84,7 @@ def _condition(
         "best": best,
         **by_standing,
         "references": [name for name in references if name != best],
-        "beside": max(beside(record) for group in agents.values() for record in group),
+        "beside": max(record.beside for group in agents.values() for record in group),
         "targets": list(wanted),
         "rows": [rows[name] for name in order],
     }
