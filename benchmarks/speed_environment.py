@@ -174,11 +174,11 @@ def vector_rows(device: torch.device, num_envs: int = 32) -> list[Row]:
 
 def together_rows(device: torch.device) -> list[Row]:
     """Selection, statistics and summary of K trainings in one pass against one by one."""
-    rows = []
+    rows, arguments = [], dict[str, Any](VECTOR | {"device": str(device)})
     for num_envs in (16, 64):
         pruners, results = [], []
         for seed in range(num_envs):
-            env = DataPruningEnv(**VECTOR, device=str(device))
+            env = DataPruningEnv(**arguments)
             env.reset(seed=seed)
             env.step(env.action_space.sample())
             pruners.append(env._episode.pruner)  # type: ignore[union-attr]

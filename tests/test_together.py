@@ -58,6 +58,7 @@ def test_the_mixtures_of_rows_are_those_of_each(size, seed):
     assert draws(ours) == draws(theirs)
 
 
+@settings(deadline=None)
 @given(SIZES, st.integers(0, 2**32 - 1))
 def test_counts_and_sums_of_rows_are_those_of_each(size, seed):
     rng = np.random.default_rng(seed)

@@ -48,7 +48,8 @@ def record_together(
     if len(parts) == 1:
         parts[0].record(indices[0], losses[0], correct[0])
         return
-    whole = {name: rows(parts, name).reshape(-1) for name in ("labels", *RECORDED)}
+    names = "labels", *RECORDED
+    whole: dict[str, Any] = {name: rows(parts, name).reshape(-1) for name in names}
     together = replace(parts[0], neighbours=None, **whole)
     lengths, starts = [len(one) for one in indices], np.arange(len(parts)) * len(parts[0])
     together.record(
