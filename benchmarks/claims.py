@@ -151,7 +151,8 @@ def play(comparison: Comparison) -> tuple[list[Record], dict[str, str]]:
     Each seed has environments of its own, for each measures what a full epoch takes but once. The
     second value says of agents why they cannot pay for what they train beforehand.
     """
-    records, unpaid = [], {}
+    records: list[Record] = []
+    unpaid: dict[str, str] = {}
     plays = len(comparison.seeds) * len(comparison.scenarios) * len(comparison.agents)
     with tqdm(total=plays, unit="episode") as bar:
         for number, seed in enumerate(comparison.seeds):

@@ -58,15 +58,15 @@ def test_a_verdict_follows_from_the_interval(interval, word):
 def test_a_ledger_is_played_and_written(tmp_path, monkeypatch):
     plain = time.perf_counter
     # What `grand` trains beforehand is more than everybody has.
-    agents = ("ucb", "grand:networks=9,epochs=9,cost=charged")
-    arguments = {"agents": agents, "seeds": ("3",), "epochs": 8.0, "keep_fraction": 0.5}
+    agents = ("ucb", "grand:networks=1,epochs=2,cost=charged")
+    arguments = {"agents": agents, "seeds": ("3",), "epochs": 4.0, "keep_fraction": 0.5}
     claims.Claims(
         name="tiny", task="blobs", out=tmp_path, document=tmp_path / "claims.md", **arguments
     )()
     assert time.perf_counter is plain
     found = json.loads((tmp_path / "claims-tiny.json").read_text())
     assert {row["agent"] for row in found["rows"]} == {*BASES, "ucb"}
-    assert "of a budget of 4" in found["unpaid"][agents[1]]
+    assert "of a budget of 2" in found["unpaid"][agents[1]]
     for row in found["rows"]:
         assert len(row["test_metrics"]) == len(row["seconds_over_short"]) == 3
         if row["agent"] == "short":

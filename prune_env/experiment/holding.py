@@ -82,15 +82,15 @@ def read_holding(path: Path) -> Holding:
             f"({error})"
         ) from error
     if submission.is_submission(values):
-        settings, records, problems = submission.unpacked(values)
-        entries, more = _entries("record", list(enumerate(records, start=1)))
-        return Holding(path=path, settings=settings, entries=entries, problems=(*problems, *more))
+        settings, records, damage = submission.unpacked(values)
+        entries, wrong = _entries("record", list(enumerate(records, start=1)))
+        return Holding(path=path, settings=settings, entries=entries, problems=(*damage, *wrong))
     if not isinstance(values, dict) or "curve" not in values:
         raise ValueError(f"`path` must hold a record or a submission, got {path}")
     values.pop("digest", None)
-    entries, problems = _entries("record", [(1, values)])
+    entries, wrong = _entries("record", [(1, values)])
     settings = values["settings"] if isinstance(values.get("settings"), dict) else {}
-    return Holding(path=path, settings=settings, entries=entries, problems=problems)
+    return Holding(path=path, settings=settings, entries=entries, problems=wrong)
 
 
 def _folder(path: Path) -> Holding:

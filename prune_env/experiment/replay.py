@@ -204,8 +204,9 @@ def drawn(entries: Sequence[Entry], count: int, seed: int) -> list[Entry]:
 def threads_of(settings: Mapping[str, Any]) -> int | None:
     """How many threads of torch an episode was played on; None if that is not known."""
     threads = settings.get("threads")
-    is_count = isinstance(threads, int) and not isinstance(threads, bool)
-    return threads if is_count and threads > 0 else None
+    if not isinstance(threads, int) or isinstance(threads, bool):
+        return None
+    return threads if threads > 0 else None
 
 
 def _device(settings: Mapping[str, Any]) -> str:
