@@ -64,7 +64,7 @@ def draw(watched: Watched, title: str) -> Figure:
 
     both = bool(watched.learned)
     figure = Figure(figsize=(11 if both else 6, 4.4), layout="constrained", facecolor="white")
-    axes = np.ravel(figure.subplots(1, 2 if both else 1))
+    axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
     _returns(axes[0], watched)
     if both:
         _worth(axes[1], watched)

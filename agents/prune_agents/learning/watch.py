@@ -133,11 +133,12 @@ class Watch:
         self._draw(always=last)
 
     def _is_due(self, number: int, *, last: bool) -> bool:
+        """Whether a policy is the first from one of the numbers on that are to be watched."""
         if self._plan is None:
             return False
-        # The first of a search comes after its first generation, whatever its number.
-        first = not any(name == LEARNED for name, _ in self._held)
-        return first or last or number % self._plan.every == 0
+        every, between = self._plan.every, max(1, self._training.steps // NUM_POLICIES)
+        held = [steps // between for name, steps in self._held if name == LEARNED]
+        return last or not held or number // every > max(held) // every
 
     def _log(self, logger: Logger, number: int, steps: int, shown: dict[str, Snapshot]) -> None:
         watched = Watched.of(self._held)
