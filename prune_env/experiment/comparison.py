@@ -111,7 +111,7 @@ class Comparison:
             check_count("seed", seed, least=0)
         for name, kinds in _KINDS.items():
             check_all_of(name, getattr(self, name), kinds)
-        same = {"model": self.model, "num_samples": self.num_samples}
+        same: dict[str, Any] = {"model": self.model, "num_samples": self.num_samples}
         check_each_once("tasks", tuple(Instance(task=one, **same).task_name for one in self.tasks))
         check_each_once("scenarios", tuple(map(str, self.scenarios)))
         check_each_once_as("scenarios", {str(one): Scenario.of(one) for one in self.scenarios})
@@ -338,8 +338,8 @@ class Comparison:
         return "clock 'wall'" if self.clock == "wall" else "`timing`" if self.timing else ""
 
     def _packed(self) -> Packed:
-        kinds = {"tasks": self._tasks, "scenarios": self._scenarios, "agents": self._agents}
-        return Packed.of(self, kinds, self._tasks)
+        kinds: dict[str, Mapping[str, Any]] = {"tasks": self._tasks, "agents": self._agents}
+        return Packed.of(self, {**kinds, "scenarios": self._scenarios}, self._tasks)
 
     def play(self, keys: Sequence[Key]) -> list[JsonObject]:
         """What `run_episode` returns for episodes, played in this process, together if several.
