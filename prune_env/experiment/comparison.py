@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -169,8 +169,8 @@ class Comparison(Lineup):
         return self._size(task, scenario) * self._budget(self._made((task, scenario, spec))[1])
 
     def _packed(self) -> Packed:
-        kinds = {"tasks": self._tasks, "scenarios": self._scenarios, "agents": self._agents}
-        return Packed.of(self, kinds, self._tasks)
+        kinds: dict[str, Mapping[str, Any]] = {"tasks": self._tasks, "agents": self._agents}
+        return Packed.of(self, {**kinds, "scenarios": self._scenarios}, self._tasks)
 
     def play(self, keys: Sequence[Key]) -> list[JsonObject]:
         """What `run_episode` returns for episodes, played in this process, together if several.

@@ -156,9 +156,9 @@ def _check_inputs(parts: Sequence[_Part]) -> None:
     for part in parts:
         for record, _ in part.episodes:
             made = record.inputs or {}
-            said = {(record.task, name): made.get(name) for name in _OF_A_TASK}
-            said[record.task, record.scenario, record.agent, "arguments"] = made.get("agent")
-            for names, value in said.items():
+            agent = record.task, record.scenario, record.agent, "arguments"
+            said = [((record.task, name), made.get(name)) for name in _OF_A_TASK]
+            for names, value in [*said, (agent, made.get("agent"))]:
                 before, folder = known.setdefault(names, (value, part.folder))
                 if None not in (before, value) and before != value:
                     raise ValueError(

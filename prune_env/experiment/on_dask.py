@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from prune_env.arguments import check_count
 from prune_env.experiment.spreading import LostError, Work
@@ -25,7 +25,7 @@ class Dask:
     episodes: int = 1
 
     # The scheduler begins lost tasks anew, by its `distributed.scheduler.allowed-failures`.
-    tries: ClassVar[int] = 1
+    tries = 1
 
     def __post_init__(self) -> None:
         """Check the settings, and that Dask is there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from prune_env.arguments import check_at_least, check_count, check_positive
 from prune_env.experiment.spreading import TRIES, LostError, Work
@@ -31,7 +31,7 @@ class Ray:
     gpus: float = 0
     episodes: int = 1
 
-    tries: ClassVar[int] = TRIES
+    tries = TRIES
 
     def __post_init__(self) -> None:
         """Check the settings, and that Ray is there."""

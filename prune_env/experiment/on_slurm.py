@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from prune_env.arguments import check_choice, check_count, check_type
 from prune_env.experiment.spreading import TRIES, LostError, Work
@@ -32,7 +32,7 @@ class Slurm:
         ValueError: if submitit knows no such parameter or cluster.
     """
 
-    tries: ClassVar[int] = TRIES
+    tries = TRIES
 
     def __init__(
         self,
