@@ -159,7 +159,7 @@ def table(columns: list[Range], meanings: Mapping[str, str]) -> str:
             f"{sorted(meanings.keys() - names)}"
         )
     rows = [
-        f"| {index} | `{name}` | [{number(low)}, {number(high)}] | {meanings[name]} |"
+        f"| {index} | `{name}` | [{number(low)},\u00a0{number(high)}] | {meanings[name]} |"
         for index, (name, low, high) in enumerate(columns)
     ]
     return "\n".join(["| index | name | range | meaning |", "|---|---|---|---|", *rows])
