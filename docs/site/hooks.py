@@ -64,9 +64,9 @@ def reference() -> dict[str, str]:
     return pages
 
 
-def notebook(text: str) -> tuple[str, dict[str, str]]:
-    """A notebook with its outputs as Markdown, and its pictures: base64 by name."""
-    parts, pictures = [], {}
+def notebook(text: str) -> str:
+    """A notebook with its outputs as Markdown."""
+    parts = []
     for cell in json.loads(text)["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
@@ -76,12 +76,11 @@ def notebook(text: str) -> tuple[str, dict[str, str]]:
         for output in cell["outputs"]:
             data = output.get("data", {})
             if "image/png" in data:
-                name = f"tour-{len(pictures)}.png"
-                pictures[name] = "".join(data["image/png"])
-                parts.append(f"![]({name})")
+                picture = "".join(data["image/png"]).replace("\n", "")
+                parts.append(f'<img alt="" src="data:image/png;base64,{picture}">')
             elif shown := "".join(output.get("text", data.get("text/plain", ""))).rstrip():
                 parts.append(f"```text\n{shown}\n```")
-    return "\n\n".join(parts) + "\n", pictures
+    return "\n\n".join(parts) + "\n"
 
 
 def in_site(path: str) -> str | None:
@@ -96,7 +95,7 @@ def in_site(path: str) -> str | None:
 
 def in_repository(page: str) -> str:
     """Where a page of the site is in the repository."""
-    return "README.md" if page == "tour.md" else from_elsewhere().get(page, f"docs/{page}")
+    return NOTEBOOK if page == "tour.md" else from_elsewhere().get(page, f"docs/{page}")
 
 
 def moved(link: str, page: str) -> str:
@@ -106,22 +105,16 @@ def moved(link: str, page: str) -> str:
         link: as it stands in the page.
         page: the page that it stands in, of the site.
     """
-    for start in (REPOSITORY, RAW):
-        if link.startswith(start):
-            path, _, anchor = link.removeprefix(start).partition("#")
-            break
-    else:
-        if re.match(r"[a-z]+:|#", link):
-            return link
-        path, _, anchor = link.partition("#")
-        if not (ROOT / "docs" / page).exists() or path.startswith("../"):
-            path = posixpath.join(posixpath.dirname(in_repository(page)), path)
-            path = posixpath.normpath(path)
-        else:
-            return link
+    host = next((start for start in (REPOSITORY, RAW) if link.startswith(start)), "")
+    if not host and re.match(r"[a-z]+:|#", link):
+        return link
+    path, _, anchor = link.removeprefix(host).partition("#")
+    if not host:
+        folder = posixpath.dirname(in_repository(page))
+        path = posixpath.normpath(posixpath.join(folder, path))
     target = in_site(path)
     if target is None:
-        return link if link.startswith("https:") else REPOSITORY + path
+        return REPOSITORY + path if not host and (ROOT / path).exists() else link
     relative = posixpath.relpath(target, posixpath.dirname(page) or ".")
     return relative + (f"#{anchor}" if anchor else "")
 
@@ -169,19 +162,14 @@ def of_folder(folder: str, pages: set[str]) -> list[Any]:
 
 def on_files(files: Any, config: Any) -> Any:
     """MkDocs has found the files in docs/: add the others, then make the navigation."""
-    import base64
-
     from mkdocs.structure.files import File
 
     for here, there in from_elsewhere().items():
         files.append(File.generated(config, here, abs_src_path=str(ROOT / there)))
     for here, text in reference().items():
         files.append(File.generated(config, here, content=text))
-    if (ROOT / NOTEBOOK).exists():
-        text, pictures = notebook((ROOT / NOTEBOOK).read_text(encoding="utf-8"))
-        files.append(File.generated(config, "tour.md", content=text))
-        for name, data in pictures.items():
-            files.append(File.generated(config, name, content=base64.b64decode(data)))
+    text = notebook((ROOT / NOTEBOOK).read_text(encoding="utf-8"))
+    files.append(File.generated(config, "tour.md", content=text))
     config.nav = present(config.nav, {file.src_uri for file in files})
     return files
 
