@@ -1,4 +1,4 @@
-"""The documentation site: what is made from the code is up to date, and it builds without a warning."""
+"""The site: what is made from the code is up to date, and it builds without a warning."""
 
 import json
 import os

@@ -58,7 +58,8 @@ STATISTIC = {
     "loss_mean_mean": "mean of the same",
     "loss_mean_deviation": "standard deviation of the same",
     "loss_deviation_mean": "mean of the roots of the running variances, over the loss of guessing",
-    "class_loss_deviation": "standard deviation of the classes' mean losses, over the loss of guessing",
+    "class_loss_deviation": "standard deviation of the classes' mean losses, over the loss of "
+    "guessing",
     "correct_mean": "mean of the running means of how much was right",
     "share_forgotten": "share that was forgotten at least once",
     "share_seen": "share of the N samples with a recorded loss",
@@ -94,8 +95,8 @@ FEATURES = {
 COMPOSE = {
     "class_target": "shares of the classes: 0 those of the validation, -1 those of the training, 1 "
     "equal ones",
-    "cut": "how many samples are cut as wrongly labelled: -1 none, 0 1.5 times the estimate, 1 half "
-    "of all; of a class at most half",
+    "cut": "how many samples are cut as wrongly labelled: -1 none, 0 1.5 times the estimate, 1 "
+    "half of all; of a class at most half",
     "stalest": "of what is left, share of those trained on longest ago",
     "random": "share taken at random",
     "highest": "share of the highest running mean losses",

@@ -196,7 +196,7 @@ def page(name: str) -> str:
         "classes.",
         example(spec),
         f"## Description\n\n{parts['Description']}",
-        f"## Action space\n\nThe default is `action=\"{action}\"`. {description}.",
+        f'## Action space\n\nThe default is `action="{action}"`. {description}.',
         entries_table(action),
         without_tables(parts["Action"]),
         "[Every action](encodings.md#actions) has them all.",

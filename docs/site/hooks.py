@@ -40,7 +40,7 @@ def from_elsewhere() -> dict[str, str]:
 
 
 def sections(stub: Path) -> dict[str, list[tuple[str, str]]]:
-    """Public names of a stub and the modules they are from, by the comment that they stand under."""
+    """Public names of a stub and the modules they are from, by the comment above them."""
     found: dict[str, list[tuple[str, str]]] = {}
     names: list[tuple[str, str]] = []
     for line in stub.read_text(encoding="utf-8").splitlines():
