@@ -1,8 +1,8 @@
 """Put results into the documents that show them: `python benchmarks/documents.py`.
 
 Between two marks `<!-- NAME -->` and `<!-- end of NAME -->` stands what was measured last: the
-tables of `make demo` (runs/demo) and those of `make bench`. What documents say of the code is
-written by `python -m docs.site.pages`.
+tables of `make demo` (runs/demo) and those of `make bench`; and what agents must be told. Whole
+pages that are made from the code are written by `python -m docs.site.pages`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import shutil
 from pathlib import Path
 
+from prune_env.experiment import catalogue
 from prune_env.experiment.report import markdown, summary_table
 
 ROOT = Path(__file__).parent.parent
@@ -19,30 +20,18 @@ RESULTS = Path(__file__).parent / "results"
 DEMO = ROOT / "runs" / "demo"
 
 
-def filled(document: Path, page: str, mark: str, text: str) -> str:
-    """A page with a text between its marks, in place of what is there.
-
-    Args:
-        document: the file that the page is of, for the error.
-        page: its text.
-        mark: name of the marks.
-        text: what comes between them.
+def fill(document: Path, mark: str, text: str) -> None:
+    """Put a text between the marks of a document, in place of what is there.
 
     Raises:
-        ValueError: if the page lacks them.
+        ValueError: if the document lacks them.
     """
     start, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
-    before, found, rest = page.partition(start)
+    before, found, rest = document.read_text(encoding="utf-8").partition(start)
     _, ended, after = rest.partition(end)
     if not (found and ended):
         raise ValueError(f"{document} must hold {start} and {end}")
-    return f"{before}{start}\n\n{text}\n\n{end}{after}"
-
-
-def fill(document: Path, mark: str, text: str) -> None:
-    """Put a text between the marks of a document; raises as `filled` does."""
-    page = filled(document, document.read_text(encoding="utf-8"), mark, text)
-    document.write_text(page, encoding="utf-8")
+    document.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 def speed(file: Path) -> str:
@@ -65,6 +54,7 @@ def main() -> None:
     rows = json.loads((DEMO / "summary.json").read_text(encoding="utf-8"))
     fill(DOCS / "demo.md", "demo", summary_table(rows))
     shutil.copyfile(DEMO / "accuracy-digits-noise_0.3.png", DOCS / "demo-noise.png")
+    fill(DOCS / "agents.md", "needs", catalogue.text("needs"))
     fill(DOCS / "speed.md", "speed", speed(RESULTS / "speed-cpu.json"))
 
 

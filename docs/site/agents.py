@@ -1,10 +1,10 @@
-"""The list of agents and modifiers in docs/agents.md: what the registry knows of each."""
+"""The page of every agent and modifier: what the registry knows of each."""
 
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
 
-from prune_env.experiment import catalogue
+from docs.site import environments
 from prune_env.experiment.agents import agent_entries, describe, modifier_entries
 
 
@@ -30,10 +30,19 @@ def listed(entries: dict[str, EntryPoint]) -> str:
     return "\n\n".join(blocks)
 
 
-def marks() -> dict[str, str]:
-    """What stands between the marks of docs/agents.md."""
-    return {
-        "needs": catalogue.text("needs"),
-        "agents": listed(agent_entries()),
-        "modifiers": listed(modifier_entries()),
-    }
+def page() -> str:
+    """The page."""
+    blocks = [
+        "# Every agent",
+        environments.MADE,
+        "`name:argument=value,...` sets an argument, as in `ucb:c=2,period=4`; `keep_fraction` is "
+        "the comparison's unless it is set. What a rule departs from its paper in, its docstring "
+        "says, in `agents/prune_agents/rules/` and in the site's reference. [Agents](agents.md) "
+        "says which to take.",
+        "## Agents",
+        listed(agent_entries()),
+        "## Modifiers",
+        "Around an agent, after a `+`: `ucb+anneal:0.125`. The first argument needs no name.",
+        listed(modifier_entries()),
+    ]
+    return "\n\n".join(blocks) + "\n"

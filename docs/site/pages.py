@@ -1,27 +1,22 @@
 """Write what documents say of the code, from the code: `python -m docs.site.pages`.
 
-The pages of the decision problem in docs/environments/, and in docs/agents.md what stands between
-marks. A test holds that they are up to date.
+The pages of the decision problem in docs/environments/, and that of every agent. A test holds that
+they are up to date.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.documents import filled
 from docs.site import agents, environments
 
 DOCS = Path(__file__).parent.parent
 
 
 def texts() -> dict[Path, str]:
-    """Every document that is made from the code, whole."""
-    found = {DOCS / name: text for name, text in environments.pages().items()}
-    page = DOCS / "agents.md"
-    found[page] = page.read_text(encoding="utf-8")
-    for mark, text in agents.marks().items():
-        found[page] = filled(page, found[page], mark, text)
-    return found
+    """Every document that is made from the code."""
+    made = environments.pages() | {"every-agent.md": agents.page()}
+    return {DOCS / name: text for name, text in made.items()}
 
 
 def main() -> None:
