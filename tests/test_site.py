@@ -65,10 +65,11 @@ def test_links_in_code_stay():
 
 
 def test_a_page_that_is_not_there_is_left_out_of_the_navigation():
-    nav = [{"A": "a.md"}, {"B": [{"C": "c.md"}]}, {"D": "d/"}]
-    there = {"a.md", "d/z.md", "d/README.md", "d/e/f.md"}
+    nav = [{"A": "a.md"}, {"B": [{"C": "c.md"}]}, {"D": "d/"}, {"R": "results/"}]
+    there = {"a.md", "d/z.md", "d/README.md", "d/e/f.md", "results/README.md", "results/y.md"}
     below = ["d/README.md", {"e": ["d/e/f.md"]}, "d/z.md"]
-    assert hooks.present(nav, there) == [{"A": "a.md"}, {"D": below}]
+    results = ["results/README.md", {"y": "results/y.md"}]
+    assert hooks.present(nav, there) == [{"A": "a.md"}, {"D": below}, {"R": results}]
 
 
 def test_every_public_name_is_in_the_reference():

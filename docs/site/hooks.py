@@ -27,13 +27,14 @@ STUBS = {
     "prune_agents": "agents/prune_agents/__init__.pyi",
 }
 SHOWN_RESULTS = (".md", ".png")
+RESULTS = "results/"
 
 
 def from_elsewhere() -> dict[str, str]:
     """Files of the site that lie outside docs/, by their place in the site."""
     results = sorted((ROOT / "benchmarks" / "results").iterdir())
     return ELSEWHERE | {
-        f"results/{file.name}": f"benchmarks/results/{file.name}"
+        f"{RESULTS}{file.name}": f"benchmarks/results/{file.name}"
         for file in results
         if file.suffix in SHOWN_RESULTS
     }
@@ -147,14 +148,15 @@ def present(nav: list[Any], pages: set[str]) -> list[Any]:
 
 
 def of_folder(folder: str, pages: set[str]) -> list[Any]:
-    """Pages of a folder, its README first, and folders in it."""
+    """Pages of a folder, its README first, and folders in it; results are called by their files."""
     inside = sorted(page for page in pages if page.startswith(folder) and page.endswith(".md"))
     inside.sort(key=lambda page: not page.endswith("/README.md"))
     entries: list[Any] = []
     for page in inside:
         name, slash, _ = page.removeprefix(folder).partition("/")
         if not slash:
-            entries.append(page)
+            own = folder != RESULTS or name == "README.md"
+            entries.append(page if own else {name.removesuffix(".md"): page})
         elif not any(name in entry for entry in entries):
             entries.append({name: of_folder(f"{folder}{name}/", pages)})
     return entries
