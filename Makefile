@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test gpu integrations engines portable slow check package format bench golden clean
+.PHONY: demo test gpu integrations engines portable slow check package docs format bench golden clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -60,6 +60,11 @@ check: $(STAMP)
 
 package: $(STAMP)
 	.ci/package $(BIN)/python
+
+# The site in build/site: open index.html there, no server and no network is needed.
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -1,7 +1,8 @@
 """Put results into the documents that show them: `python benchmarks/documents.py`.
 
 Between two marks `<!-- NAME -->` and `<!-- end of NAME -->` stands what was measured last: the
-tables of `make demo` (runs/demo) and those of `make bench`; and what agents must be told.
+tables of `make demo` (runs/demo) and those of `make bench`; and what agents must be told. Whole
+pages that are made from the code are written by `python -m docs.site.pages`.
 """
 
 from __future__ import annotations

@@ -47,22 +47,21 @@ class DataPruningEnv(gym.Env[Observation, np.ndarray]):
         torch computes on one thread, as in PyTorch's own DataLoader.
 
     Action:
-        | `action`   | space                    | meaning                                          |
-        |------------|--------------------------|--------------------------------------------------|
-        | `mask`     | MultiBinary(N)           | 1 = train on the sample                          |
-        | `scores`   | Box(-1, 1, (N,))         | the top `keep_fraction` is trained on            |
-        | `weights`  | Box(0, max_weight, (N,)) | 0 = pruned, else the multiplier of its loss      |
-        | `mixture`  | Box(-1, 1, (5,))         | shares softmax(4 a) of the rules random, highest,|
-        |            |                          | lowest, middle loss and stalest                  |
-        | `features` | Box(-1, 1, (7,))         | weights of the standardised features of          |
-        |            |                          | `prune_env.FEATURES`; Gumbel top-k    |
-        | `bins`     | Box(-1, 1, (16,))        | log propensity / 4 of each loss quantile bin     |
-        | `compose`  | Box(-1, 1, (5,))         | corrections to the rule `distrust`, which is 0:  |
-        |            |                          | see `prune_env.COMPOSITION`                      |
-        | `groups`   | Box(-1, 1, (K,))         | shares softmax(4 a) of the K groups              |
-        | `group-    | Box(-1, 1, (8,))         | weights of the standardised `GROUP_COLUMNS`:     |
-        | features`  |                          | shares size x exp(2 a.z), for any K              |
-        | `rule`     | Discrete(12)             | which of `prune_env.RULE_ENTRIES` plays          |
+        | `action`         | space                    | meaning                                   |
+        |------------------|--------------------------|-------------------------------------------|
+        | `mask`           | MultiBinary(N)           | 1 = train on the sample                   |
+        | `scores`         | Box(-1, 1, (N,))         | the top `keep_fraction` is trained on     |
+        | `weights`        | Box(0, max_weight, (N,)) | 0 = pruned, else its loss's multiplier    |
+        | `mixture`        | Box(-1, 1, (5,))         | shares softmax(4 a) of five rules         |
+        | `features`       | Box(-1, 1, (7,))         | weights of `FEATURES`; Gumbel top-k       |
+        | `bins`           | Box(-1, 1, (16,))        | log propensity / 4 of each loss quantile  |
+        | `compose`        | Box(-1, 1, (5,))         | `COMPOSITION`: corrections to `distrust`  |
+        | `groups`         | Box(-1, 1, (K,))         | shares softmax(4 a) of the K groups       |
+        | `group-features` | Box(-1, 1, (8,))         | weights of `GROUP_COLUMNS`: size x e^2a.z |
+        | `rule`           | Discrete(12)             | which of `RULE_ENTRIES` plays             |
+
+        Names in capitals are of `prune_env`. The five rules are random, highest, lowest and middle
+        loss and stalest; what 0 says in `compose` is the rule `distrust` itself.
 
         Groups are those that the task names, such as where samples are from, or else the classes;
         what a group smaller than its share cannot give, the others do.

@@ -16,7 +16,8 @@ import numpy as np
 from prune_env.state import pack, unpack
 
 SHARES = np.arange(50) / 100  # of wrong labels, that are considered
-EVIDENCE = 1.0  # nats of log-likelihood by which a share must beat that of none
+EVIDENCE = 1.0
+"""Nats of log-likelihood by which a share of wrong labels must beat that of none."""
 _ACCURACIES = (np.arange(64) + 0.5) / 64
 _MOST_WRONG = 0.95  # of a class's labels
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # A training step is one forward and two forwards' worth of backward: a forward pass costs a third.
 FORWARD_COST = 1 / 3
+"""Full epochs that a forward pass over all N samples is charged."""
 PARTS = ("train", "scoring", "selection", "evaluation")  # of an episode's time
 
 

@@ -15,7 +15,9 @@ from prune_env.decision.classes import EVIDENCE, ClassKnowledge
 from prune_env.decision.selection import quotas, random_subset, top
 
 CUT = 1.5  # times the estimate: the suspects are not all that are wrong, nor the wrong all suspects
-MOST_OF_CLASS = 0.5  # of a class that is cut
+"""What the estimated share of wrong labels is multiplied by."""
+MOST_OF_CLASS = 0.5
+"""Share of a class that may be cut."""
 _TIMES_MET = 2
 ORDERS = ("stalest", "random", "highest")
 

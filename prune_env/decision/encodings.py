@@ -35,6 +35,7 @@ _ORDER_SCALE = 4.0
 _ORDER_BIAS = np.array([2.0, 0.0, 0.0])
 _LEAST_SHARE = 0.01
 RULE_ENTRIES = (*WHOLE_RULES, *(rule + BALANCED for rule in WHOLE_RULES))
+"""What the choices of action `rule` play, in order."""
 
 
 class Known(NamedTuple):
@@ -119,6 +120,7 @@ def _rule(values: np.ndarray, count: int, known: Known, rng: np.random.Generator
 
 
 COMPOSITION = ("class_target", "cut", *ORDERS)
+"""The entries of action `compose`."""
 
 
 def composition(values: np.ndarray) -> Composition:
@@ -158,6 +160,7 @@ def _compose(values: np.ndarray, count: int, known: Known, rng: np.random.Genera
 
 
 WITHIN = WHOLE_RULES
+"""What an action on groups may take of each."""
 _GROUP_SCALE = 4.0
 
 
@@ -306,3 +309,4 @@ ENCODINGS = {
         why_no_component="it is one number",
     ),
 }
+"""Action encodings by name."""

@@ -12,7 +12,6 @@ from prune_env.decision.statistics import SampleStatistics
 from prune_env.state import pack, unpack
 
 _LOSSES = 10.0  # in units of the loss of guessing
-# Name, least and largest value of what is observed of a group.
 GROUP_COLUMNS = (
     ("loss", 0.0, _LOSSES),
     ("loss_fall", -_LOSSES, _LOSSES),
@@ -23,7 +22,9 @@ GROUP_COLUMNS = (
     ("seen", 0.0, 1.0),
     ("correct", 0.0, 1.0),
 )
+"""Name, least and largest value of what is observed of a group."""
 GROUP_COLUMN = {name: place for place, (name, _, _) in enumerate(GROUP_COLUMNS)}
+"""The place of each of `GROUP_COLUMNS`, by name."""
 GROUP_FEATURES = tuple(name for name, _, _ in GROUP_COLUMNS)
 # Features that are known of groups alone of which samples were met.
 _OF_LOSSES = ("loss", "loss_fall", "met_loss", "correct")

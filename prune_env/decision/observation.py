@@ -47,6 +47,7 @@ SAMPLE_COLUMNS = (
     SampleColumn("epochs_since_seen", COUNT_LIMIT, lambda s: s.epochs_since_seen()),
     SampleColumn("label", COUNT_LIMIT, lambda s: s.labels),
 )
+"""Columns of the table of samples."""
 
 
 def _neighbours(statistics: SampleStatistics) -> np.ndarray:
@@ -57,7 +58,9 @@ def _neighbours(statistics: SampleStatistics) -> np.ndarray:
 NEIGHBOURS = SampleColumn("neighbours", 1.0, _neighbours)  # last, and only where it is asked for
 # Of the last validation, by class: samples, those predicted right, and all predicted to be of it.
 CLASS_COLUMNS = ("validation_samples", "validation_correct", "validation_predicted")
+"""Columns of the table of classes."""
 SAMPLE_COLUMN = {column.name: index for index, column in enumerate((*SAMPLE_COLUMNS, NEIGHBOURS))}
+"""The place of each column of samples, by name; `neighbours` is there where it is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,7 @@ RUN_COLUMNS = (
     ("label_shift", 1.0),
     ("validation_entropy", 1.0),
 )
+"""Names and largest values of what is observed of the run; the least is 0."""
 # How the first are filled, of a summary and the loss of guessing; the last four are of classes.
 _OF_RUN: tuple[Callable[[RunSummary, float], float], ...] = (
     lambda run, guess_loss: run.progress,
@@ -121,6 +125,7 @@ _OF_RUN: tuple[Callable[[RunSummary, float], float], ...] = (
     lambda run, guess_loss: math.log1p(run.num_updates),
 )
 RUN_COLUMN = {name: index for index, (name, _) in enumerate(RUN_COLUMNS)}
+"""The place of each of `RUN_COLUMNS`, by name."""
 _RUN_HIGH = np.array([high for _, high in RUN_COLUMNS], dtype=np.float32)
 
 
@@ -287,6 +292,7 @@ STATISTIC_COLUMNS = (
     ("class_entropy", 1.0),
 )
 SUMMARY_COLUMNS = (*RUN_COLUMNS, *STATISTIC_COLUMNS)
+"""Names and largest values of the summary; the least is 0."""
 _STATISTIC_HIGH = np.array([high for _, high in STATISTIC_COLUMNS], dtype=np.float32)
 
 

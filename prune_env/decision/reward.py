@@ -71,6 +71,7 @@ REWARDS: dict[str, Reward] = {
     "loss": loss,
     "terminal": terminal,
 }
+"""Rewards by name."""
 
 
 def find_reward(reward: str | Reward) -> Reward:

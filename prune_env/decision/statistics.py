@@ -8,7 +8,8 @@ import numpy as np
 
 from prune_env.arguments import check_fraction, check_real
 
-LOSS_LIMIT = 1e15  # a loss is recorded as at most this, so that its square is a float32
+LOSS_LIMIT = 1e15
+"""A loss is recorded as at most this, so that its square is a float32."""
 
 
 def check_means(loss_decay: float, loss_start: float | None) -> None:
@@ -155,7 +156,6 @@ RECORDED = (
     "seen_at",
     "times_forgotten",
 )
-# What the `features` action weighs, larger = more of it.
 FEATURES = (
     "loss_mean",
     "class_loss",
@@ -165,6 +165,7 @@ FEATURES = (
     "epochs_since_seen",
     "class_rarity",
 )
+"""What the action `features` weighs; larger = more of it."""
 _LOSS_FEATURES = FEATURES[:5]  # known of samples seen alone
 _CLIP = np.float32(4.0)
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 COMMANDS = "prune_env.commands"  # entry points: classes as those below
 Several = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
+"""One or more names, as an argument of a command."""
 Seeds = Annotated[tuple[str, ...], tyro.conf.arg(metavar="N | SEED SEED [...]")]
+"""How many seeds, or which; see `parse_seeds`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ class Lineup:
             check_count("seed", seed, least=0)
         for name, kinds in _KINDS.items():
             check_all_of(name, getattr(self, name), kinds)
-        same = {"model": self.model, "num_samples": self.num_samples}
+        same: dict[str, Any] = {"model": self.model, "num_samples": self.num_samples}
         check_each_once("tasks", tuple(Instance(task=one, **same).task_name for one in self.tasks))
         check_each_once("scenarios", tuple(map(str, self.scenarios)))
         check_each_once_as("scenarios", {str(one): Scenario.of(one) for one in self.scenarios})
