@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import make_record
 
-from prune_env.experiment.findings import beside, findings
+from prune_env.experiment.findings import findings
 from prune_env.experiment.intervals import mean_interval
 from prune_env.experiment.records import Record
 from prune_env.experiment.summary import summarise
@@ -152,4 +152,4 @@ def test_a_target_is_what_the_reference_ends_with_on_that_seed():
 def test_seconds_measured_beside_others_are_said_to_be():
     assert only(episodes())["beside"] == 0
     assert only(episodes(beside=3))["beside"] == 3
-    assert beside(Record.of(make_record(beside=1))) == 1
+    assert Record.of(make_record(beside=1)).beside == 1

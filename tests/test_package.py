@@ -19,11 +19,12 @@ ROOT = Path(__file__).parent.parent
 # Packages that are imported by another name than they are installed by.
 CALLED = {
     "PIL": "pillow",
+    "pygame": "gymnasium",  # its extra classic-control names the one that it goes with
     "lazy_loader": "lazy-loader",
     "sklearn": "scikit-learn",
     "stable_baselines3": "stable-baselines3",
 }
-EXTRAS = ("train", "plots", "tables", "hf", "lightning", "transformers")
+EXTRAS = ("train", "plots", "tables", "hf", "lightning", "transformers", "ray", "dask", "slurm")
 REQUIRED = importlib.metadata.requires("prune-env") or []
 
 

@@ -226,7 +226,7 @@ def test_a_policy_that_was_not_judged_is_not_taken_for_one_that_was(tmp_path):
 def test_held_cells_of_another_policy_are_not_taken_for_this_ones(tmp_path):
     heldout = Heldout(instances=(SETTING,), scenarios=("clean",), seeds=HELD_OUT[:2])
     train(SMALL, tmp_path, heldout=heldout, rivals=("random",))
-    for file in (POLICY, GENERATIONS, "settings.json"):
+    for file in (POLICY, GENERATIONS, "settings.json", "watched.jsonl"):
         (tmp_path / file).unlink()
     with pytest.raises(ValueError, match=r"policies .* name another folder or remove this one"):
         train(replace(SMALL, seed=1), tmp_path, heldout=heldout, rivals=("random",))

@@ -240,6 +240,9 @@ def test_what_is_no_result_is_refused(tmp_path):
 
 
 def test_reading_writes_nothing(played):
-    before = {file.name: file.read_bytes() for file in played.iterdir()}
+    def held():
+        return {file: file.read_bytes() for file in played.rglob("*") if file.is_file()}
+
+    before = held()
     validate(read_holding(played))
-    assert {file.name: file.read_bytes() for file in played.iterdir()} == before
+    assert held() == before
