@@ -47,6 +47,7 @@ def test_everything_that_is_imported_is_required():
     """Of the packages themselves, at the top of a file or within a function."""
     allowed = requirements().union(*map(requirements, EXTRAS))
     own = {"prune_env", "prune_agents"} | sys.stdlib_module_names
+    own |= {"IPython"}  # asked for in a notebook alone, whose kernel has it
     for folder in structure.PACKAGES.values():
         for file in folder.rglob("*.py"):
             for name in {name.split(".")[0] for name in structure.imported(file)} - own:
