@@ -8,7 +8,7 @@ import paper_presets
 import paper_table
 import paper_table_report as report
 import pytest
-from conftest import make_record, unaligned
+from conftest import blobs, make_record, unaligned
 from paper_presets import KEPT, PRESETS, Training, agents_of, stages
 from paper_published import PUBLISHED
 from PIL import Image
@@ -50,8 +50,8 @@ def play(folder, **arguments):
 def table(runs, trainings=(TINY,), seconds=1e9, **changes):
     given = {"data": None, "name": None, "seeds": (0,), "epochs": None, "device": "cpu"}
     pieces = paper_table.Pieces(seconds=seconds)
-    given |= {"trainings": trainings, "runs": runs, "pieces": pieces}
-    return paper_table.Table(**given | changes)
+    own = {"trainings": trainings, "runs": runs, "pieces": pieces}
+    return paper_table.Table(**given | own | changes)
 
 
 def without_seconds(rows):
@@ -194,7 +194,7 @@ def test_the_resnet_is_trained_by_the_recipe_of_the_published_figures():
 
 def part(network="resnet18", task="cifar10", rows=()):
     training = replace(TINY, network=network, task=task)
-    made = Task(name=task, load=lambda: None, model="cnn", recipe=Recipe())
+    made = Task(name=task, load=blobs, model="cnn", recipe=Recipe())
     return report.Part(training=training, task=made, rows=rows)
 
 

@@ -62,8 +62,8 @@ def test_an_episode_in_pieces_of_an_epoch_is_the_uninterrupted_one(agent, tmp_pa
 
 def pictures(**recipe):
     data = blobs(num_train=90, shape=(3, 8, 8))
-    recipe = Recipe(batch_size=16, crop_padding=1, flip=True, **recipe)
-    return blob_task("pictures", "cnn", recipe, dataset=data)
+    made = Recipe(batch_size=16, crop_padding=1, flip=True, **recipe)
+    return blob_task("pictures", "cnn", made, dataset=data)
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -228,10 +229,8 @@ def ppo(policy, envs):
 @pytest.mark.parametrize("joint", [True, False])
 def test_a_callback_logs_the_panel_and_what_info_says(joint):
     settings = {"task": "blobs", "scenario": "clean"}
-    if joint:
-        envs = JointVecEnv(2, **settings)
-    else:
-        envs = make_vec_env("prune_env/DataPruningSummary-v0", 2, env_kwargs=settings)
+    plain = partial(make_vec_env, "prune_env/DataPruningSummary-v0", 2, env_kwargs=settings)
+    envs = JointVecEnv(2, **settings) if joint else plain()
     rows = learn(ppo, envs, PanelCallback(every=40))
     last = rows[-1][1]
     assert last["pruning/keep_fraction"] == pytest.approx(0.25, abs=0.02)
