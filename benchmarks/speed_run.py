@@ -37,7 +37,7 @@ RESULTS = Path(__file__).parent / "results"
 KEPT = 0.5
 AGENTS = (
     *("full", "short", "random", "stalest+class-balance:1", "distrust", "learned"),
-    *("loss-proportional", "infobatch:r=0.5", "ucb", "epsilon-greedy"),
+    *("loss-proportional", "infobatch:r=0.5", "ucb"),
 )
 # The recipe without one of its parts, or with the plain one in its place.
 PARTS: dict[str, dict[str, Any]] = {
