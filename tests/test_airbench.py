@@ -335,6 +335,12 @@ def test_functions_of_ones_own_train():
     ("recipe", "error", "message"),
     [
         ({"optimiser": lambda n, r: None}, TypeError, "`optimiser` must return a torch.optim"),
+        ({"optimiser": lambda n, r: 1 / 0}, ValueError, "`optimiser` must make an .* Zero"),
+        (
+            {"optimiser": lambda n, r: torch.optim.LBFGS(n.parameters())},
+            TypeError,
+            "`optimiser` must return one that takes a step without a closure, got LBFGS",
+        ),
         (
             {"optimiser": lambda n, r: torch.optim.SGD(n.parameters(), lr=0.0)},
             ValueError,
@@ -353,6 +359,7 @@ def test_functions_that_return_something_else_are_refused(recipe, error, message
     ("recipe", "message"),
     [
         ({"schedule": lambda p: 2.0}, r"`schedule` must return a share .* got 2.0 at progress 0"),
+        ({"schedule": lambda p: 1 / 0}, "`schedule` must return a share .* ZeroDivisionError"),
         ({"test_views": 3}, "`test_views` must be one of 1, 2, 6, got 3"),
         ({"crop_border": "black"}, "`crop_border` must be one of 'mean', 'reflect', got 'black'"),
         ({"norm_bias_rate": 0}, "`norm_bias_rate` must be finite and above 0, got 0"),
@@ -363,6 +370,19 @@ def test_functions_that_return_something_else_are_refused(recipe, error, message
 def test_bad_fields_are_refused(recipe, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**recipe)
+
+
+def test_a_network_that_cannot_be_prepared_is_refused():
+    class Unprepared(nn.Linear):
+        def prepare(self, inputs, others):
+            pass
+
+    dataset = blobs()
+    own = Task(
+        name="own", load=lambda: dataset, model=lambda s, c: Unprepared(6, 3), recipe=Recipe()
+    )
+    with pytest.raises(ValueError, match=r"whose prepare\(inputs\) takes .* got TypeError"):
+        DataPruningEnv(own).reset(seed=0)
 
 
 def test_a_record_of_before_names_the_same_recipe():

@@ -68,8 +68,8 @@ def write_report(
     """
     for target in targets:
         check_fraction("target", target)
-    _check_files(wanted.files)
     settings, records = read_results(folder)
+    _check_files(wanted.files)
     kept = _kept(folder, records)
     found = findings(records, targets)
     made: dict[str, Callable[[], str]] = {

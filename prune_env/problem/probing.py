@@ -27,10 +27,20 @@ def show(network: nn.Module, split: Split) -> None:
     Args:
         network: with fresh weights, still on the CPU.
         split: the first 5,000 of its training inputs are shown, normalised, on their device.
+
+    Raises:
+        ValueError: if that fails.
     """
     prepare = getattr(network, "prepare", None)
-    if callable(prepare):
+    if not callable(prepare):
+        return
+    try:
         prepare(split.first(_SHOWN).inputs)
+    except Exception as error:  # whatever a stranger's network raises
+        raise ValueError(
+            "`model` must build a network whose prepare(inputs) takes training inputs, got "
+            f"{type(error).__name__}: {error}; call it so to see where, or name it otherwise"
+        ) from error
 
 
 def check_fit(objective: Objective, network: nn.Module, batch: Batch) -> None:

@@ -201,7 +201,13 @@ def _named(value: Any) -> Any:
 
 
 def _share_by(schedule: MakeSchedule, progress: float) -> float:
-    share = schedule(progress)
+    try:
+        share = schedule(progress)
+    except Exception as error:  # whatever a stranger's function raises
+        raise ValueError(
+            "`schedule` must return a share of `learning_rate` when it is called with the progress "
+            f"in [0, 1], got {type(error).__name__}: {error} at progress {progress:g}"
+        ) from error
     check_real("schedule", share)
     if not 0 <= share <= 1:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,8 +26,8 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         recipe: says which optimiser and which rates.
 
     Raises:
-        TypeError: if a function of one's own makes no optimiser.
-        ValueError: if one of its groups has a rate of 0 or below.
+        TypeError: if a function of one's own makes no optimiser, or one that wants a closure.
+        ValueError: if it fails, or one of its groups has a rate of 0 or below.
     """
     device = next(network.parameters()).device
     optimiser = _own(network, recipe) if callable(recipe.optimiser) else _ours(network, recipe)
@@ -97,10 +98,22 @@ def _norm_biases(network: nn.Module) -> list[nn.Parameter]:
 
 def _own(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     assert callable(recipe.optimiser)
-    made = recipe.optimiser(network, recipe.learning_rate)
+    try:
+        made = recipe.optimiser(network, recipe.learning_rate)
+    except Exception as error:  # whatever a stranger's function raises
+        raise ValueError(
+            "`optimiser` must make an optimiser when it is called with (network, learning_rate), "
+            f"got {type(error).__name__}: {error}; call it so to see where"
+        ) from error
     if not isinstance(made, torch.optim.Optimizer):
         raise TypeError(
             f"`optimiser` must return a torch.optim.Optimizer, got {type(made).__name__}"
+        )
+    closure = inspect.signature(made.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise TypeError(
+            "`optimiser` must return one that takes a step without a closure, got "
+            f"{type(made).__name__}; take another"
         )
     return made
 
