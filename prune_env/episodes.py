@@ -201,7 +201,7 @@ class EpisodeMaker:
                 network=instance.build_network(split, generator),
                 order_rng=streams["order"],
                 augment_rng=streams["augment"],
-                layer_rng=streams["layers"] if task.has_own_network else None,
+                layer_rng=streams["layers"] if task.draws else None,
                 precision=resolve_precision(self._precision, self._device, large=task.as_pictures),
                 kept=self._networks,
             )

@@ -242,6 +242,7 @@ def own_settings():
         yield
         return
     places = [backends, backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul]
+    places += [backends.mkldnn.matmul, backends.mkldnn.conv]  # the first name below sets one too
     before = [place.fp32_precision for place in places]
     flags = backends.cudnn.deterministic, backends.cudnn.benchmark
     products = torch.get_float32_matmul_precision()

@@ -18,6 +18,7 @@ from prune_env.flow import Selection
 from prune_env.problem.models import build_model
 from prune_env.problem.recipes import MODEL_RECIPES
 from prune_env.problem.tasks import check_recipe, get_task
+from prune_env.training.augmentation import Augmentation
 from prune_env.training.lookahead import Lookahead
 from prune_env.training.optimisers import make_optimiser, set_learning_rate
 from prune_env.training.views import averaged
@@ -335,6 +336,13 @@ def test_functions_of_ones_own_train():
     ("recipe", "error", "message"),
     [
         ({"optimiser": lambda n, r: None}, TypeError, "`optimiser` must return a torch.optim"),
+        (
+            {"optimiser": lambda n, r: torch.optim.SGD([torch.zeros(1, requires_grad=True)])},
+            ValueError,
+            "`optimiser` must return one of the network's own parameters",
+        ),
+        ({"augment": lambda p: p}, ValueError, "`augment` must return pictures when .* TypeError"),
+        ({"after_update": lambda: 1}, ValueError, "`after_update` must return an object when"),
         ({"optimiser": lambda n, r: 1 / 0}, ValueError, "`optimiser` must make an .* Zero"),
         (
             {"optimiser": lambda n, r: torch.optim.LBFGS(n.parameters())},
@@ -364,7 +372,9 @@ def test_functions_that_return_something_else_are_refused(recipe, error, message
         ({"crop_border": "black"}, "`crop_border` must be one of 'mean', 'reflect', got 'black'"),
         ({"norm_bias_rate": 0}, "`norm_bias_rate` must be finite and above 0, got 0"),
         ({"after_update": "ema"}, r"`after_update` must be one of .* or a function, got 'ema'"),
-        ({"drop_last": 2}, "`drop_last` must be one of False, True, got 2"),
+        ({"flip": 1}, "`flip` must be False, True or 'alternate', got 1"),
+        ({"schedule": lambda p: None}, "`schedule` must return a share .* got None"),
+        ({"optimiser": np.ones(2)}, "`optimiser` must be one of .* or a function, got array"),
     ],
 )
 def test_bad_fields_are_refused(recipe, message):
@@ -383,6 +393,50 @@ def test_a_network_that_cannot_be_prepared_is_refused():
     )
     with pytest.raises(ValueError, match=r"whose prepare\(inputs\) takes .* got TypeError"):
         DataPruningEnv(own).reset(seed=0)
+
+
+class Shaken(nn.Sequential):
+    """Draws of torch's global generator when it is prepared."""
+
+    def __init__(self, shape, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(int(np.prod(shape)), num_classes))
+
+    def prepare(self, inputs):
+        nn.init.normal_(self[1].weight)
+
+
+class Jolts(Decay):
+    def __call__(self, progress):
+        with torch.no_grad():
+            self.parameter.add_(torch.randn(()), alpha=1e-3)
+
+
+@pytest.mark.parametrize("own", [{"model": Shaken}, {"after_update": Jolts}])
+def test_what_functions_of_ones_own_draw_repeats_and_moves_no_global_generator(own):
+    recipe = Recipe(batch_size=16, after_update=own.get("after_update"))
+    dataset = blobs()
+    model = own.get("model", "mlp:4")
+    drawing = Task(name="own", load=lambda: dataset, model=model, recipe=recipe)
+    before = torch.get_rng_state()
+    one, other = (played(DataPruningEnv(drawing, action="mask", budget=2)) for _ in range(2))
+    assert same(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_bytes_are_augmented_as_numbers_that_may_leave_their_range():
+    def brighter(pictures, generator):
+        assert pictures.dtype == torch.float32
+        return pictures * 1.5
+
+    batch = torch.full((2, 3, 4, 4), 200, dtype=torch.uint8)
+    augment = Augmentation(
+        2,
+        recipe=Recipe(augment=brighter),
+        fill=torch.zeros(3),
+        rng=np.random.default_rng(0),
+        device=torch.device("cpu"),
+    )
+    assert augment(batch, torch.arange(2)).unique().tolist() == [300.0]
 
 
 def test_a_record_of_before_names_the_same_recipe():

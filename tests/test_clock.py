@@ -145,11 +145,11 @@ def test_what_other_environments_do_meanwhile_is_not_charged(timer):
     timer.seconds += 1
     with inside():
         timer.seconds += 2  # the training itself
-        assert spent.end(trained=5, scored=0) == 1.0
+        assert spent.end(trained=5, scored=0) == pytest.approx(1.0)
         timer.seconds += 50  # evaluation
     spent.wait_for_agent()
     timer.seconds += 4
-    assert spent.end(trained=5, scored=0) == 1.0
+    assert spent.end(trained=5, scored=0) == pytest.approx(1.0)
 
 
 def test_a_batch_larger_than_the_data_does_not_end_an_episode(timer):

@@ -62,13 +62,10 @@ def test_limits_of_the_instruction_set_are_noted(monkeypatch):
     assert evidence(CPU)["instructions"]["limits"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
 
 
-def test_coarser_arithmetic_under_the_name_of_float32_is_noted():
-    before, high = evidence(CPU), torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
-        changed = evidence(CPU)
-    finally:
-        torch.set_float32_matmul_precision(high)
+def test_coarser_arithmetic_under_the_name_of_float32_is_noted(own_settings):
+    before = evidence(CPU)
+    torch.set_float32_matmul_precision("medium")
+    changed = evidence(CPU)
     assert changed["float32"]["matmul"] == "medium" != before["float32"]["matmul"]
     assert {k: v for k, v in changed.items() if k != "float32"} == {
         k: v for k, v in before.items() if k != "float32"

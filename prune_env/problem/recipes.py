@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Literal, Protocol, get_args
 
 import torch
@@ -16,6 +17,7 @@ from prune_env.arguments import (
     check_count,
     check_positive,
     check_real,
+    check_type,
 )
 
 Optimiser = Literal["sgd", "adamw"]
@@ -70,9 +72,10 @@ class Recipe:
             its edges.
         flip: mirror pictures left to right at random, True, or `alternate`: the first time at
             random, then every other time that the sample is trained on.
-        augment: a function (pictures (B, C, H, W), generator) -> pictures of the same shape, in the
-            pool's units and after crop and mirror; what it draws of the generator, which is seeded
-            anew each epoch, is its own affair.
+        augment: a function (pictures (B, C, H, W), generator) -> pictures of the same shape, after
+            crop and mirror, as float32 in the pool's units: bytes are numbers from 0 to 255, and
+            may leave that range. What it draws of the generator, which is seeded anew each epoch,
+            is its own affair.
         after_update: `lookahead`, or a function network -> `AfterUpdate`, called once an episode.
         drop_last: leave out the last, partial batch of an epoch, unless it is the only one; what
             is left out is not charged.
@@ -108,11 +111,13 @@ class Recipe:
         for name in ("learning_rate", "momentum", "weight_decay", "label_smoothing", "warmup"):
             check_real(name, getattr(self, name))
         check_positive("norm_bias_rate", self.norm_bias_rate)
-        check_choice("flip", self.flip, [False, True, "alternate"])
+        if not (isinstance(self.flip, bool) or self.flip == "alternate"):
+            raise ValueError(f"`flip` must be False, True or 'alternate', got {self.flip!r}")
         check_choice("crop_border", self.crop_border, get_args(Border))
+        check_count("test_views", self.test_views)
         check_choice("test_views", self.test_views, TEST_VIEWS)
         for name in ("drop_last", "cudnn_benchmark", "compiled"):
-            check_choice(name, getattr(self, name), [False, True])
+            check_type(name, getattr(self, name), bool, "True or False")
         check_count("batch_size", self.batch_size)
         check_count("crop_padding", self.crop_padding, least=0)
         if self.augment is not None:
@@ -135,7 +140,8 @@ class Recipe:
 
     def _check_choice_or_function(self, name: str, choices: tuple[Any, ...]) -> None:
         value = getattr(self, name)
-        if not callable(value) and value not in choices:
+        named = isinstance(value, (str, type(None))) and value in choices
+        if not callable(value) and not named:
             raise ValueError(f"`{name}` must be one of {choices} or a function, got {value!r}")
 
     @property
@@ -147,6 +153,11 @@ class Recipe:
     def needs_pictures(self) -> bool:
         """Whether it does what only pictures can be done to."""
         return self.augments or self.test_views > 1
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether functions of one's own, which may draw random numbers, take part in updates."""
+        return callable(self.optimiser) or callable(self.after_update)
 
     @property
     def is_plain(self) -> bool:
@@ -208,8 +219,7 @@ def _share_by(schedule: MakeSchedule, progress: float) -> float:
             "`schedule` must return a share of `learning_rate` when it is called with the progress "
             f"in [0, 1], got {type(error).__name__}: {error} at progress {progress:g}"
         ) from error
-    check_real("schedule", share)
-    if not 0 <= share <= 1:
+    if not isinstance(share, Real) or not 0 <= share <= 1:
         raise ValueError(
             "`schedule` must return a share of `learning_rate` in [0, 1], got "
             f"{share!r} at progress {progress:g}; raise `learning_rate` and divide by its peak"

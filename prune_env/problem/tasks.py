@@ -88,9 +88,9 @@ class Task:
         return not is_mlp or self.recipe.needs_pictures
 
     @property
-    def has_own_network(self) -> bool:
-        """Whether the network is a user's own, whose layers may draw random numbers."""
-        return not isinstance(self.model, str)
+    def draws(self) -> bool:
+        """Whether something of a user's own, such as a network's layers, may draw in training."""
+        return not isinstance(self.model, str) or self.recipe.has_functions
 
     def with_model(self, model: str | None) -> Task:
         """The same data under another network and that network's own recipe."""

@@ -91,18 +91,24 @@ class Augmentation:
         """What the recipe's own function makes of pictures.
 
         Raises:
-            ValueError: if it makes something else of them.
+            ValueError: if it fails, or makes something else of them.
         """
         assert self._own is not None
         assert self._generator is not None
-        found = self._own(pictures, self._generator)
+        try:
+            found = self._own(pictures.float(), self._generator)
+        except Exception as error:  # whatever a stranger's function raises
+            raise ValueError(
+                "`augment` must return pictures when it is called with (pictures, generator), got "
+                f"{type(error).__name__}: {error}; call it so to see where"
+            ) from error
         if not isinstance(found, Tensor) or found.shape != pictures.shape:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(
                 f"`augment` must return pictures of the shape {tuple(pictures.shape)} that it was "
                 f"given, got {got}"
             )
-        return found.to(pictures.dtype)
+        return found
 
 
 def _mirror(pictures: Tensor, mirrored: Tensor) -> Tensor:

@@ -59,12 +59,19 @@ def make_after_update(network: nn.Module, recipe: Recipe) -> AfterUpdate | None:
 
     Raises:
         TypeError: if a function of one's own makes nothing that can be called, saved and put back.
+        ValueError: if it fails.
     """
     if recipe.after_update is None:
         return None
     if not callable(recipe.after_update):
         return Lookahead(network)
-    made = recipe.after_update(network)
+    try:
+        made = recipe.after_update(network)
+    except Exception as error:  # whatever a stranger's function raises
+        raise ValueError(
+            "`after_update` must return an object when it is called with the network, got "
+            f"{type(error).__name__}: {error}; call it so to see where"
+        ) from error
     missing = [
         one for one in ("__call__", "state_dict", "load_state_dict") if not hasattr(made, one)
     ]

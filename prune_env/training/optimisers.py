@@ -109,6 +109,12 @@ def _own(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         raise TypeError(
             f"`optimiser` must return a torch.optim.Optimizer, got {type(made).__name__}"
         )
+    held = {id(one) for group in made.param_groups for one in group["params"]}
+    if not held & {id(one) for one in network.parameters()}:
+        raise ValueError(
+            "`optimiser` must return one of the network's own parameters, got one of none of them; "
+            "give it network.parameters()"
+        )
     closure = inspect.signature(made.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise TypeError(

@@ -105,7 +105,7 @@ class Pretraining:
             task.recipe,
             order_rng=order,
             augment_rng=augment,
-            layer_rng=layers if task.has_own_network else None,
+            layer_rng=layers if task.draws else None,
             precision=self._precision,
             captures=task.cuda_graphs,
         )

@@ -99,7 +99,9 @@ class Trainer:
         self._augment_rng = augment_rng
         self._layer_rng = layer_rng
         self._mirrored = first_mirrored(recipe, len(split.train), augment_rng)
-        with own_context():
+        # One for all passes in evaluation mode, so that none of them moves the training.
+        self._evaluation_seed = self._draw_seed()
+        with own_context(), self._seeded_layers(self._evaluation_seed):
             show(model, split)
         self._update: Update | CapturedUpdate
         if self._captures and kept is not None:
@@ -109,8 +111,6 @@ class Trainer:
             self.model, self._update = self._made(model)
         self._after = make_after_update(self.model, recipe)
         self._normalisations = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
-        # One for all passes in evaluation mode, so that none of them moves the training.
-        self._evaluation_seed = self._draw_seed()
         self._passes = ForwardPasses(split, self.model, precision, large=self._is_picture)
         self._check_outputs()
         self._prepare()
