@@ -109,7 +109,7 @@ def test_what_is_lost_again_and_again_is_an_error_that_names_it(engine, tmp_path
     )
     results = Results(chosen.settings)
     with pytest.raises(
-        RuntimeError, match=r"'Mortal:.* on digits, clean, seed 1 was lost .* times"
+        RuntimeError, match=r"'Mortal:.* on digits, clean, seed 1 was lost, each time it"
     ):
         chosen.run(results, engine=engine, jobs=2)
     assert ("Mortal", 1) not in {(record.agent[:6], record.seed) for record in results.records}
