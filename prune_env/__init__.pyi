@@ -42,7 +42,9 @@ from .problem.scenarios import Scenario as Scenario
 from .problem.scenarios import Tail as Tail
 from .problem.scenarios import ValidationNoise as ValidationNoise
 from .problem.tasks import Task as Task
+from .problem.tasks import adopt_factories as adopt_factories
 from .problem.tasks import get_task as get_task
+from .problem.tasks import own_factories as own_factories
 from .problem.tasks import register_task as register_task
 from .problem.tasks import task_names as task_names
 

@@ -69,6 +69,39 @@ def test_evolution_goes_on_where_it_stopped(tmp_path):
     assert len((part / GENERATIONS).read_bytes().splitlines()) == len(lines)
 
 
+def test_the_policy_of_a_search_in_parts_is_the_same_in_several_processes(tmp_path):
+    parts = replace(SMALL, algorithm=replace(SMALL.algorithm, population=5, parts=2))
+    whole = train(parts, tmp_path / "here", watch=0)
+    beside = train(parts, tmp_path / "beside", watch=0, jobs=2)
+    lines = (tmp_path / "here" / GENERATIONS).read_bytes().splitlines(keepends=True)
+    resumed = tmp_path / "resumed"
+    shutil.copytree(tmp_path / "here", resumed, ignore=shutil.ignore_patterns(POLICY, "progress*"))
+    (resumed / GENERATIONS).write_bytes(b"".join(lines[:2]))
+    for policy in (beside, train(parts, resumed, watch=0, jobs=2)):
+        for mine, its in zip(policy.network.weights, whole.network.weights, strict=True):
+            np.testing.assert_array_equal(mine, its)
+        np.testing.assert_array_equal(policy.network.biases[0], whole.network.biases[0])
+    for name in ("beside", "resumed"):
+        again = (tmp_path / name / GENERATIONS).read_text().splitlines()
+        assert [_unclocked(line) for line in again] == [_unclocked(line) for line in lines]
+
+
+def _unclocked(line):
+    clocked = ("seconds", "digest")  # a line's digest is of its seconds too
+    return {key: value for key, value in json.loads(line).items() if key not in clocked}
+
+
+def test_jobs_that_have_no_part_to_play_are_refused(tmp_path):
+    assert "parts" not in SMALL.settings["algorithm"]
+    with pytest.raises(ValueError, match="at most the parts of a generation, 1, got 2; start"):
+        train(SMALL, tmp_path, jobs=2)
+    with pytest.raises(ValueError, match="`jobs` goes with algo cma, got 2 for ppo"):
+        train(replace(SMALL, algorithm=GRADIENT["ppo"]), tmp_path, jobs=2)
+    with pytest.raises(ValueError, match="`parts` must be at most the population, 4, got 5"):
+        CMA(population=4, parts=5)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def generations(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evolution")

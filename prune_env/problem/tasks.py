@@ -206,7 +206,14 @@ def register_task(name: str, factory: TaskFactory) -> None:
 
 
 def own_factories(names: Iterable[str]) -> dict[str, TaskFactory]:
-    """Of these names, the tasks that `register_task` has made: for processes that lack them."""
+    """The tasks among some that `register_task` has made, for processes that lack them.
+
+    Args:
+        names: of tasks, those that are bundled and those of a path among them.
+
+    Returns:
+        Their factories, by name.
+    """
     return {name: _FACTORIES[name] for name in names if name in _FACTORIES and name not in TASKS}
 
 

@@ -69,6 +69,10 @@ class Train:
     watch: float = 0.1
     """share of --steps that is spent besides on how the policy fares as it learns beside fixed
     rules, on validation data: for learning.png and TensorBoard; 0 draws returns alone"""
+    parts: int = 1
+    """that a generation is cut into; networks are trained jointly within a part (cma)"""
+    jobs: int = 1
+    """processes that play the parts, at most --parts; the policy stays the same (cma)"""
     threads: int | None = None
     """CPU threads of torch; by default 1 for mlps and all cores for other networks"""
 
@@ -92,6 +96,7 @@ class Train:
                 self.out,
                 heldout=self._heldout(judged),
                 watch=self.watch,
+                jobs=self.jobs,
                 command=shlex.join(["prune-env", *sys.argv[1:]]),
             )
         except (ValueError, TypeError, RuntimeError) as error:
@@ -120,6 +125,10 @@ class Train:
             if not isinstance(algorithm, CMA):
                 raise ValueError(f"`worst_weight` goes with algo cma, got {self.algo!r}")
             algorithm = replace(algorithm, worst_weight=self.worst_weight)
+        if self.parts != 1:
+            if not isinstance(algorithm, CMA):
+                raise ValueError(f"`parts` goes with algo cma, got {self.algo!r}")
+            algorithm = replace(algorithm, parts=self.parts)
         if self.constant:
             if not isinstance(algorithm, CMA):
                 raise ValueError(f"`constant` goes with algo cma, got {self.algo!r}")

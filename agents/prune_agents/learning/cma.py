@@ -109,6 +109,8 @@ class CMA:
         worst_weight: at least 0; above it, policies are compared by their mean paired difference
             to the action 0 plus so many times that of their worst scenario where it is below 0.
             It goes with an action whose 0 is a rule: compose.
+        parts: that a generation is cut into, from 1 to the population; only within one are
+            networks trained jointly, so that several processes can play them.
     """
 
     population: int = 16
@@ -125,11 +127,17 @@ class CMA:
         "share_seen",
     )
     worst_weight: float = 0.0
+    parts: int = 1
 
     def __post_init__(self) -> None:
         """Check every field."""
         check_count("population", self.population, least=4)
         check_at_least("worst_weight", self.worst_weight, 0)
+        check_count("parts", self.parts)
+        if self.parts > self.population:
+            raise ValueError(
+                f"`parts` must be at most the population, {self.population}, got {self.parts}"
+            )
         check_positive("step_size", self.step_size)
         check_fraction("constant_share", self.constant_share, zero=True)
         for name in self.columns:

@@ -128,14 +128,33 @@ class Training:
         for instance in self.instances:
             DataPruningEnv(**instance.arguments_for(self.env_arguments))
 
+    def check_jobs(self, jobs: int) -> None:
+        """Raise ValueError if so many processes cannot play the training's episodes."""
+        check_count("jobs", jobs)
+        if jobs == 1:
+            return
+        if not isinstance(self.algorithm, CMA):
+            raise ValueError(
+                f"`jobs` goes with algo cma, got {jobs} for {type(self.algorithm).__name__.lower()}"
+                ", whose environments are stepped together between updates; leave it 1"
+            )
+        if jobs > self.algorithm.parts:
+            raise ValueError(
+                f"`jobs` must be at most the parts of a generation, {self.algorithm.parts}, got "
+                f"{jobs}; start a run with --parts {jobs}: a run keeps its parts, whatever its jobs"
+            )
+
     @property
     def settings(self) -> dict[str, Any]:
         """As JSON, with folders by their own names and digests of their paths."""
         name = type(self.algorithm).__name__.lower()
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         del settings["instances"]
+        algorithm = asdict(self.algorithm)
+        if algorithm.get("parts") == 1:  # as runs from before there were parts have it
+            del algorithm["parts"]
         return settings | {
-            "algorithm": {"name": name, **asdict(self.algorithm)},
+            "algorithm": {"name": name, **algorithm},
             "cases": [instance.identity for instance in self.instances],
         }
 

@@ -17,7 +17,6 @@ from prune_agents.learning.cma import (
     CMA,
     MIN_SCALE,
     Evolution,
-    Rollouts,
     constant_policy,
     fitness,
     moments,
@@ -25,6 +24,7 @@ from prune_agents.learning.cma import (
 )
 from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import CHECKPOINT, GradientTraining
+from prune_agents.learning.parts import Parts
 from prune_agents.learning.policy import Policy, action_entries
 from prune_agents.learning.vec_env import JointVecEnv
 from prune_agents.learning.watch import NUM_POLICIES, Watch
@@ -37,13 +37,14 @@ SNAPSHOTS = "policies"  # folder of policy files, named by the steps that they h
 _LEAST_SCALE = float(np.float32(MIN_SCALE))  # as they are written
 
 
-def run(training: Training, out: Path, watch: float = 0.0) -> tuple[Policy, float]:
+def run(training: Training, out: Path, watch: float = 0.0, jobs: int = 1) -> tuple[Policy, float]:
     """Train, from where an earlier run in `out` stopped.
 
     Args:
         training: what and how.
         out: folder of checkpoints, policies on the way, logs and a picture.
         watch: share of the steps that is spent besides on policies beside fixed rules.
+        jobs: processes that play the parts of a generation of CMA.
 
     Returns:
         The policy, and the seconds that its training took in all parts of the run.
@@ -51,13 +52,16 @@ def run(training: Training, out: Path, watch: float = 0.0) -> tuple[Policy, floa
     watched = Watch(training, out, watch)
     watched.begin()
     if isinstance(training.algorithm, CMA):
-        return _evolve(training, training.algorithm, out, watched)
+        episodes = _Episodes(training, training.algorithm, jobs)
+        with episodes.rollouts:
+            return _evolve(training, training.algorithm, episodes, out, watched)
     return _descend(training, out, watched)
 
 
-def _evolve(training: Training, algorithm: CMA, out: Path, watch: Watch) -> tuple[Policy, float]:
+def _evolve(
+    training: Training, algorithm: CMA, episodes: _Episodes, out: Path, watch: Watch
+) -> tuple[Policy, float]:
     """A run of CMA-ES; the returns in `generations.jsonl` are its checkpoint."""
-    episodes = _Episodes(training, algorithm)
     rng = np.random.default_rng(training.seed)
     free = training.choose_keep_fraction
     first = random_policies(algorithm, action=training.action, choose_keep_fraction=free, rng=rng)
@@ -150,7 +154,7 @@ class _Search:
 class _Episodes:
     """The episodes of each generation, by a seed of its own: a resumed run meets the same."""
 
-    def __init__(self, training: Training, algorithm: CMA):
+    def __init__(self, training: Training, algorithm: CMA, jobs: int):
         self._training, self._worst_weight = training, algorithm.worst_weight
         self._rule: list[Policy] = []
         if training.action == "compose":  # whose 0 is a rule: what is learned is what beats it
@@ -158,9 +162,11 @@ class _Episodes:
             size = len(action_entries("compose", choose_keep_fraction=free))
             zeros = np.zeros(size, np.float32)
             self._rule = [constant_policy(zeros, action="compose", choose_keep_fraction=free)]
-        self._rollouts = Rollouts(
+        self.rollouts = Parts(
             training.instances,
             algorithm.population + len(self._rule),
+            parts=algorithm.parts,
+            jobs=jobs,
             **training.env_arguments,
         )
 
@@ -194,7 +200,7 @@ class _Episodes:
         seeds = rng.integers(2**31, size=len(instances))
         turns = np.concatenate([rng.permutation(scenarios) for _ in instances])
         drawn = turns[: len(instances)].tolist()
-        returns, steps, seen = self._rollouts.run(policies, seeds, drawn)
+        returns, steps, seen = self.rollouts.run(policies, seeds, drawn)
         return returns, drawn, steps, seen
 
 

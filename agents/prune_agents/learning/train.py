@@ -26,6 +26,7 @@ def train(
     heldout: Heldout | None = None,
     rivals: tuple[str, ...] = RIVALS,
     watch: float = SHARE,
+    jobs: int = 1,
     command: str = "prune_agents.learning.train.train",
 ) -> Policy:
     """Train a policy, judge it, and write it with its provenance to `out`/policy.safetensors.
@@ -44,6 +45,8 @@ def train(
             `learning.png` and TensorBoard; less is spent where that does not go up evenly, and
             nothing where it is too little. 0 draws the returns of the training alone. The policy
             is the same whatever it is.
+        jobs: processes that play the parts of a generation of CMA, at most as many as these; the
+            policy is the same whatever it is.
         command: what the provenance names as having made it.
 
     Returns:
@@ -59,8 +62,9 @@ def train(
         if checked is not None:
             checked.check()
     Plan.within(training, watch)
+    training.check_jobs(jobs)
     with lock_folder(out):
-        return _train(training, out, heldout, rivals, watch, command)
+        return _train(training, out, heldout, rivals, watch, jobs, command)
 
 
 def _train(
@@ -69,6 +73,7 @@ def _train(
     heldout: Heldout | None,
     rivals: tuple[str, ...],
     watch: float,
+    jobs: int,
     command: str,
 ) -> Policy:
     made_on = evidence(resolve_device("auto"))
@@ -79,7 +84,7 @@ def _train(
         if heldout is not None:
             _check_judged(held.provenance.get("evaluation", {}), heldout, rivals, file)
         return held
-    policy, seconds = run(training, out, watch)
+    policy, seconds = run(training, out, watch, jobs)
     provenance: dict[str, Any] = {
         "command": command,
         "settings": training.settings,
