@@ -75,6 +75,8 @@ class SpeedRun:
     """the parts of the recipe under `short`, not the rules"""
     parts: tuple[str, ...] = tuple(PARTS)
     """with --ablate: which"""
+    play: bool = True
+    """what is missing; else the tables are of what is there"""
     precision: str = "bfloat16"
     """number format"""
     device: str = "auto"
@@ -96,7 +98,8 @@ class SpeedRun:
             tune_process(comparison.models, threads=self.threads)
             folder = f"{'parts' if self.ablate else 'rules'}-{self.width}-{self.epochs:g}-{seed}"
             results = Results(comparison.settings, self.runs / folder)
-            comparison.run(results)
+            if self.play:
+                comparison.run(results)
             names = {task.name for task in comparison.tasks if isinstance(task, Task)}
             mine = (one for one in results.records if one.task in names)
             records += [one for one in mine if self.ablate or one.agent in self.agents]
@@ -203,8 +206,9 @@ _HEAD = """\
 By `python benchmarks/speed_run.py`: a row a {what}. `airbench:{width}`, scenario {scenario}, half
 of the work of {epochs:g} epochs (`full` has all of it), seeds {seeds}. Test accuracy in per cent
 after the last epoch, of a picture alone and of outputs averaged over six views of it, with half of
-a 95 % interval (Student's t); ahead is of `short`, or of the first row, paired by seed. Seconds are
-the median; where other work ran on the machine they say little.
+a 95 % interval (Student's t); ahead is of `short`, or of the first row, paired by seed. A row with
+fewer values is of the first seeds. Seconds are the median; where other work ran on the machine they
+say little.
 
 """
 
