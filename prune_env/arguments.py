@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -49,6 +50,20 @@ def check_type(name: str, value: Any, kind: type | tuple[type, ...], rule: str) 
     """Raise TypeError unless `value` is of that kind; `rule` says what it must be, and why."""
     if not isinstance(value, kind):
         raise TypeError(f"`{name}` must be {rule}, got {value!r}")
+
+
+@contextmanager
+def own_call(rule: str, way_out: str = "; call it so to see where") -> Iterator[None]:
+    """Have whatever a stranger's function raises within be a ValueError.
+
+    Args:
+        rule: what the function must do, and when.
+        way_out: the end of the message.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{rule}, got {type(error).__name__}: {error}{way_out}") from error
 
 
 def check_callable(name: str, value: Any, rule: str) -> None:

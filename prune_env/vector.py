@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
@@ -16,6 +15,7 @@ from gymnasium.vector.utils import concatenate, iterate
 from torch import nn
 
 from prune_env.arguments import check_choice, check_count
+from prune_env.decision.clock import measure_together
 from prune_env.decision.observation import Observation
 from prune_env.decision.pruner import (
     Pruner,
@@ -302,11 +302,8 @@ def _side_by_side(
     if len(places) == 1:
         return {places[0]: (runs[places[0]].train(selections[places[0]]), None)}
     trainers = [one for place in places if isinstance(one := runs[place].trainer, Trainer)]
-    start = time.perf_counter()
-    results = run_epochs(trainers, _plans(runs, selections, places))
-    share = (time.perf_counter() - start) / len(places)
-    for place in places:
-        runs[place].pruner.stopwatch.seconds["train"] += share
+    with measure_together([runs[place].pruner.stopwatch for place in places], "train"):
+        results = run_epochs(trainers, _plans(runs, selections, places))
     return {place: (result, None) for place, result in zip(places, results, strict=True)}
 
 

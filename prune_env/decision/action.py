@@ -128,12 +128,7 @@ class Encoding:
         if self._amount.component:
             actions, components = actions[:, :-1], actions[:, -1].tolist()
         counts = [self._amount.count(num_samples, one) for one in components]
-        together = self._definition.select_together
-        if together is None:
-            each = zip(actions, counts, known, rngs, strict=True)
-            chosen = [self._definition.select(*one) for one in each]
-        else:
-            chosen = together(actions, counts, known, rngs)
+        chosen = self._definition.select(actions, counts, known, rngs)
         return [
             self._topped_up(one, num_samples, rng) for one, rng in zip(chosen, rngs, strict=True)
         ]

@@ -76,10 +76,6 @@ def _scores(values: np.ndarray, count: int, known: Known, rng: np.random.Generat
     return Selection(indices=top(values, count, rng))
 
 
-def _mixture(values: np.ndarray, count: int, known: Known, rng: np.random.Generator) -> Selection:
-    return _mixtures(values[None], [count], [known], [rng])[0]
-
-
 def _mixtures(
     values: np.ndarray,
     counts: Sequence[int],
@@ -199,6 +195,20 @@ def _by_shares(shares: np.ndarray, count: int, known: Known, rng: np.random.Gene
     return Selection(indices=np.flatnonzero(kept))
 
 
+def _each(select: _Select) -> _SelectTogether:
+    """Of each training by itself, where there is nothing to gain by one pass over all."""
+
+    def selections(
+        values: np.ndarray,
+        counts: Sequence[int],
+        known: Sequence[Known],
+        rngs: Sequence[np.random.Generator],
+    ) -> list[Selection]:
+        return [select(*one) for one in zip(values, counts, known, rngs, strict=True)]
+
+    return selections
+
+
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """One encoding.
@@ -206,25 +216,24 @@ class Definition:
     Attributes:
         entries: what each entry of an action is; None where there is one a sample.
         low: least value of an entry.
-        select: from an action's values and the count to keep to a selection.
+        select: from the actions' values of K trainings of N samples each, and the counts to keep,
+            to their selections.
         description: one line.
         free: whether the action itself says how many to keep.
         why_no_component: why the action may have no entry that chooses how much to keep; empty
             where it may.
         per_group: whether there is an entry for each group.
         of_groups: whether the action is on groups, and another argument says what it takes there.
-        select_together: the same as `select` of several trainings in one pass, where there is one.
     """
 
     entries: tuple[str, ...] | None
     low: float
-    select: _Select
+    select: _SelectTogether
     description: str
     free: bool = False
     why_no_component: str = ""
     per_group: bool = False
     of_groups: bool = False
-    select_together: _SelectTogether | None = None
 
     @property
     def takes_component(self) -> bool:
@@ -237,7 +246,7 @@ ENCODINGS = {
     "mask": Definition(
         entries=None,
         low=0.0,
-        select=_mask,
+        select=_each(_mask),
         description="MultiBinary(N): 1 = train on it",
         free=True,
         why_no_component=_CHOSEN,
@@ -245,14 +254,14 @@ ENCODINGS = {
     "scores": Definition(
         entries=None,
         low=-1.0,
-        select=_scores,
+        select=_each(_scores),
         description="Box(-1, 1, (N,)): the top keep_fraction is trained on",
         why_no_component="use a mask to choose how much to keep",
     ),
     "weights": Definition(
         entries=None,
         low=0.0,
-        select=_weights,
+        select=_each(_weights),
         description="Box(0, max_weight, (N,)): 0 = pruned, else the loss multiplier",
         free=True,
         why_no_component=_CHOSEN,
@@ -260,34 +269,33 @@ ENCODINGS = {
     "mixture": Definition(
         entries=RULES,
         low=-1.0,
-        select=_mixture,
-        select_together=_mixtures,
+        select=_mixtures,
         description=f"Box(-1, 1, ({len(RULES)},)): shares, softmax(4 a), of {', '.join(RULES)}",
     ),
     "features": Definition(
         entries=FEATURES,
         low=-1.0,
-        select=_features,
+        select=_each(_features),
         description=f"Box(-1, 1, ({len(FEATURES)},)): weights of {', '.join(FEATURES)}; "
         "Gumbel top-k of 2 a.z",
     ),
     "bins": Definition(
         entries=tuple(f"bin {index}" for index in range(NUM_BINS)),
         low=-1.0,
-        select=_bins,
+        select=_each(_bins),
         description=f"Box(-1, 1, ({NUM_BINS},)): log propensity / 4 of each loss quantile bin",
     ),
     "compose": Definition(
         entries=COMPOSITION,
         low=-1.0,
-        select=_compose,
+        select=_each(_compose),
         description=f"Box(-1, 1, ({len(COMPOSITION)},)): corrections to the rule `distrust`, which "
         f"is 0: {', '.join(COMPOSITION)}",
     ),
     "groups": Definition(
         entries=(),
         low=-1.0,
-        select=_groups,
+        select=_each(_groups),
         description="Box(-1, 1, (K,)): shares, softmax(4 a), of the K groups",
         per_group=True,
         of_groups=True,
@@ -295,7 +303,7 @@ ENCODINGS = {
     "group-features": Definition(
         entries=GROUP_FEATURES,
         low=-1.0,
-        select=_group_features,
+        select=_each(_group_features),
         description=f"Box(-1, 1, ({len(GROUP_FEATURES)},)): weights of {', '.join(GROUP_FEATURES)} "
         "of the groups; shares in proportion to size times exp(2 a.z)",
         of_groups=True,
@@ -303,7 +311,7 @@ ENCODINGS = {
     "rule": Definition(
         entries=RULE_ENTRIES,
         low=0.0,
-        select=_rule,
+        select=_each(_rule),
         description=f"Discrete({len(RULE_ENTRIES)}): which rule plays this epoch, "
         f"{', '.join(WHOLE_RULES)}, or one of them in equal quotas of the classes",
         why_no_component="it is one number",

@@ -76,7 +76,6 @@ class Pruner:
         num_updates: of the optimiser so far.
         num_unseen: of these, those of which no loss was recorded before.
         diverged: whether a loss was not finite.
-        selected: (K,) int64, indices that were selected last; None before. Nobody decides by it.
     """
 
     interface: Interface
@@ -99,7 +98,6 @@ class Pruner:
     num_updates: int = 0
     num_unseen: int = 0
     diverged: bool = False
-    selected: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Before an epoch is trained, the validation result stands for the training's."""
@@ -273,8 +271,6 @@ def select_together(pruners: Sequence[Pruner], actions: Sequence[np.ndarray]) ->
         ]
         values = np.stack(actions)
         selections = first.encoding.decode_together(values, known, [one.rng for one in pruners])
-    for pruner, selection in zip(pruners, selections, strict=True):
-        pruner.selected = selection.indices
     if not first.interface.scale_learning_rate:
         return selections
     count = first.num_samples

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from prune_env.experiment.records import Point, Record
+from prune_env.experiment.records import COUNTS, Point, Record
 
-_COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")
 _WITHIN_EPOCH = ("num_selected", "num_trained", "num_unseen")
 _ROUNDING = 1e-9
 _SECONDS = 1e-6
@@ -60,7 +59,7 @@ def _counts(record: Record) -> Iterator[str]:
         selected, trained = (point.others.get(f"num_{what}") for what in ("selected", "trained"))
         if selected is not None and trained is not None and trained > selected:
             yield f"epoch {number} trained on {trained} samples, of {selected} selected"
-    for name in _COUNTS:
+    for name in COUNTS:
         points = [point.others[name] for point in record.curve if name in point.others]
         total = getattr(record, name)
         if len(points) == len(record.curve) and total is not None and total != sum(points):

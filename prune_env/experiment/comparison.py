@@ -10,21 +10,16 @@ from typing import Any
 
 import torch
 
-from prune_env.arguments import (
-    check_count,
-)
+from prune_env.arguments import check_count
 from prune_env.devices import on_gpu, resolve_device
 from prune_env.experiment.errand import Errand, play_over
-from prune_env.experiment.inputs import (
-    check_held,
-    whole_record,
-)
+from prune_env.experiment.inputs import check_held, whole_record
 from prune_env.experiment.jobs import Packed, jobs_within, play_beside
 from prune_env.experiment.lineup import Lineup
 from prune_env.experiment.needs import untold
 from prune_env.experiment.pieces import Pieces, UnfinishedEpisode
 from prune_env.experiment.playing import SELECTIONS, play_all, run_episode
-from prune_env.experiment.records import Key
+from prune_env.experiment.records import Key, named
 from prune_env.experiment.results import Results
 from prune_env.experiment.running import Episodes, Playing, check_unmeasured, turns_of
 from prune_env.experiment.shards import Shard
@@ -199,11 +194,10 @@ class Comparison(Lineup):
                 f"no engine, got {folder} and {self.clock!r}; a measured budget is that of one "
                 "process, and so is what goes on in the middle of an episode"
             )
-        names = ("task", "scenario", "agent", "seed")
 
         def place(key: Key) -> UnfinishedEpisode:
             made = {"settings": self.settings, "inputs": self._inputs[key[:3]]}
-            return pieces.episode(folder, dict(zip(names, key, strict=True)) | made)
+            return pieces.episode(folder, named(key) | made)
 
         return place
 

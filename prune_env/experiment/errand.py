@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from prune_env.experiment.jobs import Group, Packed, described
+from prune_env.experiment.jobs import Group, Packed, described, grouped
 from prune_env.experiment.machines import differing
 from prune_env.experiment.records import Key
 from prune_env.experiment.spreading import Engine, spread_over
@@ -78,8 +78,7 @@ def play_over(
         ValueError: if an episode cannot be played.
         RuntimeError: if the worker of some was lost too often, by their names.
     """
-    size = engine.episodes
-    groups = [tuple(keys[first : first + size]) for first in range(0, len(keys), size)]
+    groups = grouped(keys, engine.episodes)
     beside = min(len(groups), at_once or len(groups)) - 1
     for group, answer in spread_over(engine, errand, groups, at_once=at_once, name=described):
         if isinstance(answer, ValueError):

@@ -9,24 +9,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import prune_env
-from prune_env.experiment.records import Key, Record
-from prune_env.experiment.selections import Selections
+from prune_env.experiment.records import COUNTS, Record
+from prune_env.experiment.selections import Kept
 from prune_env.experiment.summary import SPENT
 
 MADE_BY = "prune-env report"
 _PARTS = (*SPENT, "evaluation")
 _NAMES = ("task", "scenario", "agent", "seed")
-_COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")
 EPISODE_COLUMNS = (
     *(*_NAMES, "reference", "metric", "test_metric", "test_loss", "validation_metric"),
-    *("diverged", "num_epochs", "num_samples", "budget", "work", "scoring_work", *_COUNTS),
+    *("diverged", "num_epochs", "num_samples", "budget", "work", "scoring_work", *COUNTS),
     *("num_wrong_selected", "seconds", *(f"seconds_{part}" for part in _PARTS), "beside"),
 )
 EPOCH_COLUMNS = (
-    *(*_NAMES, "epoch", "work", "validation_metric", "validation_loss", *_COUNTS),
+    *(*_NAMES, "epoch", "work", "validation_metric", "validation_loss", *COUNTS),
     *("num_wrong_selected", "seconds", *(f"seconds_{part}" for part in _PARTS)),
 )
-Kept = Mapping[Key, Selections]
 
 
 def episodes_csv(records: Sequence[Record], kept: Kept) -> str:
@@ -90,7 +88,7 @@ def _epochs(record: Record, kept: Kept) -> list[dict[str, Any]]:
     return [
         {
             **{name: getattr(record, name) for name in _NAMES},
-            **{name: point.others.get(name) for name in ("validation_loss", *_COUNTS)},
+            **{name: point.others.get(name) for name in ("validation_loss", *COUNTS)},
             "epoch": point.others.get("epoch", place),
             "work": point.work,
             "validation_metric": point.validation_metric,

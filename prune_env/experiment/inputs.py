@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from prune_env.arguments import check_type
 from prune_env.decision.clock import WorkClock
 from prune_env.experiment.jobs import described
 from prune_env.experiment.machines import differing
-from prune_env.experiment.records import Key
+from prune_env.experiment.records import Key, named
 from prune_env.experiment.results import Results
 from prune_env.problem.data import digest
 from prune_env.problem.split import Split
@@ -51,7 +52,7 @@ def check_held(
             raise ValueError(
                 f"`out` {results.folder} holds results of agent {record.agent!r} on "
                 f"{record.task} that were made of something else "
-                f"({'; '.join(_differences(there, here))}); name another folder"
+                f"({'; '.join(differing_within(there, here, close=0))}); name another folder"
             )
     beside = sum(record.beside > 0 for record in results.records)
     if alone and beside:
@@ -80,8 +81,7 @@ def whole_record(
             f"`jobs` must play all episodes with the same settings, got others for "
             f"{described([key])} ({why}); play with jobs=1"
         )
-    names: JsonObject = dict(zip(("task", "scenario", "agent", "seed"), key, strict=True))
-    return names | ({"left_out": dict(left_out)} if left_out else {}) | record
+    return named(key) | ({"left_out": dict(left_out)} if left_out else {}) | record
 
 
 def check_affords(
@@ -123,13 +123,35 @@ def _tensors(split: Split) -> list[torch.Tensor]:
     return known + [one for part in parts for one in part.others()]
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], name: str = "") -> list[str]:
-    """What differs, in words; of arguments within arguments the innermost."""
-    found = []
-    for key in sorted(there.keys() | here.keys()):
-        old, new, label = there.get(key), here.get(key), f"{name} {key}".strip()
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, label)
-        elif old != new:
-            found.append(f"{label} {old!r} there and {new!r} here")
-    return found
+def differing_within(
+    there: Any,
+    here: Any,
+    one: str = "there",
+    other: str = "here",
+    name: str = "",
+    *,
+    close: float = 1e-9,
+) -> list[str]:
+    """What differs between two JSON values, in words; of objects the innermost.
+
+    Args:
+        there: a value.
+        here: another.
+        one: what to call the first.
+        other: what to call the second.
+        name: of what is compared.
+        close: how far numbers may be apart, relative to theirs, or absolute below 1.
+    """
+    there, here = (json.loads(json.dumps(value)) for value in (there, here))
+    if isinstance(there, dict) and isinstance(here, dict):
+        return [
+            found
+            for key in sorted(there.keys() | here.keys())
+            for found in differing_within(
+                there.get(key), here.get(key), one, other, f"{name} {key}".strip(), close=close
+            )
+        ]
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (there, here))
+    if numbers and abs(there - here) <= close * max(1.0, abs(there)):
+        return []
+    return [] if there == here else [f"{name} {there!r} {one} and {here!r} {other}".strip()]

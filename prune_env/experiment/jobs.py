@@ -246,10 +246,20 @@ def play_beside(
         keys: of the episodes.
     """
     size = group_size(work, jobs=jobs, episodes=len(keys))
-    groups = [tuple(keys[first : first + size]) for first in range(0, len(keys), size)]
+    groups = grouped(keys, size)
     for group, records in played(packed, groups, jobs):
         for key, record in zip(group, records, strict=True):
             yield key, record | {"beside": jobs * size - 1}
+
+
+def grouped(keys: Sequence[Key], size: int) -> list[Group]:
+    """Episodes in groups of one size, the last of what is left.
+
+    Args:
+        keys: of the episodes.
+        size: at least 1.
+    """
+    return [tuple(keys[first : first + size]) for first in range(0, len(keys), size)]
 
 
 def described(group: Iterable[Key]) -> str:

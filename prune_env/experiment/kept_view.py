@@ -9,11 +9,10 @@ import numpy as np
 
 from prune_env.experiment import charts, heatmap
 from prune_env.experiment.gallery import Gallery, embedded, gallery
-from prune_env.experiment.records import Key, Record
-from prune_env.experiment.selections import Selections
+from prune_env.experiment.records import Record
+from prune_env.experiment.selections import Kept, Selections
 
 _SHOWN = 12  # samples of each kind
-Kept = Mapping[Key, Selections]
 Find = Callable[[Record, Selections], Gallery | str]
 
 

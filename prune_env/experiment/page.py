@@ -13,9 +13,9 @@ from prune_env.experiment import charts, kept_view, remaking
 from prune_env.experiment.exports import MADE_BY
 from prune_env.experiment.findings import written
 from prune_env.experiment.gallery import embedded
-from prune_env.experiment.kept_view import Kept
 from prune_env.experiment.records import Record, in_per_cent
 from prune_env.experiment.report import label, metric_cell, seed_ranges
+from prune_env.experiment.selections import Kept
 from prune_env.extras import extra
 
 _READING = (

@@ -18,7 +18,7 @@ from prune_env.env import DataPruningEnv
 from prune_env.experiment.needs import check_told
 from prune_env.experiment.pieces import UnfinishedEpisode
 from prune_env.experiment.provenance import evidence
-from prune_env.experiment.records import Key
+from prune_env.experiment.records import COUNTS, Key
 from prune_env.experiment.selections import Recorder
 from prune_env.experiment.truth import on_test_data
 from prune_env.state import pack, unpack
@@ -308,7 +308,7 @@ def _record(env: DataPruningEnv, agent: Agent, scoring: _Scoring, played: _Playe
         "budget": run.pruner.clock.budget + scoring.charged_budget,
         "work": run.pruner.work + scoring.charged_work,
         "scoring_work": scoring.work,
-        **{count: sum(point[count] for point in points) for count in _COUNTS},
+        **{count: sum(point[count] for point in points) for count in COUNTS},
         "metric": run.split.objective.metric_name,
         "test_metric": test.metric,
         **averaged,
@@ -323,10 +323,9 @@ def _record(env: DataPruningEnv, agent: Agent, scoring: _Scoring, played: _Playe
 
 
 _CURVE = ("epoch", "work", "validation_metric", "validation_loss")
-_COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")
 
 
 def _point(info: JsonObject, charged: float) -> JsonObject:
     """One point of the curve."""
-    point = {key: info[key] for key in (*_CURVE, *_COUNTS)}
+    point = {key: info[key] for key in (*_CURVE, *COUNTS)}
     return point | {"work": point["work"] + charged}

@@ -22,7 +22,18 @@ _FORMERLY = {"test_accuracy": "test_metric", "validation_accuracy": "validation_
 _SHARES = ("accuracy", "token accuracy", "jaccard")
 _COUNT = "num_"  # what the name of every whole number begins with
 # What `provenance.evidence` says of the machine; the precision is a part of the problem.
-MACHINE = ("device", "instructions", "float32", "threads", "versions")
+MADE_ON = ("device", "instructions", "precision", "float32", "threads", "versions")
+MACHINE = tuple(name for name in MADE_ON if name != "precision")
+COUNTS = ("num_selected", "num_trained", "num_unseen", "num_scored")  # of samples, by epoch
+
+
+def named(key: Key) -> JsonObject:
+    """What a record calls its episode.
+
+    Args:
+        key: of the episode.
+    """
+    return dict(zip(("task", "scenario", "agent", "seed"), key, strict=True))
 
 
 def in_per_cent(metric: str) -> bool:

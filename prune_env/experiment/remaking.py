@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from prune_env.experiment.agents import make_agent
-from prune_env.experiment.records import Record
+from prune_env.experiment.records import MADE_ON, Record
 from prune_env.experiment.report import seed_ranges
 from prune_env.problem.tasks import get_task
 
-_SAID = ("device", "instructions", "precision", "float32", "threads", "versions")
 _FOLDER = "results"
 
 
@@ -69,7 +68,7 @@ def machine(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     Args:
         settings: of the folder.
     """
-    return [(name, words(settings[name])) for name in _SAID if name in settings]
+    return [(name, words(settings[name])) for name in MADE_ON if name in settings]
 
 
 def choices(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -81,7 +80,7 @@ def choices(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (name.replace("_", " "), "as the task has it" if value is None else words(value))
         for name, value in settings.items()
-        if name not in _SAID
+        if name not in MADE_ON
     ]
 
 

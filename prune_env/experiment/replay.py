@@ -12,16 +12,15 @@ import torch
 from prune_env.arguments import check_at_least
 from prune_env.devices import resolve_device
 from prune_env.experiment.holding import Entry
+from prune_env.experiment.inputs import differing_within
 from prune_env.experiment.playing import run_episode
 from prune_env.experiment.provenance import evidence
-from prune_env.experiment.records import Record
-from prune_env.experiment.validation import comparison_of, differences
+from prune_env.experiment.records import COUNTS, MADE_ON, Record, named
+from prune_env.experiment.validation import comparison_of
 from prune_env.storage.fields import JsonObject
 
-# What arithmetic depends on: where all of it is the same, so is every bit.
-MACHINE = ("device", "instructions", "precision", "float32", "threads", "versions")
 _SHOWN = ("test_metric", "test_loss")
-_TOTALS = ("num_selected", "num_trained", "num_unseen", "num_scored", "work", "diverged")
+_TOTALS = (*COUNTS, "work", "diverged")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +128,11 @@ class Replay:
             record, self.settings, device=self._device, precision=precision
         )
         self._names = record.task, record.scenario, record.agent
-        there = {name: self.settings.get(name) for name in MACHINE}
-        here = {name: self.comparison.settings[name] for name in MACHINE}
-        machine = differences(there, here)
-        inputs = differences(record.inputs or {}, self.comparison._inputs[self._names])
+        # What arithmetic depends on: where all of it is the same, so is every bit.
+        there = {name: self.settings.get(name) for name in MADE_ON}
+        here = {name: self.comparison.settings[name] for name in MADE_ON}
+        machine = differing_within(there, here)
+        inputs = differing_within(record.inputs or {}, self.comparison._inputs[self._names])
         self.same_machine, self.same_inputs = not machine, not inputs
         self.differing = [*inputs, *machine]
         self.measured = self.settings.get("clock", "work") != "work"
@@ -152,10 +152,8 @@ class Replay:
             ValueError: if it cannot be played to its end.
         """
         env, agent = self.comparison.pairs[self._names]
-        names = dict(zip(("task", "scenario", "agent"), self._names, strict=True))
-        seed = self.record.seed
-        made = run_episode(env, agent, seed=seed, on_epoch=on_epoch)
-        played = Record.of(names | {"seed": seed} | made)
+        made = run_episode(env, agent, seed=self.record.seed, on_epoch=on_epoch)
+        played = Record.of(named(self.record.key) | made)
         first = next(_different(self.record, played), None)
         allowed = tolerances or Tolerances()
         beyond = next(

@@ -9,10 +9,9 @@ from pathlib import Path
 from prune_env.arguments import check_fraction
 from prune_env.experiment import exports, page
 from prune_env.experiment.findings import findings
-from prune_env.experiment.kept_view import Kept
 from prune_env.experiment.records import Record
 from prune_env.experiment.results import read_results
-from prune_env.experiment.selections import file_of, read_selections
+from prune_env.experiment.selections import Kept, file_of, read_selections
 from prune_env.storage.files import read_file, replacing, writing
 
 PAGE = "report.html"

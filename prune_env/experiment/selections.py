@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from prune_env.problem.scenarios import LABEL_CHANGES, Scenario
 from prune_env.storage.archives import read_archive, write_archive
 from prune_env.storage.files import writing
 
+Kept = Mapping[Key, "Selections"]  # of those episodes of which they are there
 FOLDER = "kept"  # within a folder of results
 _VERSION = 1
 _TYPES = {  # of the arrays in a file
@@ -94,10 +96,10 @@ class Recorder:
 
     def add(self) -> None:
         """Note what the epoch that was just trained had selected."""
-        pruner = self._env._any_episode().pruner
-        assert pruner.selected is not None, "no epoch was trained"
-        mask = np.zeros(pruner.num_samples, bool)
-        mask[pruner.selected] = True
+        step = self._env._display.step
+        assert step is not None, "no epoch was trained"
+        mask = np.zeros(len(step.known_losses), bool)
+        mask[step.selection.indices] = True
         self._epochs.append(np.packbits(mask))
 
     def selections(self) -> Selections:

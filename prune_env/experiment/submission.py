@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from prune_env.experiment.records import Record
+from prune_env.experiment.records import COUNTS, Record
 from prune_env.storage.fields import Fields, JsonObject
 from prune_env.storage.files import replacing, writing
 
@@ -20,7 +20,7 @@ _SAID = ("who", "contact", "link")
 _POINT = ("epoch", "work", "validation_metric", "num_trained", "num_scored")
 _FIELDS = (
     *("seed", "reference", "num_samples", "num_validated", "budget", "work", "scoring_work"),
-    *("num_selected", "num_trained", "num_unseen", "num_scored", "metric", "test_metric"),
+    *(*COUNTS, "metric", "test_metric"),
     *("test_loss", "diverged", "precision", "seconds"),
 )
 _NAMES = ("task", "scenario", "agent")

@@ -13,11 +13,11 @@ from prune_env.devices import resolve_device
 from prune_env.experiment.arithmetic import Facts, faults
 from prune_env.experiment.comparison import Comparison
 from prune_env.experiment.holding import Entry, Holding
+from prune_env.experiment.inputs import differing_within
 from prune_env.experiment.records import Record
 from prune_env.experiment.results import SUMMARY
 from prune_env.experiment.summary import summarise
 
-_CLOSE = 1e-9
 # What settings of every version say.
 _SETTINGS = ("epochs", "keep_fraction", "model", "num_samples")
 
@@ -94,7 +94,9 @@ def _settings(holding: Holding) -> Iterator[str]:
 def _differing(record: Record, settings: Mapping[str, Any], here: Here) -> Iterator[str]:
     """What a record says of itself, and the folder or this version says otherwise."""
     if record.settings is not None and record.settings != settings:
-        differing = ", ".join(differences(record.settings, settings, "its own", "the folder's"))
+        differing = ", ".join(
+            differing_within(record.settings, settings, "its own", "the folder's")
+        )
         yield f"`settings` are not the folder's ({differing})"
     is_reference = here.references.get(record.agent, record.reference)
     if record.reference != is_reference:
@@ -102,7 +104,7 @@ def _differing(record: Record, settings: Mapping[str, Any], here: Here) -> Itera
     if record.inputs is None:
         yield "`inputs` are missing: it does not say what it was made of"
     elif (made := here.inputs.get((record.task, record.agent))) is not None:
-        for one in differences(record.inputs, made, "there", "here"):
+        for one in differing_within(record.inputs, made, "there", "here"):
             yield f"`inputs`: {one}"
 
 
@@ -182,39 +184,12 @@ def _summary(said: list[Any], records: list[Record]) -> Iterator[str]:
     for key in there.keys() - made.keys():
         yield f"{SUMMARY} has {', '.join(map(str, key))}, of which there is no record"
     for key in made.keys() & there.keys():
-        for one in differences(there[key], made[key], "there", "by the records"):
+        for one in differing_within(there[key], made[key], "there", "by the records"):
             yield f"{SUMMARY}, {', '.join(map(str, key))}: {one}"
 
 
 def _row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row.get("task"), row.get("scenario"), row.get("agent")
-
-
-def differences(
-    there: Any, here: Any, one: str = "there", other: str = "here", name: str = ""
-) -> list[str]:
-    """What differs between two JSON values, in words; of objects the innermost.
-
-    Args:
-        there: a value.
-        here: another.
-        one: what to call the first.
-        other: what to call the second.
-        name: of what is compared.
-    """
-    there, here = (json.loads(json.dumps(value)) for value in (there, here))
-    if isinstance(there, dict) and isinstance(here, dict):
-        return [
-            found
-            for key in sorted(there.keys() | here.keys())
-            for found in differences(
-                there.get(key), here.get(key), one, other, f"{name} {key}".strip()
-            )
-        ]
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (there, here))
-    if numbers and abs(there - here) <= _CLOSE * max(1.0, abs(there)):
-        return []
-    return [] if there == here else [f"{name} {there!r} {one} and {here!r} {other}".strip()]
 
 
 def _here(entries: Iterable[Entry], settings: Mapping[str, Any]) -> Here:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 SMALLEST = 9  # pixels a side that the pooling leaves something of
 _PATCH, _EPSILON = 2, 5e-4
-_SHOWN, _AT_ONCE = 5_000, 500  # pictures that are whitened by, and how many at once
+_AT_ONCE = 500  # pictures that are whitened by
 _LOGIT_SCALE = 1 / 9
 
 
@@ -63,9 +63,9 @@ class Airbench(nn.Module):
 
     @torch.no_grad()
     def prepare(self, inputs: Tensor) -> None:
-        """Whiten by these pictures (B, channels, height, width), of which 5,000 are enough."""
+        """Whiten by these pictures (B, channels, height, width); 5,000 are enough."""
         total, count = torch.zeros(1, dtype=torch.float64), 0
-        for pictures in inputs[:_SHOWN].split(_AT_ONCE):
+        for pictures in inputs.split(_AT_ONCE):
             patches = nn.functional.unfold(pictures.float(), _PATCH)  # (B, channels x 4, places)
             rows = patches.transpose(1, 2).flatten(0, 1)
             total = total + (rows.T @ rows).cpu().double()

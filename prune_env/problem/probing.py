@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prune_env.arguments import own_call
 from prune_env.problem import inputs as trees
 from prune_env.problem.objectives import Batch, CrossEntropy, Objective
 from prune_env.problem.own_networks import run_own
@@ -34,13 +35,9 @@ def show(network: nn.Module, split: Split) -> None:
     prepare = getattr(network, "prepare", None)
     if not callable(prepare):
         return
-    try:
+    rule = "`model` must build a network whose prepare(inputs) takes training inputs"
+    with own_call(rule, "; call it so to see where, or name it otherwise"):
         prepare(split.first(_SHOWN).inputs)
-    except Exception as error:  # whatever a stranger's network raises
-        raise ValueError(
-            "`model` must build a network whose prepare(inputs) takes training inputs, got "
-            f"{type(error).__name__}: {error}; call it so to see where, or name it otherwise"
-        ) from error
 
 
 def check_fit(objective: Objective, network: nn.Module, batch: Batch) -> None:

@@ -18,6 +18,7 @@ from prune_env.arguments import (
     check_positive,
     check_real,
     check_type,
+    own_call,
 )
 
 Optimiser = Literal["sgd", "adamw"]
@@ -212,13 +213,9 @@ def _named(value: Any) -> Any:
 
 
 def _share_by(schedule: MakeSchedule, progress: float) -> float:
-    try:
+    rule = "`schedule` must return a share of `learning_rate` when it is called with the progress"
+    with own_call(f"{rule} in [0, 1]", f" at progress {progress:g}"):
         share = schedule(progress)
-    except Exception as error:  # whatever a stranger's function raises
-        raise ValueError(
-            "`schedule` must return a share of `learning_rate` when it is called with the progress "
-            f"in [0, 1], got {type(error).__name__}: {error} at progress {progress:g}"
-        ) from error
     if not isinstance(share, Real) or not 0 <= share <= 1:
         raise ValueError(
             "`schedule` must return a share of `learning_rate` in [0, 1], got "

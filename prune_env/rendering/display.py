@@ -22,6 +22,7 @@ class Display:
     Attributes:
         looks_on: whether `human` shows anything; of several environments that one window is for,
             one does.
+        step: the last that was followed; None after a reset.
 
     Raises:
         ValueError: if the mode is another.
@@ -31,21 +32,21 @@ class Display:
         check_choice("render_mode", mode, [None, *RENDER_MODES])
         self._mode, self.looks_on = mode, looks_on
         self._screen = Screen()
-        self._step: Step | None = None
+        self.step: Step | None = None
         self._curve: list[tuple[float, float]] = []
 
     def follow(self, run: Episode, step: Step | None = None) -> None:
         """Take in a step, or a reset; draws nothing but in mode `human`."""
         if step is None:
             self._curve = []
-        self._step = step
+        self.step = step
         spent = run.pruner.clock.progress() * run.pruner.clock.budget
         self._curve.append((spent, run.pruner.validation.metric))
         self._show(run, always=run.over)
 
     def snapshot(self, run: Episode) -> Snapshot:
         """Where the run that is followed stands."""
-        return Snapshot.of(run, self._step, self._curve)
+        return Snapshot.of(run, self.step, self._curve)
 
     def render(self, run: Episode) -> str | np.ndarray | None:
         """A line (`ansi`), a picture (`rgb_array`), or nothing: `human` shows it."""

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prune_env.arguments import own_call
 from prune_env.devices import on_gpu, to_device
 from prune_env.problem.recipes import Recipe
 
@@ -73,7 +74,7 @@ class Augmentation:
             indices: (B,) int64.
 
         Returns:
-            (B, C, H, W) of the same type.
+            (B, C, H, W) of the same type; float32 where the recipe has a function of its own.
         """
         if self._mirrored is None and self._corners is None and self._own is None:
             return pictures
@@ -95,13 +96,10 @@ class Augmentation:
         """
         assert self._own is not None
         assert self._generator is not None
-        try:
+        with own_call(
+            "`augment` must return pictures when it is called with (pictures, generator)"
+        ):
             found = self._own(pictures.float(), self._generator)
-        except Exception as error:  # whatever a stranger's function raises
-            raise ValueError(
-                "`augment` must return pictures when it is called with (pictures, generator), got "
-                f"{type(error).__name__}: {error}; call it so to see where"
-            ) from error
         if not isinstance(found, Tensor) or found.shape != pictures.shape:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(

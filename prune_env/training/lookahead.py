@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prune_env.arguments import own_call
 from prune_env.problem.recipes import AfterUpdate, Recipe
 
 _EVERY = 5  # updates
@@ -65,13 +66,8 @@ def make_after_update(network: nn.Module, recipe: Recipe) -> AfterUpdate | None:
         return None
     if not callable(recipe.after_update):
         return Lookahead(network)
-    try:
+    with own_call("`after_update` must return an object when it is called with the network"):
         made = recipe.after_update(network)
-    except Exception as error:  # whatever a stranger's function raises
-        raise ValueError(
-            "`after_update` must return an object when it is called with the network, got "
-            f"{type(error).__name__}: {error}; call it so to see where"
-        ) from error
     missing = [
         one for one in ("__call__", "state_dict", "load_state_dict") if not hasattr(made, one)
     ]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from prune_env.arguments import own_call
 from prune_env.devices import on_gpu, to_device
 from prune_env.problem.recipes import Recipe
 
@@ -98,13 +99,10 @@ def _norm_biases(network: nn.Module) -> list[nn.Parameter]:
 
 def _own(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     assert callable(recipe.optimiser)
-    try:
+    with own_call(
+        "`optimiser` must make an optimiser when it is called with (network, learning_rate)"
+    ):
         made = recipe.optimiser(network, recipe.learning_rate)
-    except Exception as error:  # whatever a stranger's function raises
-        raise ValueError(
-            "`optimiser` must make an optimiser when it is called with (network, learning_rate), "
-            f"got {type(error).__name__}: {error}; call it so to see where"
-        ) from error
     if not isinstance(made, torch.optim.Optimizer):
         raise TypeError(
             f"`optimiser` must return a torch.optim.Optimizer, got {type(made).__name__}"

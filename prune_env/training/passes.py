@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -89,8 +90,5 @@ class ForwardPasses:
             inputs = met.inputs if augment is None else augment(met.inputs, chunk)
             batch = Batch(self._split.normalise(inputs), met.targets)
             with autocast(self._device, self._precision):
-                if views == 1:
-                    outputs = call(self._network, batch.inputs)
-                else:
-                    outputs = averaged(self._network, batch.inputs, views)
+                outputs = averaged(partial(call, self._network), batch.inputs, views)
             yield outputs, batch

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def averaged(network: nn.Module, pictures: Tensor, views: int) -> Tensor:
+def averaged(network: Callable[[Any], Any], pictures: Any, views: int) -> Any:
     """The network's outputs, (B, ...), as means over views of each picture.
 
     Args:
         network: in evaluation mode.
-        pictures: (B, C, H, W), normalised.
+        pictures: (B, C, H, W), normalised; of one view, whatever the network takes.
         views: 1 is the picture, 2 with its mirror image, 6 both also shifted by a pixel up and
             left, and down and right, which count as much together as those that are not shifted.
 
@@ -29,7 +30,7 @@ def averaged(network: nn.Module, pictures: Tensor, views: int) -> Tensor:
     return (plain + sum(shifted) / len(shifted)) / 2
 
 
-def _mean_with_mirrored(network: nn.Module, pictures: Tensor) -> Tensor:
+def _mean_with_mirrored(network: Callable[[Any], Any], pictures: Tensor) -> Tensor:
     return (network(pictures) + network(pictures.flip(3))) / 2
 
 

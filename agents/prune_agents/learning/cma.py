@@ -257,6 +257,18 @@ def random_policies(
     ]
 
 
+def zero_policy(*, action: str, choose_keep_fraction: bool) -> Policy:
+    """The policy that plays the action 0 whatever it sees.
+
+    Args:
+        action: encoding of the environment's actions.
+        choose_keep_fraction: whether there is one more entry, for how much to keep.
+    """
+    size = len(action_entries(action, choose_keep_fraction=choose_keep_fraction))
+    entries = np.zeros(size, np.float32)
+    return constant_policy(entries, action=action, choose_keep_fraction=choose_keep_fraction)
+
+
 def constant_policy(entries: np.ndarray, *, action: str, choose_keep_fraction: bool) -> Policy:
     """A policy that always gives one action: `entries` (A,) float32."""
     nothing = np.empty(0, np.float32)

@@ -76,7 +76,16 @@ class PanelCallback(BaseCallback):
     def _show(self, now: Snapshot) -> None:
         image = Image(now.picture(), "HWC")
         self.logger.record("pruning/panel", image, exclude=_NO_PICTURES)
-        if len(now.group_names) <= _MOST_GROUPS:
-            for name, share in zip(now.group_names, now.seen_shares, strict=False):
-                tag = f"kept share/{name}"
-                self.logger.record(tag, float(share), exclude=("stdout", "log"))
+        for name, share in logged_shares(now):
+            self.logger.record(f"kept share/{name}", share, exclude=("stdout", "log"))
+
+
+def logged_shares(now: Snapshot) -> list[tuple[str, float]]:
+    """Of each class or group its share in what was trained on so far; none where they are many.
+
+    Args:
+        now: of a training run.
+    """
+    if len(now.group_names) > _MOST_GROUPS:
+        return []
+    return list(zip(now.group_names, now.seen_shares.tolist(), strict=False))

@@ -17,15 +17,15 @@ from prune_agents.learning.cma import (
     CMA,
     MIN_SCALE,
     Evolution,
-    constant_policy,
     fitness,
     moments,
     random_policies,
+    zero_policy,
 )
 from prune_agents.learning.config import Training
 from prune_agents.learning.gradient import CHECKPOINT, GradientTraining
 from prune_agents.learning.parts import Parts
-from prune_agents.learning.policy import Policy, action_entries
+from prune_agents.learning.policy import Policy
 from prune_agents.learning.vec_env import JointVecEnv
 from prune_agents.learning.watch import NUM_POLICIES, Watch
 from prune_env.storage.fields import Fields, JsonObject
@@ -159,9 +159,7 @@ class _Episodes:
         self._rule: list[Policy] = []
         if training.action == "compose":  # whose 0 is a rule: what is learned is what beats it
             free = training.choose_keep_fraction
-            size = len(action_entries("compose", choose_keep_fraction=free))
-            zeros = np.zeros(size, np.float32)
-            self._rule = [constant_policy(zeros, action="compose", choose_keep_fraction=free)]
+            self._rule = [zero_policy(action="compose", choose_keep_fraction=free)]
         self.rollouts = Parts(
             training.instances,
             algorithm.population + len(self._rule),

@@ -13,11 +13,12 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
-from prune_agents.learning.cma import constant_policy
+from prune_agents.learning.cma import zero_policy
 from prune_agents.learning.config import Training
 from prune_agents.learning.judge import FIRST_SEED, play
 from prune_agents.learning.learning_curve import Watched, draw
-from prune_agents.learning.policy import Learned, Policy, action_entries
+from prune_agents.learning.panel_callback import logged_shares
+from prune_agents.learning.policy import Learned, Policy
 from prune_env import Agent, DataPruningVectorEnv, Setting, Snapshot, make_agent
 from prune_env.arguments import check_fraction
 from prune_env.storage.fields import Fields
@@ -33,7 +34,6 @@ RIVALS = ("random", "short", "stalest+class-balance:1")
 _FIRST_SEED = FIRST_SEED + 2**20  # neither training nor judging draws them unless told to
 _MOST_SEEDS = 8
 _PAUSE = 20  # times as long as a picture took pass before the next
-_MOST_GROUPS = 20  # of which shares are logged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +151,8 @@ class Watch:
                 values = watched.learned[steps] if name == LEARNED else watched.rivals[name]
                 writer.add_scalar(tag, float(np.mean(values)), steps)
             for scenario, now in shown.items():
-                if len(now.group_names) <= _MOST_GROUPS:
-                    for group, value in zip(now.group_names, now.seen_shares, strict=True):
-                        writer.add_scalar(f"kept share {scenario}/{group}", value, steps)
+                for group, value in logged_shares(now):
+                    writer.add_scalar(f"kept share {scenario}/{group}", value, steps)
             scenario = list(shown)[number % len(shown)]  # all of them would take a second or more
             if self._draws:
                 picture = self._if_drawn(shown[scenario].picture)
@@ -194,9 +193,7 @@ class Watch:
             yield name, make_agent(name, keep_fraction=self._training.instances[0].keep_fraction)
         if self._training.observation == "summary":  # 0 for every sample would be `random`
             free = self._training.choose_keep_fraction
-            entries = action_entries(self._training.action, choose_keep_fraction=free)
-            zeros = np.zeros(len(entries), np.float32)
-            policy = constant_policy(zeros, action=self._training.action, choose_keep_fraction=free)
+            policy = zero_policy(action=self._training.action, choose_keep_fraction=free)
             yield ZERO, Learned.of(policy)
 
     def _metrics(self, agent: Agent, shown: dict[str, Snapshot] | None = None) -> list[float]:
